@@ -1,0 +1,71 @@
+# Mimique. `make help` lists the targets; each sets up what it needs in .venv first.
+
+EMOTION ?= fear
+COUNT   ?=
+OUT     ?=
+ARGS    ?=
+# auto: tests run with the network cut off where the machine allows it; must: fail where it does not; no: never.
+OFFLINE ?= auto
+# First Python on the path that is new enough and starts.
+PYTHON  ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1 && echo "$$python" && break; done)
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+# Made only after an install ran to its end, so an interrupted one is done again.
+RUNTIME := $(VENV)/installed-runtime
+DEV     := $(VENV)/installed-dev
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help sample test lint train clean
+
+help:
+	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
+	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
+	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
+	@echo "make lint                  format, lint and types only"
+	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
+
+sample: $(RUNTIME)
+	$(BIN)/python -m generation.sample --emotion "$(EMOTION)" $(if $(COUNT),--count "$(COUNT)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+train: $(RUNTIME)
+	$(BIN)/accelerate launch vqvae/train.py $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python .ci/offline.py "$(OFFLINE)" $(BIN)/python -m pytest $(ARGS)
+
+# A folder left by an interrupted or failed `python -m venv` has no working pip: it is made again.
+define MAKE_VENV
+@if ! $(PIP) --version > /dev/null 2>&1; then \
+	if ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1; then \
+		echo "error: $(if $(PYTHON),$(PYTHON) is not,found no) Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; \
+		exit 2; \
+	fi; \
+	echo "making $(VENV) with $(PYTHON); the first install takes some minutes and about 6 GB"; \
+	"$(PYTHON)" -m venv --clear $(VENV); \
+fi
+endef
+
+$(RUNTIME): pyproject.toml constraints.txt
+	$(MAKE_VENV)
+	@rm -f $(RUNTIME)
+	$(PIP) install -c constraints.txt -e .
+	@touch $(RUNTIME)
+
+$(DEV): pyproject.toml constraints.txt
+	$(MAKE_VENV)
+	@rm -f $(DEV) $(RUNTIME)
+	$(PIP) install -c constraints.txt -e '.[dev,eval]'
+	@touch $(RUNTIME) $(DEV)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,4 @@
+"""Settings of every program as typed YAML, and the loader that checks them.
+
+One folder of YAML files per program; `configs.loader` reads them, `configs.cli` turns errors into one line.
+"""

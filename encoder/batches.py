@@ -1,0 +1,115 @@
+"""Order of the data, and random numbers per face, as pure functions of (seed, step).
+
+Nothing is carried from step to step, so a run resumes exactly from one integer, and the global order is the same for any
+number of processes. Permutations come from sorting hashes and not from a library's shuffle, whose stream may change
+between releases.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.cli import UserError
+from encoder import counter_random
+
+# First key of each hash, so that order, draws and augmentation never share numbers.
+_ORDER, _DRAW, _UNIFORM = 0x0B, 0x0D, 0x0F
+
+
+class GlobalBatches:
+    """Maps a step to the indices of its batch; the only state is the step itself.
+
+    Without weights, an epoch is a permutation of the data cut into ``steps_per_epoch`` batches. Where the batch size
+    does not divide the length, the rest of the permutation is left out (others in each epoch); a data set shorter than
+    one batch is repeated to fill it. With weights, every place of every batch is drawn on its own, with replacement.
+
+    Args:
+        length: number of items (N).
+        batch_size: size of the global batch, over all processes.
+        seed: of the order.
+        rank: this process, 0 to ``world - 1``; it takes every ``world``-th item of the global batch.
+        world: number of processes.
+        weights: (N,) relative frequency of each item, at least 0.
+
+    Raises:
+        UserError: no items, a batch size that does not divide by ``world``, or unusable weights.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        if length < 1:
+            raise UserError("the data set is empty: there is nothing to make batches of")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} is not in 0..{world - 1}")
+        if batch_size < 1 or batch_size % world:
+            raise UserError(
+                f"batch_size: {batch_size} cannot be shared by {world} process(es); use a positive multiple of {world}"
+            )
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.world = rank, world
+        self.steps_per_epoch = max(1, length // batch_size)
+        self._cumulative = None if weights is None else _cumulative(weights, length)
+        # The order of one epoch, kept because consecutive steps share it.
+        self._epoch_order: tuple[int, NDArray[np.int64]] | None = None
+
+    def __call__(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """The epoch that ``step`` (from 0) belongs to, and this rank's (batch_size / world,) indices."""
+        return self._epoch(step), self.whole(step)[self.rank :: self.world]
+
+    def whole(self, step: int) -> NDArray[np.int64]:
+        """(batch_size,) int64 indices of the global batch at ``step``, the same on every rank."""
+        epoch = self._epoch(step)
+        if self._cumulative is not None:
+            return self._draw(step, self._cumulative)
+        start = (step - epoch * self.steps_per_epoch) * self.batch_size
+        return self._order(epoch)[np.arange(start, start + self.batch_size) % self.length]
+
+    def _epoch(self, step: int) -> int:
+        if step < 0:
+            raise ValueError(f"step {step} is negative")
+        return step // self.steps_per_epoch
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        cached = self._epoch_order
+        if cached is None or cached[0] != epoch:
+            keys = counter_random.hash64(_ORDER, self.seed, epoch, np.arange(self.length))
+            cached = self._epoch_order = (epoch, np.argsort(keys, kind="stable"))
+        return cached[1]
+
+    def _draw(self, step: int, cumulative: NDArray[np.float64]) -> NDArray[np.int64]:
+        bits = counter_random.hash64(_DRAW, self.seed, step, np.arange(self.batch_size))
+        share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        drawn = np.searchsorted(cumulative, share * cumulative[-1], side="right")
+        # Rounding can carry a share of almost 1 onto the total; the last item of positive weight is meant then.
+        return np.minimum(drawn, np.searchsorted(cumulative, cumulative[-1], side="left")).astype(np.int64)
+
+
+def _cumulative(weights: np.ndarray, length: int) -> NDArray[np.float64]:
+    values = np.asarray(weights, np.float64)
+    if values.shape != (length,):
+        raise UserError(f"sampling weights: need one per item, shape ({length},), got {values.shape}")
+    if not np.isfinite(values).all() or (values < 0).any():
+        bad = int(np.flatnonzero(~np.isfinite(values) | (values < 0))[0])
+        raise UserError(f"sampling weights: item {bad} has {values[bad]}; weights must be finite and at least 0")
+    total = values.sum()
+    if not 0 < total < np.inf:
+        raise UserError("sampling weights: their sum must be positive and finite")
+    return np.cumsum(values / total)
+
+
+def uniforms(seed: int, epoch: int, indices: np.ndarray, count: int) -> NDArray[np.float32]:
+    """(B, count) float32 in [0, 1): the random numbers of each face in one epoch.
+
+    Row ``i`` depends on ``(seed, epoch, indices[i])`` alone: not on the batch around it, the process or the worker. A
+    face that is drawn twice in an epoch (weights, or a set shorter than a batch) gets the same numbers twice.
+    """
+    return counter_random.uniforms(_UNIFORM, seed, epoch, np.asarray(indices, np.int64), count=count)

@@ -1,0 +1,129 @@
+"""The trained encoder as people use it: pictures in, calibrated distributions and embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from configs.loader import validate
+from encoder.calibration import calibrated_log_probabilities
+from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
+from encoder.emotions import NUM_EMOTIONS
+from encoder.model import EmotionNet, EncoderOutput, create_model
+from encoder.preprocessing import normalise, resize, to_grey
+from encoder.weights import load_weights, read_config, save_weights
+
+KIND = "encoder"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the encoder says of N faces, on the CPU.
+
+    Attributes:
+        distributions: (N, 7) probabilities in :class:`encoder.emotions.Emotion` order: the product's answer.
+        heads: per label scheme, (N, classes) calibrated probabilities (``ferplus`` has contempt as its eighth).
+        embeddings: (N, D) pooled features.
+    """
+
+    distributions: Tensor
+    heads: Mapping[str, Tensor]
+    embeddings: Tensor
+
+
+def fold_to_seven(log_probabilities: Tensor) -> Tensor:
+    """(…, 7 or 8) log-probabilities as (…, 7): contempt is left out and the rest renormalised."""
+    return torch.log_softmax(log_probabilities[..., :NUM_EMOTIONS], dim=-1)
+
+
+class EmotionEncoder:
+    """A network with its input convention and calibration.
+
+    Build with :meth:`from_pretrained`; call :meth:`predict` on pictures, or :meth:`log_distribution` on differentiable
+    tensors (losses, guidance).
+    """
+
+    def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.calibration = calibration
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``).
+
+        Raises:
+            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
+        """
+        stored = read_config(folder, KIND)
+        where = f"{folder}/config.json"
+        net = create_model(validate(ModelConfig, stored["model"], where))
+        preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
+        calibration = validate(CalibrationConfig, stored.get("calibration", {}), where)
+        load_weights(folder, net, stored)
+        return cls(net, preprocessing, calibration)
+
+    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
+        """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""
+        config = {
+            "kind": KIND,
+            "model": self.net.config.model_dump(mode="json"),
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            "calibration": self.calibration.model_dump(mode="json"),
+            **notes,
+        }
+        save_weights(folder, self.net.state_dict(), config)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to ``device``; returns self."""
+        self.net.to(device)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.net.parameters()).device
+
+    def forward_unit(self, grey: Tensor) -> EncoderOutput:
+        """The raw network on (N, 1, H, W) floats in [0, 1], already grey; differentiable, not checked."""
+        return self.net(normalise(resize(grey, self.preprocessing.size), self.preprocessing))
+
+    def head_log_probabilities(self, output: EncoderOutput, head: str) -> Tensor:
+        """Calibrated (N, classes) log-probabilities of one head."""
+        return calibrated_log_probabilities(output.logits[head], self.calibration.heads.get(head, HeadCalibration()))
+
+    def log_distribution(self, output: EncoderOutput) -> Tensor:
+        """(N, 7) log-probabilities of the product's answer."""
+        return fold_to_seven(self.head_log_probabilities(output, self.calibration.answer))
+
+    @torch.inference_mode()
+    def predict(self, faces: Any, *, batch_size: int = 256) -> Prediction:
+        """Read a batch of tightly cropped faces.
+
+        Args:
+            faces: see :func:`encoder.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
+
+        Raises:
+            UserError: faces of another shape, type or range.
+        """
+        grey = to_grey(faces)
+        distributions, embeddings = [], []
+        heads: dict[str, list[Tensor]] = {name: [] for name in self.net.config.heads}
+        for chunk in grey.split(batch_size):
+            output = self.forward_unit(chunk.to(self.device))
+            distributions.append(self.log_distribution(output).exp().cpu())
+            embeddings.append(output.embedding.cpu())
+            for name, collected in heads.items():
+                collected.append(self.head_log_probabilities(output, name).exp().cpu())
+        if not distributions:
+            empty = torch.empty(0, NUM_EMOTIONS)
+            return Prediction(empty, {name: empty for name in heads}, empty)
+        return Prediction(
+            torch.cat(distributions), {name: torch.cat(rows) for name, rows in heads.items()}, torch.cat(embeddings)
+        )

@@ -1,0 +1,98 @@
+"""Typed settings of the encoder: what it is, how its input is prepared, how it is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from configs.loader import StrictModel
+
+ModelName = Literal["resnet", "plain"]
+
+
+class ModelConfig(StrictModel):
+    """Architecture: a name from the registry of :mod:`encoder.model` and its sizes."""
+
+    name: ModelName = "resnet"
+    widths: tuple[int, ...] = Field((64, 128, 256), min_length=1, max_length=8)
+    depths: tuple[int, ...] = Field((2, 2, 2), min_length=1, max_length=8)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    heads: tuple[Literal["fer2013", "ferplus"], ...] = Field(("fer2013", "ferplus"), min_length=1)
+
+
+class PreprocessingConfig(StrictModel):
+    """Input convention; travels with the weights and is applied by :func:`encoder.preprocessing.prepare`."""
+
+    size: int = Field(48, ge=16, le=512)
+    channels: Literal["grey"] = "grey"
+    normalisation: Literal["per_image", "fixed"] = "per_image"
+    mean: float = 0.5
+    std: float = Field(0.25, gt=0)
+
+
+class HeadCalibration(StrictModel):
+    """Post-hoc correction of one head, chosen on valid: ``softmax((logits - tau * log_prior) / temperature)``."""
+
+    temperature: float = Field(1.0, gt=0, le=100)
+    tau: float = Field(0.0, ge=0, le=4)
+    log_prior: tuple[float, ...] = ()
+
+
+class CalibrationConfig(StrictModel):
+    """Calibration of each head, and the head whose answer is the product's."""
+
+    answer: Literal["fer2013", "ferplus"] = "fer2013"
+    heads: dict[Literal["fer2013", "ferplus"], HeadCalibration] = {}
+
+
+class AugmentConfig(StrictModel):
+    """Ranges of the random changes made to a training face; zero switches one off."""
+
+    flip: bool = True
+    rotation: float = Field(15.0, ge=0, le=180, description="degrees")
+    scale: float = Field(0.2, ge=0, lt=1, description="zoom drawn from 1 - scale to 1 + scale")
+    shift: float = Field(0.12, ge=0, lt=1, description="share of the width")
+    shear: float = Field(0.1, ge=0, lt=1)
+    contrast: float = Field(0.3, ge=0, lt=1)
+    brightness: float = Field(0.2, ge=0, lt=1)
+    erase: float = Field(0.4, ge=0, le=1, description="probability of one random rectangle")
+    blur: float = Field(0.0, ge=0, le=1, description="largest share of a blurred copy mixed in")
+    noise: float = Field(0.0, ge=0, lt=1, description="largest standard deviation of added noise, in grey levels of 0..1")
+
+
+class DataConfig(StrictModel):
+    """Where faces come from: ``drawn`` (made by the project) or ``real`` at ``path``."""
+
+    source: Literal["drawn", "real"] = "real"
+    path: str | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
+    drawn_count: int = Field(12000, ge=64)
+
+
+class TrainConfig(StrictModel):
+    """Optimisation."""
+
+    epochs: float = Field(60, gt=0)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    ferplus_weight: float = Field(1.0, ge=0, description="weight of the loss on FER+ votes")
+    mixup: float = Field(0.2, ge=0, description="alpha of the Beta distribution; 0: off")
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    max_minutes: float | None = Field(None, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "no", "bf16"] = "auto"
+    wandb: bool = False
+
+
+class EncoderConfig(StrictModel):
+    """Everything ``python -m encoder.train`` reads."""
+
+    model: ModelConfig = ModelConfig()
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    augment: AugmentConfig = AugmentConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()

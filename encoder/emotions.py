@@ -1,0 +1,130 @@
+"""The seven emotions of FER-2013, and every spelling of them the project reads.
+
+Inside the project a face's emotion is a *distribution* over :class:`Emotion`, in the order of that enum: annotators'
+votes train it, ``fear:0.7,surprise:0.3`` asks for it, the encoder returns it. This file is the only place where labels
+of data sets and names typed by people are mapped to that order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+from configs.cli import UserError
+
+
+class Emotion(IntEnum):
+    """The seven classes of FER-2013, numbered as in its ``emotion`` column (Goodfellow et al., 2013)."""
+
+    ANGER = 0
+    DISGUST = 1
+    FEAR = 2
+    HAPPINESS = 3
+    SADNESS = 4
+    SURPRISE = 5
+    NEUTRAL = 6
+
+    @property
+    def label(self) -> str:
+        """Lower-case English noun: the name used in files, tables and on the command line."""
+        return self.name.lower()
+
+
+NUM_EMOTIONS = len(Emotion)
+EMOTION_NAMES: tuple[str, ...] = tuple(emotion.label for emotion in Emotion)
+
+# FER+ adds contempt; the head trained on its votes predicts these eight (Barsoum et al., 2016).
+CONTEMPT = NUM_EMOTIONS
+FERPLUS_NAMES: tuple[str, ...] = (*EMOTION_NAMES, "contempt")
+
+# Order of the ten vote columns in fer2013new.csv, as indices into FERPLUS_NAMES; -1: "unknown" and "NF" (not a face).
+FERPLUS_VOTE_ORDER: tuple[int, ...] = (6, 3, 5, 4, 0, 1, 2, CONTEMPT, -1, -1)
+
+_SPELLINGS: dict[Emotion, tuple[str, ...]] = {
+    Emotion.ANGER: ("anger", "angry", "mad", "colere", "en colere", "fache", "fachee"),
+    Emotion.DISGUST: ("disgust", "disgusted", "degout", "degoute", "degoutee"),
+    Emotion.FEAR: ("fear", "fearful", "afraid", "scared", "peur", "apeure", "apeuree", "effraye", "effrayee"),
+    Emotion.HAPPINESS: ("happiness", "happy", "joy", "joyful", "joie", "bonheur", "joyeux", "joyeuse", "heureux", "heureuse"),
+    Emotion.SADNESS: ("sadness", "sad", "tristesse", "triste"),
+    Emotion.SURPRISE: ("surprise", "surprised", "etonnement", "surpris", "etonne", "etonnee"),
+    Emotion.NEUTRAL: ("neutral", "neutrality", "calm", "neutre", "neutralite", "calme"),
+}
+_BY_SPELLING: dict[str, Emotion] = {name: emotion for emotion, names in _SPELLINGS.items() for name in names}
+
+
+def _fold(name: str) -> str:
+    """Lower case, no accents, single spaces: ``"  Colère"`` and ``"colere"`` are one name."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return " ".join(bare.lower().replace("_", " ").replace("-", " ").split())
+
+
+def parse_emotion(name: str) -> Emotion:
+    """The emotion a person or a data set means by ``name`` (English or French, noun or adjective, any case).
+
+    Raises:
+        UserError: the name is not known; the message gives the nearest known one.
+    """
+    folded = _fold(name)
+    found = _BY_SPELLING.get(folded)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(folded, _BY_SPELLING, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"unknown emotion {name!r}: {hint}known are {', '.join(EMOTION_NAMES)} (French names work too)")
+
+
+def one_hot(emotion: Emotion) -> tuple[float, ...]:
+    """The distribution that is certain of ``emotion``."""
+    return tuple(1.0 if other is emotion else 0.0 for other in Emotion)
+
+
+def parse_distribution(text: str) -> tuple[float, ...]:
+    """``"fear"`` or ``"fear:0.7,surprise:0.3"`` as a distribution over the seven, in enum order.
+
+    Weights are relative (``fear:2,surprise:1`` is two thirds fear); a name without a weight counts 1.
+
+    Raises:
+        UserError: unknown name, a name given twice, a weight that is no positive finite number.
+    """
+    weights: dict[Emotion, float] = {}
+    for part in text.split(","):
+        name, colon, number = part.partition(":")
+        emotion = parse_emotion(name)
+        if emotion in weights:
+            raise UserError(f"emotion {emotion.label!r} is named twice in {text!r}")
+        try:
+            weight = float(number) if colon else 1.0
+        except ValueError:
+            raise UserError(f"weight {number!r} of {emotion.label!r} is not a number: write e.g. fear:0.7,surprise:0.3") from None
+        if not (math.isfinite(weight) and weight > 0):
+            raise UserError(f"weight of {emotion.label!r} must be a positive number, got {number}")
+        weights[emotion] = weight
+    total = sum(weights.values())
+    return tuple(weights.get(emotion, 0.0) / total for emotion in Emotion)
+
+
+def at_intensity(distribution: Sequence[float], intensity: float) -> tuple[float, ...]:
+    """Mix a distribution with neutral: 0 is neutral, 1 the distribution itself.
+
+    Raises:
+        UserError: ``intensity`` outside [0, 1].
+    """
+    if not 0.0 <= intensity <= 1.0:
+        raise UserError(f"intensity must lie between 0 (neutral) and 1 (full), got {intensity}")
+    neutral = one_hot(Emotion.NEUTRAL)
+    return tuple(intensity * p + (1.0 - intensity) * q for p, q in zip(distribution, neutral, strict=True))
+
+
+def describe(distribution: Sequence[float], minimum: float = 0.005) -> str:
+    """``"fear 0.70, surprise 0.30"``: the entries of at least ``minimum``, largest first."""
+    ranked = sorted(zip(distribution, EMOTION_NAMES, strict=True), key=lambda pair: -pair[0])
+    return ", ".join(f"{name} {p:.2f}" for p, name in ranked if p >= minimum)
+
+
+def as_mapping(distribution: Sequence[float]) -> Mapping[str, float]:
+    """The distribution keyed by emotion name, in enum order (for JSON)."""
+    return dict(zip(EMOTION_NAMES, (float(p) for p in distribution), strict=True))

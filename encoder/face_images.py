@@ -1,0 +1,88 @@
+"""Turn the bytes of one image file, from anywhere, into a square grey face; or say why not."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 32 * 10**6  # well below Pillow's own limit, which stays on
+
+
+class BadImage(ValueError):
+    """The bytes are no image that can be used; the message says why in a few words."""
+
+
+def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Decode one image to (size, size) uint8 grey.
+
+    The camera's orientation tag is applied, transparency is laid over white, the central square is kept, and the
+    result is resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit.
+
+    Raises:
+        BadImage: too many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
+    """
+    if not data:
+        raise BadImage("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise BadImage(f"{len(data) / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for one face")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return _square_grey(image, size)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage("its header announces a gigantic image (a decompression bomb?)") from None
+    except UnidentifiedImageError:
+        raise BadImage(f"not an image in one of the formats {', '.join(FORMATS)}") from None
+    except BadImage:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, OverflowError) as error:
+        # What Pillow's decoders raise on damaged files; they promise no narrower set.
+        raise BadImage(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+
+
+def _square_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"{width}x{height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed for one face")
+    picture: Image.Image = image
+    if image.mode != "L":
+        picture = _to_grey(image)
+    elif image.format == "JPEG":
+        picture = ImageOps.exif_transpose(image)
+    return fit_square(picture, size)
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        # Pillow clips 16-bit grey to 255 on conversion; scaling keeps the picture.
+        return Image.fromarray((np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        white = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(white, upright.convert("RGBA")).convert("L")
+    return upright.convert("L")
+
+
+def fit_square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Central square of a grey image, resized with antialiasing to (size, size) uint8."""
+    width, height = picture.size
+    if (width, height) == (size, size):
+        return np.array(picture, dtype=np.uint8)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.array(picture.resize((size, size), Image.Resampling.LANCZOS, box=box), dtype=np.uint8)
+
+
+def png_bytes(face: NDArray[np.uint8]) -> bytes:
+    """A (S, S) uint8 grey face as the bytes of a lossless PNG."""
+    out = io.BytesIO()
+    Image.fromarray(face).save(out, format="PNG", optimize=True)
+    return out.getvalue()

@@ -1,0 +1,118 @@
+"""Soft shapes painted on a batch of pictures at once: the few operations every part of a drawn face is made of.
+
+Everything is plain float32 arithmetic on (n, rows, columns) arrays; no transcendental functions, whose last bit depends
+on the machine and on the position in the array. Bumps are (1 - q)² instead of Gaussians for the same reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.float32]  # (n, rows, columns), or (n, 1, 1) for one number per face
+
+
+def clamp(values: Plane) -> Plane:
+    """Clip to [0, 1] in place."""
+    np.maximum(values, 0.0, out=values)
+    np.minimum(values, 1.0, out=values)
+    return values
+
+
+def cover(depth: Plane, pixels: Plane) -> Plane:
+    """Share of a pixel inside a shape; ``depth``: how far inside (head units), ``pixels``: pixels per head unit."""
+    share = depth * pixels
+    share += 0.5
+    return clamp(share)
+
+
+def bump(squared: Plane) -> Plane:
+    """1 at 0, falling smoothly to 0 where ``squared`` (a squared distance over a squared radius) reaches 1."""
+    height = np.subtract(1.0, squared)
+    np.maximum(height, 0.0, out=height)
+    height *= height
+    return height
+
+
+def stroke(distance: Plane, half_width: Plane, pixels: Plane) -> Plane:
+    """A soft line; one thinner than a pixel gets paler instead of breaking up."""
+    least = 0.9 / pixels
+    width = np.maximum(half_width, least)
+    ratio = distance / width
+    ratio *= ratio
+    line = bump(ratio)
+    line *= np.minimum(half_width / width, 1.0)
+    return line
+
+
+def spot(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Plane | float) -> Plane:
+    """A soft elliptic spot."""
+    across = dx * (1.0 / radius_x)
+    across *= across
+    down = dy * (1.0 / radius_y)
+    down *= down
+    across += down
+    return bump(across)
+
+
+def ellipse_depth(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Plane | float) -> Plane:
+    """Approximate depth inside an ellipse, exact on its outline up to its flattening."""
+    across = dx * (1.0 / radius_x)
+    across *= across
+    down = dy * (1.0 / radius_y)
+    down *= down
+    across += down
+    np.subtract(1.0, across, out=across)
+    across *= 0.5 * np.minimum(radius_x, radius_y)
+    return across
+
+
+@dataclass(frozen=True)
+class Area:
+    """A rectangle of the pictures with the coordinates of its pixels; painting changes the pictures in place.
+
+    Attributes:
+        image: grey levels.
+        x, y: position on the head in head units, in the plane of the picture.
+        u, v: position on the face, which yaw and pitch slide over the head; ``a`` is abs(u).
+        pixels: (n, 1, 1) pixels per head unit.
+    """
+
+    image: Plane
+    x: Plane
+    y: Plane
+    u: Plane
+    v: Plane
+    a: Plane
+    pixels: Plane
+
+    def cut(self, top: float, bottom: float, side: float = 1.0) -> Area:
+        """The part between heights ``top`` and ``bottom`` of the frame (-1..1) and within ``side`` of its middle."""
+        size = self.image.shape[1]
+
+        def pixel(position: float) -> int:
+            return min(max(round((position + 1) * size / 2), 0), size)
+
+        window = (slice(None), slice(pixel(top), pixel(bottom)), slice(pixel(-side), pixel(side)))
+        return Area(
+            self.image[window],
+            self.x[window],
+            self.y[window],
+            self.u[window],
+            self.v[window],
+            self.a[window],
+            self.pixels,
+        )
+
+    def paint(self, mask: Plane, level: Plane | float) -> None:
+        """Lay a grey level over the pictures where ``mask`` (which is used up) is 1."""
+        step = level - self.image
+        step *= mask
+        self.image += step
+
+    def shade(self, amount: Plane) -> None:
+        """Darken by ``amount`` (0: not at all, 1: black; negative: lighten); ``amount`` is used up."""
+        np.subtract(1.0, amount, out=amount)
+        self.image *= amount

@@ -1,0 +1,224 @@
+"""Training of an emotion encoder on labels and votes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from configs.cli import UserError
+from configs.loader import to_yaml
+from encoder.augment import NUM_UNIFORMS, augment
+from encoder.batches import GlobalBatches, uniforms
+from encoder.calibration import fit_calibration
+from encoder.classifier import EmotionEncoder
+from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration
+from encoder.datasets import FaceSet, load_faces
+from encoder.ema import Ema
+from encoder.emotions import NUM_EMOTIONS
+from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
+from encoder.model import create_model
+from encoder.preprocessing import normalise
+from encoder.tracking import Tracker
+from encoder.training import (
+    LoopSettings,
+    TrainingTask,
+    cosine_schedule,
+    decay_groups,
+    make_accelerator,
+    open_run,
+    run_training,
+    set_learning_rate,
+)
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+TAUS = tuple(round(0.1 * step, 1) for step in range(11))
+
+
+def load_split(config: EncoderConfig, split: str) -> FaceSet:
+    """Faces of ``split`` ("train" or "valid") at the network's input size, as the configuration asks.
+
+    Raises:
+        UserError: real faces are asked for without ``data.path``, or the data set is not readable.
+    """
+    data, size = config.data, config.preprocessing.size
+    if data.source == "drawn":
+        from encoder.drawn import drawn_set
+
+        count = data.drawn_count if split == "train" else max(data.drawn_count // 10, 64)
+        return drawn_set(split, count, seed=config.train.seed, size=size)  # type: ignore[arg-type]
+    if data.path is None:
+        raise UserError("data.path: say where FER-2013 is, e.g. data.path=~/fer2013 (python -m encoder.prepare checks it)")
+    return load_faces(Path(data.path).expanduser(), split, on_error=data.on_error, size=size)  # type: ignore[arg-type]
+
+
+class EncoderTask(TrainingTask):
+    """Cross-entropy on hard labels and on annotators' votes, one head each, over augmented and mixed-up faces."""
+
+    def __init__(self, config: EncoderConfig, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
+        self._config, self._accelerator = config, accelerator
+        settings = config.train
+        device = accelerator.device
+        torch.manual_seed(settings.seed)
+        net = create_model(config.model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
+        self._net, self._optimizer = accelerator.prepare(net, optimizer)
+        self.modules: dict[str, nn.Module] = {"net": net}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
+        self.emas = {"net": Ema(net, settings.ema_decay)}
+        self._images = torch.from_numpy(train.images).unsqueeze(1)
+        self._labels = torch.from_numpy(train.labels.astype(np.int64))
+        self._votes = torch.from_numpy(train.votes)
+        self.valid = valid
+        self._batches = GlobalBatches(
+            len(train),
+            settings.batch_size,
+            seed=settings.seed,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        )
+        self.images_per_step = settings.batch_size
+        self.steps_per_epoch = self._batches.steps_per_epoch
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
+        config, device = self._config, self._accelerator.device
+        epoch, index = self._batches(step)
+        u = torch.from_numpy(uniforms(config.train.seed, epoch, index, NUM_UNIFORMS)).to(device)
+        picked = torch.from_numpy(index)
+        faces = self._images[picked].to(device).float().div_(255.0)
+        faces = normalise(augment(faces, u, config.augment), config.preprocessing)
+        labels = self._labels[picked].to(device)
+        smooth = config.train.label_smoothing
+        targets = F.one_hot(labels.clamp(min=0), NUM_EMOTIONS).float() * (1 - smooth) + smooth / NUM_EMOTIONS
+        targets = targets * (labels >= 0).float().unsqueeze(1)
+        votes = self._votes[picked].to(device)
+        if config.train.mixup:
+            share = float(np.random.default_rng((config.train.seed, step)).beta(config.train.mixup, config.train.mixup))
+            faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
+        return faces.contiguous(memory_format=torch.channels_last), targets, votes
+
+    def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
+        faces, targets, votes = self._batch(step)
+        set_learning_rate(self._optimizer, self._config.train.learning_rate * cosine_schedule(progress))
+        with self._accelerator.autocast():
+            output = self._net(faces)
+        losses: dict[str, Tensor] = {}
+        if "fer2013" in output.logits:
+            losses["fer2013"] = _soft_cross_entropy(output.logits["fer2013"], targets)
+        if "ferplus" in output.logits:
+            losses["ferplus"] = self._config.train.ferplus_weight * _soft_cross_entropy(output.logits["ferplus"], votes)
+        loss = torch.stack(list(losses.values())).sum()
+        self._accelerator.backward(loss)
+        self._accelerator.clip_grad_norm_(self._net.parameters(), 5.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
+
+    def valid_logits(self) -> dict[str, np.ndarray]:
+        """Mean logits of each valid face and its mirror image by the averaged weights: head -> (N, classes)."""
+        encoder = EmotionEncoder(self.emas["net"].module, self._config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
+        return mirrored_logits(encoder, self.valid)
+
+    def evaluate(self) -> dict[str, float]:
+        logits = self.valid_logits()
+        figures: dict[str, float] = {}
+        for head, values in logits.items():
+            labels = head_labels(self.valid, head)
+            known = labels >= 0
+            table = confusion_matrix(labels[known], values[known].argmax(axis=1), values.shape[1])
+            figures[f"{head}_accuracy"] = accuracy(table)
+            figures[f"{head}_macro_recall"] = balanced_accuracy(table)
+            figures[f"{head}_macro_f1"] = macro_f1(table)
+        figures["score"] = float(np.mean([value for name, value in figures.items() if name.endswith("accuracy")]))
+        return figures
+
+
+def head_labels(faces: FaceSet, head: str) -> np.ndarray:
+    """(N,) classes in the label scheme of ``head``; -1 where the scheme gives a face no class."""
+    return (faces.majority() if head == "ferplus" else faces.labels).astype(np.int64)
+
+
+@torch.inference_mode()
+def mirrored_logits(encoder: EmotionEncoder, faces: FaceSet, batch_size: int = 512) -> dict[str, np.ndarray]:
+    """Per head (N, classes) float64: the mean of the logits of every face and of its mirror image."""
+    rows: dict[str, list[Tensor]] = {}
+    for chunk in torch.from_numpy(faces.images).unsqueeze(1).split(batch_size):
+        grey = chunk.to(encoder.device).float().div_(255.0)
+        plain, mirrored = encoder.forward_unit(grey), encoder.forward_unit(grey.flip(-1))
+        for head, logits in plain.logits.items():
+            rows.setdefault(head, []).append(0.5 * (logits + mirrored.logits[head]).double().cpu())
+    return {head: torch.cat(values).numpy() for head, values in rows.items()}
+
+
+def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the rows of ``targets`` that hold anything; rows of zeros are faces without this kind of label."""
+    rows = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1)
+    return rows.sum() / (targets.sum(dim=1) > 0).float().sum().clamp(min=1.0)
+
+
+def calibrate(task: EncoderTask, train: FaceSet) -> CalibrationConfig:
+    """Prior correction and temperature of every head, fitted on valid."""
+    heads: dict[str, HeadCalibration] = {}
+    for head, logits in task.valid_logits().items():
+        labels = head_labels(task.valid, head)
+        known = labels >= 0
+        if head == "ferplus":
+            prior = train.votes.sum(axis=0) + 1.0
+        else:
+            prior = np.bincount(train.labels[train.labels >= 0], minlength=NUM_EMOTIONS) + 1.0
+        heads[head] = fit_calibration(logits[known], labels[known], prior.astype(np.float64), TAUS)
+    answer = "ferplus" if "ferplus" in heads else "fer2013"
+    return CalibrationConfig(answer=answer, heads=heads)  # type: ignore[arg-type]
+
+
+def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
+    """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
+    accelerator = make_accelerator(config.train.device, config.train.precision)
+    text = to_yaml(config)
+    resume_from = open_run(run_dir, text, resume) if accelerator.is_main_process else None
+    train, valid = load_split(config, "train"), load_split(config, "valid")
+    if accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        resume_from = broadcast_object_list([resume_from])[0]
+    if accelerator.is_main_process:
+        print(
+            f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
+            f"{accelerator.device}, precision {accelerator.mixed_precision}",
+            file=sys.stderr,
+        )
+        if "ferplus" in config.model.heads and not train.votes.any():
+            raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
+    task = EncoderTask(config, train, valid, accelerator)
+    every = task.steps_per_epoch
+    settings = LoopSettings(
+        total_steps=max(1, round(config.train.epochs * every)),
+        seed=config.train.seed,
+        max_minutes=config.train.max_minutes,
+        evaluate_every=2 * every,
+        checkpoint_every=max(20, 20 * round(every / 10)),
+    )
+    tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
+    outcome = run_training(
+        task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker
+    )
+    if outcome.exit_code or not accelerator.is_main_process:
+        return outcome.exit_code
+    encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, calibrate(task, train))  # type: ignore[arg-type]
+    encoder.save_pretrained(
+        run_dir / "weights",
+        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}}), "steps": outcome.step},
+        metrics={"split": "valid", "count": len(valid), **{k: round(v, 6) for k, v in outcome.figures.items()}},
+        data={"source": train.source, "train_faces": len(train)},
+    )
+    print(f"encoder: weights in {run_dir / 'weights'}; judge them with")
+    print(f"  python -m encoder.evaluate --weights {run_dir / 'weights'} --data {config.data.path or 'drawn'}")
+    return 0

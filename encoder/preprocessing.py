@@ -1,0 +1,72 @@
+"""From any picture of a face to the tensor that a network was trained on. One function, used everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from configs.cli import UserError
+from encoder.config import PreprocessingConfig
+
+# ITU-R BT.601 luma, the weights with which PIL's "L" mode (and so FER-2013) turns colour to grey.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def to_grey(faces: Any) -> Tensor:
+    """Faces as ``(N, 1, H, W)`` float32 in [0, 1].
+
+    Args:
+        faces: array or tensor of shape (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), (H, W, 3) or (N, H, W, 3); uint8 in
+            0..255 or float in [0, 1]; three channels are red, green, blue in that order.
+
+    Raises:
+        UserError: another shape or type, or floats outside [0, 1] (0..255 floats are refused, not guessed).
+    """
+    tensor = faces if isinstance(faces, Tensor) else torch.from_numpy(np.ascontiguousarray(faces))
+    if tensor.dtype == torch.uint8:
+        tensor = tensor.float().div_(255.0)
+    elif tensor.is_floating_point():
+        tensor = tensor.float()
+        if tensor.numel():
+            low, high = float(tensor.detach().min()), float(tensor.detach().max())
+            if not (low >= -1e-3 and high <= 1.0 + 1e-3):
+                raise UserError(f"faces: float values must lie in [0, 1], got {low:.3g} to {high:.3g}; pass uint8 for 0..255")
+    else:
+        raise UserError(f"faces: need uint8 or float values, got {tensor.dtype}")
+    if tensor.ndim == 2 or (tensor.ndim == 3 and tensor.shape[-1] == 3):
+        tensor = tensor.unsqueeze(0)
+    if tensor.ndim == 4 and tensor.shape[-1] == 3 and tensor.shape[1] != 3:
+        tensor = tensor.permute(0, 3, 1, 2)
+    if tensor.ndim == 3:
+        tensor = tensor.unsqueeze(1)
+    if tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
+        raise UserError(f"faces: cannot read shape {tuple(tensor.shape)}; need (N, H, W), (N, 1, H, W) or (N, H, W, 3)")
+    if tensor.shape[1] == 3:
+        weights = torch.tensor(_LUMA, dtype=tensor.dtype, device=tensor.device).view(1, 3, 1, 1)
+        tensor = (tensor * weights).sum(dim=1, keepdim=True)
+    return tensor
+
+
+def resize(grey: Tensor, size: int) -> Tensor:
+    """``(N, 1, H, W)`` resized to ``size`` x ``size``, bilinear and antialiased (differentiable)."""
+    if grey.shape[-2:] == (size, size):
+        return grey
+    return F.interpolate(grey, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def normalise(grey: Tensor, config: PreprocessingConfig) -> Tensor:
+    """Grey levels in [0, 1] to network input: each face to mean 0 and deviation 1, or by the fixed constants."""
+    if config.normalisation == "fixed":
+        return (grey - config.mean) / config.std
+    mean = grey.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = (grey - mean).square().mean(dim=(1, 2, 3), keepdim=True).add(1e-4).sqrt()
+    return (grey - mean) / deviation
+
+
+def prepare(faces: Any, config: PreprocessingConfig) -> Tensor:
+    """Any batch of faces (see :func:`to_grey`) as the ``(N, 1, size, size)`` input of the network."""
+    return normalise(resize(to_grey(faces), config.size), config)

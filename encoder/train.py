@@ -1,0 +1,63 @@
+"""Train an emotion encoder: ``accelerate launch encoder/train.py`` or ``python -m encoder.train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # Run as a script, sys.path[0] is this folder: its files would shadow the standard library, its package be missing.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.cli import run
+from configs.loader import add_config_arguments, load_config, to_yaml
+
+EXAMPLES = """examples:
+  python -m encoder.train --out runs/encoder                                      drawn faces, a few minutes
+  python -m encoder.train --config configs/encoder/base.yaml data.path=DATA --out runs/encoder
+  python -m encoder.train --config configs/encoder/judge.yaml data.path=DATA --max-minutes 20 --out runs/judge
+  python -m encoder.train --config configs/encoder/base.yaml data.path=DATA --out runs/encoder --resume latest
+
+DATA is a folder with FER-2013 in any of its forms: see python -m encoder.prepare --help.
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both resumable)."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="encoder.train", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("runs/encoder"), help="run directory (default: %(default)s)")
+    parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
+    parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of train.epochs")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, train, write ``weights/`` into the run directory."""
+    from encoder.config import EncoderConfig
+
+    arguments = build_parser().parse_args(argv)
+    overrides = list(arguments.overrides)
+    if arguments.max_minutes is not None:
+        overrides.append(f"train.max_minutes={arguments.max_minutes}")
+    config_path = arguments.config or Path("configs/encoder/drawn.yaml")
+    config = load_config(EncoderConfig, config_path, overrides)
+    if arguments.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    from encoder.fit import fit_encoder
+
+    return fit_encoder(config, arguments.out, arguments.resume)
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

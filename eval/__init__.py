@@ -1,0 +1,1 @@
+"""Judging what was made: metrics, reports and benchmarks."""

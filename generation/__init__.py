@@ -1,0 +1,1 @@
+"""Tokens to verified faces: pipeline, sampler, guidance, verification and the command line."""

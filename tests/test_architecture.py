@@ -1,0 +1,184 @@
+"""What holds for every file: imports run one way, start-up stays light, nothing is unpickled."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Each package may import itself and those before it.
+PACKAGES = ("configs", "encoder", "vqvae", "generation", "eval")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# Slow to import or only needed by some users: imported where they are used.
+HEAVY = {"accelerate", "cv2", "deepface", "dlib", "gradio", "lpips", "onnxruntime", "pyarrow", "torchvision", "wandb"}
+UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# Calls that read or write pickles, by the last two names of what is called.
+UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict_from_url", "pd.read_pickle"}
+VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc"}
+COMMANDS = {
+    "encoder.train": "encoder/train.py",
+    "encoder.evaluate": "encoder/evaluate.py",
+    "encoder.prepare": "encoder/prepare.py",
+    "vqvae.train": "vqvae/train.py",
+    "generation.sample": "generation/sample.py",
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(node: ast.AST, path: Path) -> Iterator[str]:
+    """Full names of the modules an import statement (or `import_module("...")`) loads."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        folder = path.parent
+        for _ in range(node.level - 1):
+            folder = folder.parent
+        prefix = relative(folder).split("/") if node.level else []
+        module = ".".join([*prefix, *([node.module] if node.module else [])])
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node that runs when the module is imported: all but function bodies and `if TYPE_CHECKING`."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
+
+
+def backward_imports(source: str, path: Path) -> list[str]:
+    package = relative(path).split("/")[0]
+    later = PACKAGES[PACKAGES.index(package) + 1 :]
+    names = (name for node in ast.walk(ast.parse(source)) for name in imported(node, path))
+    return [name for name in names if name.split(".")[0] in (*later, "tests")]
+
+
+def heavy_imports(source: str, path: Path) -> list[str]:
+    names = (name for node in run_at_import(ast.parse(source)) for name in imported(node, path))
+    return [name for name in names if name.split(".")[0] in HEAVY]
+
+
+def unpickling(source: str, path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node, path):
+            if name.split(".")[0] in UNPICKLERS or name in UNPICKLING_CALLS:
+                found.append(name)
+        if isinstance(node, ast.Call):
+            called = ".".join(ast.unparse(node.func).split(".")[-2:])
+            if called in UNPICKLING_CALLS:
+                found.append(called)
+            for keyword in node.keywords:
+                if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False":
+                    found.append("allow_pickle")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_imports_run_one_way(path: Path) -> None:
+    assert backward_imports(path.read_text(encoding="utf-8"), path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
+    assert heavy_imports(path.read_text(encoding="utf-8"), path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_nothing_is_unpickled(path: Path) -> None:
+    assert unpickling(path.read_text(encoding="utf-8"), path) == []
+
+
+def test_files_are_named_by_their_idea() -> None:
+    assert [relative(path) for path in FILES if VAGUE_NAMES & {*path.relative_to(ROOT).parts, path.stem}] == []
+
+
+@pytest.mark.parametrize(
+    ("check", "source"),
+    [
+        (backward_imports, "def f():\n    from generation.sample import cli"),
+        (backward_imports, "import eval.metrics"),
+        (backward_imports, "importlib.import_module('vqvae.train')"),
+        (heavy_imports, "try:\n    import cv2\nexcept ImportError:\n    cv2 = None"),
+        (heavy_imports, "class A:\n    from accelerate import Accelerator"),
+        (unpickling, "import pickle"),
+        (unpickling, "torch.load(path, weights_only=True)"),
+        (unpickling, "from torch import load"),
+        (unpickling, "np.load(path, allow_pickle=True)"),
+    ],
+)
+def test_the_checks_find_what_they_look_for(check, source: str) -> None:
+    assert check(source, ROOT / "encoder" / "model.py") != []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from encoder.emotions import Emotion\nfrom . import drawn\nimport configs.loader",
+        "def f():\n    import cv2",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from accelerate import Accelerator",
+        "np.load(path, allow_pickle=False)",
+    ],
+)
+def test_the_checks_allow_what_is_right(source: str) -> None:
+    path = ROOT / "encoder" / "model.py"
+    assert backward_imports(source, path) + heavy_imports(source, path) + unpickling(source, path) == []
+
+
+def run_python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def imported_packages(importtime: str) -> set[str]:
+    return set(re.findall(r"^import time:.*\|\s+([A-Za-z_]\w*)$", importtime, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(("module", "file"), COMMANDS.items(), ids=COMMANDS)
+def test_help_shows_an_example_without_importing_torch(module: str, file: str) -> None:
+    if not (ROOT / file).exists():
+        pytest.skip(f"{file} does not exist")
+    result = run_python("-m", module, "--help", cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "example" in result.stdout.lower()
+    assert imported_packages(result.stderr) & {"torch", "numpy", *HEAVY} <= {"numpy"}
+
+
+def test_training_script_starts_from_any_folder_without_installation(tmp_path: Path) -> None:
+    script = ROOT / "vqvae" / "train.py"
+    if not script.exists():
+        pytest.skip("vqvae/train.py does not exist")
+    result = run_python(str(script), "--help", cwd=tmp_path, PYTHONPATH="")
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_packages_themselves_are_light(tmp_path: Path) -> None:
+    names = ", ".join((*PACKAGES, "eval.benchmarks", "pretrained"))
+    result = run_python("-c", f"import {names}", cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert not imported_packages(result.stderr) & {"torch", "numpy", *HEAVY}

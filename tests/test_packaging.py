@@ -1,0 +1,43 @@
+"""The install: every package shipped, every dependency pinned inside the range it may have."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LINES = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+PINS = {canonicalize_name(Requirement(line).name): Requirement(line) for line in LINES if not line.startswith("#")}
+REQUIREMENTS = [
+    *PROJECT["project"]["dependencies"],
+    *(entry for extra in PROJECT["project"]["optional-dependencies"].values() for entry in extra),
+]
+
+
+@pytest.mark.parametrize("text", REQUIREMENTS)
+def test_every_dependency_has_a_tested_version_in_its_range(text: str) -> None:
+    wanted = Requirement(text)
+    pin = PINS[canonicalize_name(wanted.name)]
+    (exact,) = pin.specifier
+    assert exact.operator == "=="
+    assert wanted.specifier.contains(exact.version)
+
+
+def test_pins_name_versions_only() -> None:
+    assert [line for line in LINES if not line.startswith("#") and ("/" in line or line.count("==") != 1)] == []
+
+
+def test_both_opencv_distributions_are_one_release() -> None:
+    assert PINS["opencv-python"].specifier == PINS["opencv-contrib-python-headless"].specifier
+
+
+def test_every_package_in_the_tree_is_shipped() -> None:
+    listed = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    folders = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/__init__.py")}
+    assert folders == {name for name in listed if "." not in name}
+    assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}

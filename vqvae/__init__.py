@@ -1,0 +1,1 @@
+"""Faces to tokens and back, and the emotion-conditioned prior over the tokens."""

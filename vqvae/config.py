@@ -1,0 +1,93 @@
+"""Typed settings of the tokenizer and the prior."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from configs.loader import StrictModel
+
+
+class TokenizerConfig(StrictModel):
+    """Autoencoder and codebooks. A face of ``size`` pixels becomes ``grid`` x ``grid`` positions of ``groups`` codes."""
+
+    size: int = Field(64, ge=16, le=256)
+    widths: tuple[int, ...] = Field((48, 96, 160), min_length=2, max_length=6)
+    depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")
+    codebook_size: int = Field(512, ge=2, le=1 << 20)
+    code_dim: int = Field(16, ge=1, le=256)
+    groups: int = Field(2, ge=1, le=8, description="codes per position, each from a codebook of its own")
+    quantizer_decay: float = Field(0.99, gt=0, lt=1)
+    restart_after: float = Field(0.1, ge=0, description="codes used less than this share of the mean use are restarted")
+
+    @property
+    def grid(self) -> int:
+        """Positions along one side."""
+        return self.size >> len(self.widths)
+
+
+class TokenizerLossConfig(StrictModel):
+    """Weights of the parts of the tokenizer's loss; zero switches a part off."""
+
+    pixel: float = Field(1.0, ge=0)
+    perceptual: float = Field(0.5, ge=0, description="features of the frozen emotion encoder, or LPIPS")
+    perceptual_net: Literal["encoder", "lpips"] = "encoder"
+    emotion: float = Field(0.2, ge=0, description="divergence of the encoder's distributions")
+    commitment: float = Field(0.25, ge=0)
+    adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
+    adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")
+
+
+class PriorConfig(StrictModel):
+    """Masked transformer over the tokens."""
+
+    width: int = Field(256, ge=16, le=2048)
+    depth: int = Field(6, ge=1, le=64)
+    heads: int = Field(8, ge=1, le=64)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class FacesConfig(StrictModel):
+    """Which faces train the tokenizer and the prior: drawn ones, or FER-2013 (and faces128) from disk."""
+
+    source: Literal["drawn", "real"] = "real"
+    fer2013: str | None = None
+    faces128: str | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
+    drawn_count: int = Field(8000, ge=64)
+
+
+class StageConfig(StrictModel):
+    """Optimisation of one stage."""
+
+    epochs: float = Field(12, gt=0)
+    max_minutes: float | None = Field(None, gt=0)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+
+
+class PriorStageConfig(StageConfig):
+    """Optimisation of the prior, and what its labels are made of."""
+
+    label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
+    votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
+    rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
+
+
+class VqvaeConfig(StrictModel):
+    """Everything ``vqvae/train.py`` reads."""
+
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    loss: TokenizerLossConfig = TokenizerLossConfig()
+    prior: PriorConfig = PriorConfig()
+    faces: FacesConfig = FacesConfig()
+    encoder: str | None = Field("pretrained/encoder", description="weights of the frozen emotion encoder; null: none")
+    tokenizer_stage: StageConfig = StageConfig()
+    prior_stage: PriorStageConfig = PriorStageConfig()
+    seed: int = Field(0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "no", "bf16"] = "auto"
+    wandb: bool = False

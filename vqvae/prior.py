@@ -1,0 +1,147 @@
+"""The prior: a bidirectional masked transformer over the tokens of a face, told which emotion to make.
+
+MaskGIT (Chang et al., 2022) conditioned through adaptive layer norm shared by all blocks (PixArt, Chen et al., 2024). The
+codes of one position are predicted one after the other, each knowing those before it (RQ-Transformer, Lee et al., 2022):
+finer positions cost no longer sequence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from configs.loader import StrictModel, validate
+from encoder.emotions import NUM_EMOTIONS
+from encoder.weights import load_weights, read_config, save_weights
+from vqvae.config import PriorConfig
+from vqvae.faces import SOURCES
+
+KIND = "prior"
+
+
+class PriorShape(StrictModel):
+    """A prior and the token grid it was made for."""
+
+    prior: PriorConfig
+    positions: int
+    groups: int
+    codebook_size: int
+    tokenizer_sha256: str = ""
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return x * (1.0 + scale) + shift
+
+
+class _Block(nn.Module):
+    def __init__(self, config: PriorConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads, self.dropout = config.heads, config.dropout
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.table = nn.Parameter(torch.zeros(6, width))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        n, length, width = x.shape
+        shift1, scale1, gate1, shift2, scale2, gate2 = (condition + self.table).unsqueeze(2).unbind(1)
+        parts = self.qkv(_modulate(self.norm1(x), shift1, scale1)).view(n, length, 3, self.heads, width // self.heads)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
+        x = x + gate1 * F.dropout(self.out(mixed), self.dropout, self.training)
+        y = self.down(F.gelu(self.up(_modulate(self.norm2(x), shift2, scale2)), approximate="tanh"))
+        return x + gate2 * F.dropout(y, self.dropout, self.training)
+
+
+class MaskedPrior(nn.Module):
+    """Predicts the hidden tokens of a face from the visible ones, its emotion and its source.
+
+    Tokens are (N, L, G) int64; ``hidden`` (N, L) bool marks positions whose tokens are unknown. ``emotion`` is (N, 7), a
+    row of zeros where no emotion is asked for. ``source`` is (N,) int64, an index into :data:`vqvae.faces.SOURCES`.
+    """
+
+    def __init__(self, shape: PriorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.prior.width
+        self.codes = nn.ModuleList([nn.Embedding(shape.codebook_size, width) for _ in range(shape.groups)])
+        self.biases = nn.Parameter(torch.zeros(shape.groups, shape.codebook_size))
+        self.mask = nn.Parameter(torch.randn(width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(shape.positions, width) * 0.02)
+        self.sources = nn.Embedding(len(SOURCES), width)
+        self.emotion = nn.Sequential(nn.Linear(NUM_EMOTIONS + 1, width), nn.SiLU(), nn.Linear(width, width))
+        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.blocks = nn.ModuleList([_Block(shape.prior) for _ in range(shape.prior.depth)])
+        self.norm = nn.LayerNorm(width)
+        self.refine = nn.ModuleList(
+            [nn.Sequential(nn.Linear(2 * width, width), nn.GELU("tanh")) for _ in range(shape.groups - 1)]
+        )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+        for block in self.blocks:
+            # Gates of adaptive layer norm start at one here, and the residual branches small: trains at once on little data.
+            nn.init.ones_(block.table[2])  # type: ignore[index]
+            nn.init.ones_(block.table[5])  # type: ignore[index]
+
+    def trunk(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
+        """(N, L, D) states that say what each position should hold."""
+        visible = torch.stack([table(tokens[..., g]) for g, table in enumerate(self.codes)]).sum(dim=0)
+        x = torch.where(hidden.unsqueeze(-1), self.mask, visible) + self.positions
+        asked = (emotion.sum(dim=1, keepdim=True) > 0).to(emotion.dtype)
+        condition = self.emotion(torch.cat([emotion, asked], dim=1)) + self.sources(source)
+        x = x + condition.unsqueeze(1)
+        modulation = self.modulation(condition).view(len(x), 6, -1)
+        for block in self.blocks:
+            x = block(x, modulation)
+        return self.norm(x)
+
+    def head(self, states: Tensor, group: int, earlier: Tensor | None = None) -> Tensor:
+        """(…, K) logits of the code of ``group``, given the (…,) codes of the group before (None for the first)."""
+        if group:
+            if earlier is None:
+                raise ValueError(f"codes of group {group - 1} are needed to predict group {group}")
+            known = self.codes[group - 1](earlier)
+            states = states + self.refine[group - 1](torch.cat([states, known], dim=-1))
+        return F.linear(states, self.codes[group].weight, self.biases[group]).float()  # type: ignore[arg-type]
+
+    def forward(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
+        """Mean cross-entropy in nats per code, over the hidden positions."""
+        states = self.trunk(tokens, hidden, emotion, source)[hidden]
+        wanted = tokens[hidden]
+        losses = [
+            F.cross_entropy(self.head(states, group, wanted[:, group - 1] if group else None), wanted[:, group])
+            for group in range(self.shape.groups)
+        ]
+        return torch.stack(losses).mean()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load strictly from ``folder``; ready for inference.
+
+        Raises:
+            UserError: see :func:`encoder.weights.load_weights`.
+        """
+        stored = read_config(folder, KIND)
+        prior = cls(validate(PriorShape, stored["model"], f"{folder}/config.json"))
+        load_weights(folder, prior, stored)
+        return prior.eval().requires_grad_(False)
+
+    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
+        """Write weights in half precision with their configuration."""
+        save_weights(folder, self.state_dict(), {"kind": KIND, "model": self.shape.model_dump(mode="json"), **notes})

@@ -1,0 +1,160 @@
+"""Training of the prior on the tokens of all faces, each labelled with a distribution over emotions."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoder.batches import GlobalBatches
+from encoder.classifier import EmotionEncoder
+from encoder.ema import Ema
+from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
+from vqvae.config import VqvaeConfig
+from vqvae.faces import TrainingFaces
+from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@torch.inference_mode()
+def tokenise(tokenizer: Tokenizer, images: np.ndarray, batch_size: int = 256) -> Tensor:
+    """Tokens of uint8 images (N, S, S) and of their mirror images: (2, N, L, G) int16."""
+    from tqdm import tqdm
+
+    device = next(tokenizer.parameters()).device
+    rows: list[Tensor] = []
+    chunks = torch.from_numpy(images).unsqueeze(1).split(batch_size)
+    for chunk in tqdm(chunks, desc="tokens", unit="batch", disable=None, leave=False):
+        faces = chunk.to(device).float().div_(255.0)
+        both = tokenizer.encode(torch.cat([faces, faces.flip(-1)]))
+        rows.append(both.view(2, len(chunk), *both.shape[1:]).to(torch.int16).cpu())
+    return torch.cat(rows, dim=1)
+
+
+def condition_labels(faces: TrainingFaces, encoder: EmotionEncoder | None, votes_weight: float) -> np.ndarray:
+    """(N, 7) distribution that the prior is told: people's votes mixed with the encoder's reading.
+
+    Votes alone are coarse (ten people) and absent for some faces; the encoder alone would teach its own mistakes.
+    """
+    if encoder is None:
+        return faces.labels
+    from tqdm import tqdm
+
+    readings = []
+    pieces = np.array_split(faces.images, max(1, len(faces) // 2048))
+    for piece in tqdm(pieces, desc="labels", unit="batch", disable=None, leave=False):
+        readings.append(encoder.predict(piece).distributions.numpy())
+    reading = np.concatenate(readings)
+    share = votes_weight * (faces.labels.sum(axis=1, keepdims=True) > 0)
+    return (share * faces.labels + (1.0 - share) * reading).astype(np.float32)
+
+
+def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray:
+    """(N,) frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``."""
+    top = labels.argmax(axis=1)
+    counts = np.bincount(top, minlength=labels.shape[1]).astype(np.float64)
+    return counts[top] ** -rare_sampling
+
+
+class PriorTask(TrainingTask):
+    """Hide a random share of positions, predict them."""
+
+    def __init__(
+        self,
+        config: VqvaeConfig,
+        train: TrainingFaces,
+        valid: TrainingFaces,
+        tokenizer: Tokenizer,
+        encoder: EmotionEncoder | None,
+        accelerator: Accelerator,
+        tokenizer_sha256: str = "",
+    ) -> None:
+        self._config, self._accelerator = config, accelerator
+        device, stage = accelerator.device, config.prior_stage
+        if accelerator.is_main_process:
+            print(f"prior: reading {len(train) + len(valid)} faces into tokens and labels", file=sys.stderr)
+        tokenizer = tokenizer.to(device)
+        encoder = encoder.to(device) if encoder is not None else None
+        self._tokens = tokenise(tokenizer, train.images)
+        labels = condition_labels(train, encoder, stage.votes_weight)
+        self._labels, self._sources = torch.from_numpy(labels), torch.from_numpy(train.sources)
+        self._valid_tokens = tokenise(tokenizer, valid.images)[0].long()
+        self._valid_labels = torch.from_numpy(condition_labels(valid, encoder, stage.votes_weight))
+        self._valid_sources = torch.from_numpy(valid.sources)
+        torch.manual_seed(config.seed)
+        shape = PriorShape(
+            prior=config.prior,
+            positions=tokenizer.config.grid**2,
+            groups=tokenizer.config.groups,
+            codebook_size=tokenizer.config.codebook_size,
+            tokenizer_sha256=tokenizer_sha256,
+        )
+        prior = MaskedPrior(shape).to(device)
+        optimizer = torch.optim.AdamW(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
+        self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
+        self.modules: dict[str, nn.Module] = {"prior": prior}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
+        self.emas = {"prior": Ema(prior, stage.ema_decay)}
+        self._batches = GlobalBatches(
+            len(train),
+            stage.batch_size,
+            seed=config.seed,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            weights=sampling_weights(labels, stage.rare_sampling),
+        )
+        self.images_per_step, self.steps_per_epoch = stage.batch_size, self._batches.steps_per_epoch
+
+    def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
+        accelerator, stage = self._accelerator, self._config.prior_stage
+        set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
+        _, index = self._batches(step)
+        picked = torch.from_numpy(index)
+        mirrored = torch.randint(2, (len(index),))
+        tokens = self._tokens[mirrored, picked].long().to(accelerator.device)
+        emotion = self._labels[picked].to(accelerator.device)
+        asked = torch.rand(len(index), 1, device=emotion.device) >= stage.label_dropout
+        with accelerator.autocast():
+            loss = self._prior(
+                tokens, hide_positions(tokens), emotion * asked, self._sources[picked].to(accelerator.device)
+            )
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(self._prior.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return {"loss": loss.detach()}
+
+    @torch.inference_mode()
+    def evaluate(self) -> dict[str, float]:
+        """Cross-entropy on valid under fixed masks, with and without the label: the gap is what the label tells."""
+        prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
+        device = self._accelerator.device
+        totals = {"loss": 0.0, "loss_without_label": 0.0}
+        count = min(len(self._valid_tokens), 2048)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for start in range(0, count, 256):
+                rows = slice(start, min(start + 256, count))
+                tokens = self._valid_tokens[rows].to(device)
+                hidden = hide_positions(tokens.cpu()).to(device)
+                emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
+                weight = len(tokens) / count
+                totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
+                totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
+        return {**totals, "score": -totals["loss"]}
+
+
+def hide_positions(tokens: Tensor) -> Tensor:
+    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, u uniform, at least one position (Chang et al., 2022)."""
+    count, length = tokens.shape[:2]
+    share = torch.cos(0.5 * math.pi * torch.rand(count, 1, device=tokens.device))
+    number = (share * length).ceil().clamp(min=1)
+    rank = torch.rand(count, length, device=tokens.device).argsort(dim=1).argsort(dim=1)
+    return rank < number

@@ -1,0 +1,162 @@
+"""Runs the stages of a training one after the other and leaves weights and pictures in the run directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from configs.cli import UserError
+from configs.loader import to_yaml
+from encoder.classifier import EmotionEncoder
+from encoder.evaluate import resolve_folder
+from encoder.tracking import Tracker
+from encoder.training import LoopSettings, TrainingTask, make_accelerator, open_run, run_training
+from encoder.weights import WEIGHTS_FILE, file_sha256
+from vqvae.config import StageConfig, VqvaeConfig
+from vqvae.faces import TrainingFaces, load_training_faces
+from vqvae.grids import emotion_grid, reconstruction_grid
+from vqvae.prior import MaskedPrior
+from vqvae.prior_stage import PriorTask
+from vqvae.tokenizer import Tokenizer
+from vqvae.tokenizer_stage import TokenizerTask
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | None) -> dict[str, float | None]:
+    """Time of each stage: its own ``max_minutes``, or its share of ``total``."""
+    own = {"tokenizer": config.tokenizer_stage.max_minutes, "prior": config.prior_stage.max_minutes}
+    if total is None:
+        return {stage: own[stage] for stage in stages}
+    if total <= 0:
+        raise UserError(f"--max-minutes: must be positive, got {total:g}")
+    parts = {stage: own[stage] or 1.0 for stage in stages}
+    return {stage: total * part / sum(parts.values()) for stage, part in parts.items()}
+
+
+class _Runner:
+    """One invocation of the program: what all stages share."""
+
+    def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace) -> None:
+        self.config, self.out, self.resume = config, arguments.out, arguments.resume
+        self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
+        self.main = self.accelerator.is_main_process
+        self.train, self.valid = load_training_faces(config, "train"), load_training_faces(config, "valid")
+        self.encoder = None
+        if config.encoder is not None:
+            self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
+        if self.main:
+            print(
+                f"vqvae: {len(self.train)} training and {len(self.valid)} validation faces, "
+                f"{self.accelerator.device}, precision {self.accelerator.mixed_precision}",
+                file=sys.stderr,
+            )
+
+    def start(self, stage: str) -> tuple[Path, Path | None, bool]:
+        """(run directory of the stage, checkpoint to resume from, whether it is complete already)."""
+        folder = self.out / stage
+        done = (self.out / "weights" / stage / WEIGHTS_FILE).is_file()
+        if self.resume == "latest" and done:
+            return folder, None, True
+        resume = self.resume if self.resume != "latest" or (folder / "checkpoints").is_dir() else None
+        source = open_run(folder, to_yaml(self.config), resume) if self.main else None
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            source = broadcast_object_list([source])[0]
+        return folder, source, False
+
+    def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None, source: Path | None) -> int:
+        every = task.steps_per_epoch  # type: ignore[attr-defined]
+        interval = max(20, 20 * round(min(every, 500) / 20))
+        folder = self.out / stage
+        outcome = run_training(
+            task,
+            self.accelerator,
+            folder,
+            LoopSettings(
+                total_steps=max(1, round(settings.epochs * every)),
+                seed=self.config.seed,
+                max_minutes=minutes,
+                evaluate_every=interval,
+                checkpoint_every=interval,
+            ),
+            label=stage,
+            resume_from=source,
+            tracker=Tracker(folder, enabled=self.main, wandb=self.config.wandb, config=self.config.model_dump()),
+        )
+        if outcome.exit_code == 0 and self.main:
+            notes = {
+                # Without the folders: where somebody keeps their data is nobody else's business.
+                "training": {
+                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128"}}),
+                    "steps": outcome.step,
+                },
+                "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
+                "data": {"train_faces": len(self.train)},
+            }
+            task.emas[stage].module.save_pretrained(self.out / "weights" / stage, **notes)  # type: ignore[operator]
+        self.accelerator.wait_for_everyone()
+        return outcome.exit_code
+
+    def tokenizer(self, minutes: float | None) -> int:
+        _, source, done = self.start("tokenizer")
+        if not done:
+            task = TokenizerTask(self.config, self.train, self.valid, self.encoder, self.accelerator)
+            code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes, source)
+            if code:
+                return code
+        if self.main:
+            path = self.out / "reconstructions.png"
+            reconstruction_grid(Tokenizer.from_pretrained(self.out / "weights" / "tokenizer"), self.valid.images, path)
+            print(f"vqvae: faces above, reconstructions below: {path}")
+        return 0
+
+    def prior(self, minutes: float | None) -> int:
+        weights = self.out / "weights" / "tokenizer"
+        if not weights.is_dir():
+            raise UserError(f"{weights}: the prior needs a trained tokenizer there; run --stage tokenizer first")
+        tokenizer = Tokenizer.from_pretrained(weights)
+        if tokenizer.config != self.config.tokenizer:
+            raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
+        _, source, done = self.start("prior")
+        if not done:
+            digest = file_sha256(weights / WEIGHTS_FILE)
+            task = PriorTask(
+                self.config, self.train, self.valid, tokenizer, self.encoder, self.accelerator, tokenizer_sha256=digest
+            )
+            code = self.loop("prior", task, self.config.prior_stage, minutes, source)
+            if code:
+                return code
+        if self.main:
+            path = self.out / "generated.png"
+            prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
+            emotion_grid(prior, tokenizer.to("cpu"), int(self.train.sources[0]), path)
+            print(f"vqvae: generated faces, one emotion a row: {path}")
+        return 0
+
+
+def train_stages(config: VqvaeConfig, arguments: argparse.Namespace) -> int:
+    """Train what ``--stage`` asks for; returns the exit code."""
+    stages = ("tokenizer", "prior") if arguments.stage == "both" else (arguments.stage,)
+    minutes = stage_minutes(config, stages, arguments.max_minutes)
+    runner = _Runner(config, arguments)
+    for stage in stages:
+        code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
+        if code:
+            return code
+    if runner.main and config.faces.source == "drawn":
+        print(
+            "vqvae: these were drawn faces. Real ones: accelerate launch vqvae/train.py "
+            "--config configs/vqvae/base.yaml faces.fer2013=FOLDER --out runs/faces"
+        )
+    torch.set_grad_enabled(True)
+    return 0
+
+
+__all__ = ["TrainingFaces", "stage_minutes", "train_stages"]

@@ -1,0 +1,157 @@
+"""Faces to tokens and back: a small convolutional autoencoder around a grouped quantiser.
+
+In the manner of VQGAN (Esser et al., 2021), sized for 64 x 64 grey faces on a CPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from configs.cli import UserError
+from configs.loader import validate
+from encoder.weights import load_weights, read_config, save_weights
+from vqvae.config import TokenizerConfig
+from vqvae.quantizer import GroupedQuantizer
+
+KIND = "tokenizer"
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(16, width // 4), width)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm2, self.conv2 = _norm(width), nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.silu(self.norm1(x)))
+        return x + self.conv2(F.silu(self.norm2(y)))
+
+
+class _Attention(nn.Module):
+    """Self-attention over the positions of the coarsest map: ties left and right of a face together."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = _norm(width)
+        self.qkv = nn.Conv2d(width, 3 * width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        parts = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
+        q, k, v = parts.transpose(-1, -2).unbind(1)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(n, c, h, w)
+        return x + self.out(mixed)
+
+
+class Tokenizer(nn.Module):
+    """Autoencoder with a discrete middle.
+
+    Faces are (N, 1, S, S) floats in [0, 1]; tokens are (N, grid * grid, groups) int64, row by row.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        if config.size % (1 << len(config.widths)):
+            raise UserError(
+                f"tokenizer.size: {config.size} cannot be halved {len(config.widths)} times; "
+                f"use a multiple of {1 << len(config.widths)}"
+            )
+        self.config = config
+        widths, latent = config.widths, config.groups * config.code_dim
+        down: list[nn.Module] = []
+        inputs = 1
+        for index, width in enumerate(widths):
+            down.append(nn.Conv2d(inputs, width, 4 if index else 6, 2, 1 if index else 2))
+            down += [_ResidualBlock(width) for _ in range(config.depth)]
+            inputs = width
+        last = widths[-1]
+        self.down = nn.Sequential(*down, _ResidualBlock(last), _norm(last), nn.SiLU())
+        self.to_codes = nn.Conv2d(last, latent, 1)
+        self.quantizer = GroupedQuantizer(
+            config.codebook_size,
+            config.code_dim,
+            config.groups,
+            decay=config.quantizer_decay,
+            restart_after=config.restart_after,
+        )
+        up: list[nn.Module] = [nn.Conv2d(latent, last, 3, padding=1), _Attention(last)]
+        for index in reversed(range(len(widths))):
+            up += [_ResidualBlock(widths[index]) for _ in range(config.depth + 1)]
+            outputs = widths[index - 1] if index else widths[0] // 2
+            # Resize, then convolve: a strided transposed convolution prints a checkerboard (Odena et al., 2016). The
+            # change of width comes first, where the map is small; the next block convolves.
+            up += [nn.Conv2d(widths[index], outputs, 1), nn.Upsample(scale_factor=2, mode="nearest")]
+        tail = widths[0] // 2
+        self.up = nn.Sequential(
+            *up, nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)
+        )
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct: returns faces (N, 1, S, S) not clamped, tokens (N, L, G) and the commitment loss."""
+        latent = self.to_codes(self.down(2.0 * faces - 1.0))
+        n, channels, h, w = latent.shape
+        quantised, tokens, commitment = self.quantizer(latent.permute(0, 2, 3, 1).reshape(-1, channels))
+        return self._paint(quantised.view(n, h, w, channels)), tokens.view(n, h * w, -1), commitment
+
+    def _paint(self, quantised: Tensor) -> Tensor:
+        # Codes have unit length; scaled so that each channel has about unit variance.
+        scaled = quantised.permute(0, 3, 1, 2) * self.config.code_dim**0.5
+        return 0.5 * self.up(scaled).float() + 0.5
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """Weight whose gradient balances the adversarial against the other losses."""
+        return self.up[-1].weight  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def encode(self, faces: Tensor) -> Tensor:
+        """(N, 1, S, S) in [0, 1] to (N, L, G) tokens."""
+        latent = self.to_codes(self.down(2.0 * faces - 1.0)).permute(0, 2, 3, 1)
+        n, h, w, channels = latent.shape
+        config = self.config
+        split = F.normalize(latent.reshape(-1, config.groups, config.code_dim).float(), dim=-1)
+        return self.quantizer.nearest(split).view(n, h * w, config.groups)
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(N, L, G) tokens to faces (N, 1, S, S) in [0, 1].
+
+        Raises:
+            UserError: another number of positions or groups than this tokenizer makes.
+        """
+        grid, groups = self.config.grid, self.config.groups
+        if tokens.ndim != 3 or tuple(tokens.shape[1:]) != (grid * grid, groups):
+            raise UserError(f"tokens: need shape (N, {grid * grid}, {groups}), got {tuple(tokens.shape)}")
+        quantised = self.quantizer.lookup(tokens.reshape(-1, groups)).view(len(tokens), grid, grid, -1)
+        return self._paint(quantised).clamp(0.0, 1.0)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load strictly from ``folder``; ready for inference.
+
+        Raises:
+            UserError: see :func:`encoder.weights.load_weights`.
+        """
+        stored = read_config(folder, KIND)
+        tokenizer = cls(validate(TokenizerConfig, stored["model"], f"{folder}/config.json"))
+        load_weights(folder, tokenizer, stored)
+        return tokenizer.eval().requires_grad_(False)
+
+    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
+        """Write weights in half precision with their configuration."""
+        config = {"kind": KIND, "model": self.config.model_dump(mode="json"), **notes}
+        save_weights(folder, self.state_dict(), config)

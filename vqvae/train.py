@@ -1,0 +1,62 @@
+"""Train the tokenizer and the emotion-conditioned prior: ``accelerate launch vqvae/train.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # Run as a script, sys.path[0] is this folder: its files would shadow the standard library, its package be missing.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from configs.cli import run
+from configs.loader import add_config_arguments, load_config, to_yaml
+
+DEFAULT_CONFIG = "configs/vqvae/drawn.yaml"
+EXAMPLES = """examples:
+  accelerate launch vqvae/train.py                                   both stages on drawn faces, a few minutes
+  accelerate launch vqvae/train.py --config configs/vqvae/base.yaml faces.fer2013=DATA --out runs/faces
+  accelerate launch vqvae/train.py --config configs/vqvae/base.yaml faces.fer2013=DATA --out runs/faces --resume latest
+  accelerate launch vqvae/train.py --config configs/vqvae/base.yaml faces.fer2013=DATA --stage prior --max-minutes 60
+
+DATA is a folder with FER-2013 in any of its forms: see python -m encoder.prepare --help.
+--max-minutes is shared by the stages that run, in the proportion of their max_minutes in the configuration (else evenly).
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both resumable)."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="vqvae/train.py", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--stage", choices=("both", "tokenizer", "prior"), default="both", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("runs/vqvae"), help="run directory (default: %(default)s)")
+    parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
+    parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of epochs")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse and train; returns the exit code."""
+    from vqvae.config import VqvaeConfig
+
+    arguments = build_parser().parse_args(argv)
+    config = load_config(VqvaeConfig, arguments.config or DEFAULT_CONFIG, arguments.overrides)
+    if arguments.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    from vqvae.stages import train_stages
+
+    return train_stages(config, arguments)
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()
