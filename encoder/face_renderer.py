@@ -54,7 +54,7 @@ def render(traits: Traits, view: View, geometry: Geometry, size: int) -> NDArray
 
 def _draw(t: _Columns, w: _Columns, g: _Columns, size: int) -> NDArray[np.uint8]:
     face = _place(w, t, size)
-    face.image += w.background + w.background_slope * face.y
+    face.image[...] = w.background + w.background_slope * face.y
     head, skull = _head_shape(face, t, g)
     _back(face, t, skull)
     _skin(face, t, g, head)
@@ -396,6 +396,8 @@ def _glasses(area: Area, t: _Columns) -> None:
     bar *= outside
     bar *= area.a < 0.75
     np.maximum(rim, bar, out=rim)
+    # Far from the eye the rounded square crosses 1 once more; the rim is only the inner crossing.
+    rim *= (across < 2.5) & (down < 2.5) | (bar > 0)
     rim *= 0.9 * t.glasses
     area.paint(rim, t.glasses_level)
 

@@ -110,9 +110,9 @@ class Area:
         """Lay a grey level over the pictures where ``mask`` (which is used up) is 1."""
         step = level - self.image
         step *= mask
-        self.image += step
+        np.add(self.image, step, out=self.image)
 
     def shade(self, amount: Plane) -> None:
         """Darken by ``amount`` (0: not at all, 1: black; negative: lighten); ``amount`` is used up."""
         np.subtract(1.0, amount, out=amount)
-        self.image *= amount
+        np.multiply(self.image, amount, out=self.image)

@@ -67,7 +67,13 @@ class EncoderTask(TrainingTask):
         settings = config.train
         device = accelerator.device
         torch.manual_seed(settings.seed)
-        net = create_model(config.model).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = create_model(config.model)
+        if settings.init is not None:
+            start = EmotionEncoder.from_pretrained(settings.init).net
+            if start.config != config.model:
+                raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
+            net.load_state_dict(start.state_dict())
+        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
@@ -215,7 +221,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, calibrate(task, train))  # type: ignore[arg-type]
     encoder.save_pretrained(
         run_dir / "weights",
-        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}}), "steps": outcome.step},
+        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}), "steps": outcome.step},
         metrics={"split": "valid", "count": len(valid), **{k: round(v, 6) for k, v in outcome.figures.items()}},
         data={"source": train.source, "train_faces": len(train)},
     )

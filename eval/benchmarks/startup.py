@@ -1,0 +1,65 @@
+"""From process start to 16 verified faces on disk, against the time that importing torch and torchvision takes."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.cli import UserError, run
+
+EXAMPLES = """examples:
+  python -m eval.benchmarks.startup
+  python -m eval.benchmarks.startup --emotion disgust --rounds 7"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.benchmarks.startup",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--emotion", default="fear")
+    parser.add_argument("--rounds", type=int, default=5, help="both commands, by turns (default: %(default)s)")
+    return parser
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise UserError(f"{' '.join(command[1:4])} failed: {done.stderr.strip().splitlines()[-1]}")
+    return time.perf_counter() - started
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run both commands by turns and print medians and their ratio."""
+    arguments = build_parser().parse_args(argv)
+    imports, samples = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(arguments.rounds):
+            out = str(Path(folder) / str(number))
+            imports.append(_seconds([sys.executable, "-c", "import torch, torchvision"]))
+            sample = [sys.executable, "-m", "generation.sample", "--device", "cpu", "--emotion", arguments.emotion]
+            samples.append(_seconds([*sample, "--out", out, "--quiet"]))
+    base, ours = statistics.median(imports), statistics.median(samples)
+    print(f"import torch, torchvision:      {base:6.2f} s (median of {arguments.rounds})")
+    print(f"16 verified faces of {arguments.emotion:<10} {ours:6.2f} s")
+    print(f"ratio: {ours / base:.2f}")
+    return 0
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,43 @@
+"""Does a face show what was asked for? The encoder's answer, against a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encoder.emotions import Emotion
+
+# An emotion counts as asked for when its weight is at least this share of the largest: 0.7 fear with 0.3 surprise is a
+# request for fear, half and half is one for either.
+SHARE_OF_TOP = 0.5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The encoder's reading of one face.
+
+    Attributes:
+        distribution: calibrated probabilities of the seven, enum order.
+        top: the likeliest emotion.
+        match: overlap with the request, ``sum(min(asked, read))`` in [0, 1]; for one pure emotion its probability.
+        accepted: ``top`` was asked for and ``match`` reaches the threshold.
+    """
+
+    distribution: tuple[float, ...]
+    top: Emotion
+    match: float
+    accepted: bool
+
+
+def wanted_tops(asked: Sequence[float]) -> tuple[Emotion, ...]:
+    """The emotions that may come out on top for this request."""
+    largest = max(asked)
+    return tuple(emotion for emotion in Emotion if asked[emotion] >= SHARE_OF_TOP * largest)
+
+
+def judge(asked: Sequence[float], read: Sequence[float], threshold: float) -> Verdict:
+    """Compare the distribution that was asked for with the one that was read, both over the seven in enum order."""
+    top = max(Emotion, key=lambda emotion: read[emotion])
+    match = sum(min(a, r) for a, r in zip(asked, read, strict=True))
+    accepted = top in wanted_tops(asked) and match >= threshold
+    return Verdict(tuple(float(p) for p in read), top, float(match), accepted)
