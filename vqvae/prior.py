@@ -8,12 +8,11 @@ finer positions cost no longer sequence.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS

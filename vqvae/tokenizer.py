@@ -6,12 +6,11 @@ In the manner of VQGAN (Esser et al., 2021), sized for 64 x 64 grey faces on a C
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from configs.cli import UserError
 from configs.loader import validate
