@@ -1,44 +1,69 @@
-"""Training checkpoints that a crash cannot break.
+"""Training checkpoints: folders of safetensors and JSON that are complete and verified, or not used.
 
-A checkpoint is a folder of safetensors and JSON. It is written under a temporary name, listed with sizes and SHA-256 in
-``MANIFEST.json``, forced to disk and renamed once: under its final name it is complete. Older ones are removed only after.
+``run/checkpoints/step-00001234/`` holds one ``<group>.safetensors`` per group of tensors, ``state.json``, and
+``MANIFEST.json`` with size and SHA-256 of each. All is written to a hidden folder, flushed to disk and renamed, so that a
+crash at any moment leaves the earlier checkpoints and no half one. Nothing is pickled: a resumed run executes no code
+from its checkpoint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from configs.cli import UserError
 from encoder.atomic import explain_write_error, sync_folder, write_synced
 from encoder.plain_json import parse_json
-from encoder.weights import file_sha256
+from encoder.training_state import pack_optimizer, pack_rng, unpack_optimizer, unpack_rng
 
-MANIFEST, STATE = "MANIFEST.json", "state.json"
-_NAME = re.compile(r"step-(\d{8,})")
+__all__ = [
+    "Checkpoint",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "pack_optimizer",
+    "pack_rng",
+    "save_checkpoint",
+    "unpack_optimizer",
+    "unpack_rng",
+]
+
+FORMAT_VERSION = 1
+FOLDER = "checkpoints"
+MANIFEST = "MANIFEST.json"
+STATE = "state.json"
+_SUFFIX = ".safetensors"
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_STEP = re.compile(r"step-(\d{8,})")
+# .tmp-<step>-<pid>: a checkpoint being written, or (-pruned) removed. .aside-<name>: replaced by a newer one.
+_TEMPORARY = re.compile(r"\.tmp-\d+-(\d+)(-pruned)?")
+_ASIDE = re.compile(r"\.aside-(step-\d{8,})")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Content of a checkpoint: ``tensors[group][name]`` and plain ``state``."""
+    """A verified checkpoint in memory.
+
+    Attributes:
+        step: number of optimiser steps done.
+        tensors: per group, named tensors on the CPU.
+        state: what ``save_checkpoint`` was given, after a round trip through JSON (keys are text, tuples are lists).
+    """
 
     step: int
     tensors: Mapping[str, Mapping[str, Tensor]]
     state: Mapping[str, Any]
-
-
-class _Broken(Exception):
-    """What is wrong with a checkpoint."""
 
 
 def save_checkpoint(
@@ -50,141 +75,224 @@ def save_checkpoint(
     keep: int = 2,
     protect: Collection[int] = (),
 ) -> Path:
-    """Write ``run_dir/checkpoints/step-########`` and remove all but the newest ``keep`` and the ``protect``-ed steps.
+    """Write ``run_dir/checkpoints/step-<step>``; only one process of a run may call this.
 
-    To be called by one process only.
+    Afterwards the checkpoints beyond the ``keep`` highest steps are removed, except the new one and the steps in
+    ``protect``. A checkpoint of the same step is replaced. Tensors may be on any device.
+
+    Args:
+        tensors: per group (letters, digits, ``.``, ``_``, ``-``), named tensors.
+        state: anything that JSON can hold.
 
     Raises:
-        UserError: the disk is full or not writable; earlier checkpoints are left as they were.
+        UserError: the disk is full or writing is not permitted; the earlier checkpoints are intact.
     """
-    from safetensors.torch import save
-
-    folder = Path(run_dir) / "checkpoints"
+    for group in tensors:
+        if not _GROUP.fullmatch(group):
+            raise ValueError(f"group name {group!r} cannot be a file name")
+    # Before anything is written, because a state that JSON cannot hold is a defect of the caller.
+    described = json.dumps({"format_version": FORMAT_VERSION, "step": step, "state": state}).encode()
+    folder = Path(run_dir) / FOLDER
     target = folder / f"step-{step:08d}"
-    beside = folder / f".tmp-{step}-{os.getpid()}"
+    temporary = folder / f".tmp-{step}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".tmp-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        beside.mkdir()
-        files: dict[str, bytes] = {STATE: json.dumps(dict(state), allow_nan=False).encode()}
-        for group, members in tensors.items():
-            whole = {name: tensor.detach().cpu().contiguous() for name, tensor in members.items()}
-            files[f"{group}.safetensors"] = save(whole)
-        manifest: dict[str, Any] = {"step": step, "files": {}}
-        for name, data in files.items():
-            write_synced(beside / name, data)
-            manifest["files"][name] = {"size": len(data), "sha256": file_sha256(beside / name)}
-        write_synced(beside / MANIFEST, json.dumps(manifest, indent=1).encode())
-        sync_folder(beside)
-        if target.exists():
-            # The same step again, after a resume: the rename below needs an empty place.
-            shutil.rmtree(target)
-        os.rename(beside, target)
+        _clean(folder)
+        try:
+            temporary.mkdir()
+            manifest: dict[str, dict[str, Any]] = {}
+            for group, named in tensors.items():
+                _write(temporary / f"{group}{_SUFFIX}", safetensors.torch.save(_on_cpu(named)), manifest)
+            _write(temporary / STATE, described, manifest)
+            write_synced(temporary / MANIFEST, _canonical(manifest))
+            sync_folder(temporary)
+            _put_in_place(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         sync_folder(folder)
     except OSError as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(f"{target}: cannot be written: {explain_write_error(error)}; earlier checkpoints are intact") from error
-    _prune(folder, keep, {step, *protect})
+        raise UserError(
+            f"{target}: step {step} could not be saved: {explain_write_error(error)}; earlier checkpoints are intact"
+        ) from error
+    _prune(folder, step, keep, protect)
     return target
 
 
-def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """Checkpoints by step, newest first, complete or not."""
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return sorted(found, reverse=True)
-
-
-def _prune(folder: Path, keep: int, protected: Collection[int]) -> None:
-    for number, path in _numbered(folder)[max(keep, 1) :]:
-        if number not in protected:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _verify(path: Path) -> dict[str, Any]:
-    """The manifest of ``path``, all of whose files are as listed."""
-    try:
-        manifest = parse_json((path / MANIFEST).read_bytes(), str(path / MANIFEST))
-    except FileNotFoundError:
-        raise _Broken(f"{MANIFEST} is missing") from None
-    except UserError as error:
-        raise _Broken(str(error)) from None
-    if not (isinstance(manifest, dict) and isinstance(manifest.get("files"), dict) and STATE in manifest["files"]):
-        raise _Broken(f"{MANIFEST} is no list of files")
-    for name, listed in manifest["files"].items():
-        file = path / name
-        if Path(name).name != name or not file.is_file() or file.is_symlink():
-            raise _Broken(f"{name} is missing")
-        if file.stat().st_size != listed["size"] or file_sha256(file) != listed["sha256"]:
-            raise _Broken(f"{name} is damaged")
-    return manifest
-
-
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read exactly the checkpoint at ``path``; it is used or refused, never replaced by another.
+    """The checkpoint in folder ``path``, after checking every file against the manifest. Never another one instead.
 
     Raises:
-        UserError: no such folder, or a file of it is missing or damaged.
+        UserError: no such folder, not a checkpoint, or anything missing, changed or unreadable in it.
     """
-    from safetensors.torch import load
-
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such checkpoint")
-    try:
-        manifest = _verify(path)
-    except _Broken as broken:
-        raise UserError(f"{path}: cannot be used: {broken}; name another checkpoint, or --resume latest") from None
-    state = parse_json((path / STATE).read_bytes(), str(path / STATE))
-    groups = [name.removesuffix(".safetensors") for name in manifest["files"] if name.endswith(".safetensors")]
-    tensors = {group: load((path / f"{group}.safetensors").read_bytes()) for group in groups}
-    return Checkpoint(int(manifest["step"]), tensors, state)
+    contents = _read_verified(path)
+    where = path / STATE
+    if STATE not in contents:
+        raise UserError(f"{path}: {STATE} is not in the manifest; this is not a training checkpoint")
+    described = _parse_state(contents.pop(STATE), where)
+    if not isinstance(described, dict) or set(described) != {"format_version", "step", "state"}:
+        raise UserError(f"{where}: not the state of a training checkpoint")
+    if described["format_version"] != FORMAT_VERSION:
+        raise UserError(
+            f"{where}: format_version {described['format_version']!r} is not {FORMAT_VERSION}; "
+            "resume with the version of the program that wrote it"
+        )
+    tensors: dict[str, Mapping[str, Tensor]] = {}
+    for name, data in contents.items():
+        try:
+            tensors[name.removesuffix(_SUFFIX)] = safetensors.torch.load(data)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise UserError(f"{path / name}: not a safetensors file: {error}") from None
+    return Checkpoint(described["step"], tensors, described["state"])
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def latest_checkpoint(run_dir: str | Path, log: Callable[[str], None] = _to_stderr) -> Path | None:
-    """The newest checkpoint of a run that verifies; ``log`` is told which newer ones were passed over, and why."""
-    folder = Path(run_dir) / "checkpoints"
+def latest_checkpoint(run_dir: str | Path, log: Callable[[str], Any] = print) -> Path | None:
+    """The checkpoint of the highest step in ``run_dir`` that verifies, or None; ``log`` is told which were skipped."""
+    folder = Path(run_dir) / FOLDER
     if not folder.is_dir():
         return None
-    for _, path in _numbered(folder):
+    with suppress(OSError):  # a read-only run can still be resumed elsewhere
+        _restore_aside(folder)
+    for _, path in sorted(_steps(folder).items(), reverse=True):
         try:
-            _verify(path)
-        except _Broken as broken:
-            log(f"{path}: passed over: {broken}")
+            _read_verified(path)
+        except UserError as error:
+            log(f"skipping checkpoint {error}")
         else:
             return path
     return None
 
 
-def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's state as tensors (``<parameter>.<name>``) and plain values."""
-    state = optimizer.state_dict()
-    tensors: dict[str, Tensor] = {}
-    values: dict[str, dict[str, Any]] = {}
-    for index, entry in state["state"].items():
-        for name, value in entry.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{name}"] = value
-            else:
-                values.setdefault(str(index), {})[name] = value
-    return tensors, {"groups": state["param_groups"], "values": values}
+def _canonical(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
 
 
-def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], stored: Mapping[str, Any]) -> None:
-    """Put back what :func:`pack_optimizer` took.
+def _write(path: Path, data: bytes, manifest: dict[str, dict[str, Any]]) -> None:
+    write_synced(path, data)
+    manifest[path.name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
-    Raises:
-        UserError: the state belongs to an optimiser of other parameters.
-    """
-    state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in stored["values"].items()}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+
+def _on_cpu(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors; those that share memory are copied, because safetensors stores each on its own."""
+    seen: set[int] = set()
+    plain: dict[str, Tensor] = {}
+    for name, tensor in named.items():
+        value = tensor.detach().cpu().contiguous()
+        storage = value.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != value.nbytes:
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        plain[name] = value
+    return plain
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(temporary, target)
+        return
+    # A folder cannot be replaced in one move. If the program dies between the two, _restore_aside undoes the first.
+    aside = target.with_name(f".aside-{target.name}")
+    os.rename(target, aside)
     try:
-        optimizer.load_state_dict({"state": state, "param_groups": stored["groups"]})
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the checkpoint's optimiser state does not fit this model: {error}") from None
+        os.rename(temporary, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _restore_aside(folder: Path) -> None:
+    for entry in list(folder.iterdir()):
+        match = _ASIDE.fullmatch(entry.name)
+        if match and not (folder / match[1]).exists():
+            os.rename(entry, folder / match[1])
+
+
+def _clean(folder: Path) -> None:
+    """Remove what processes that are gone left behind."""
+    _restore_aside(folder)
+    for entry in list(folder.iterdir()):
+        match = _TEMPORARY.fullmatch(entry.name)
+        if (match and not _runs_elsewhere(int(match[1]))) or _ASIDE.fullmatch(entry.name):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _runs_elsewhere(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _steps(folder: Path) -> dict[int, Path]:
+    matches = ((_STEP.fullmatch(entry.name), entry) for entry in folder.iterdir())
+    return {int(match[1]): entry for match, entry in matches if match}
+
+
+def _prune(folder: Path, newest: int, keep: int, protect: Collection[int]) -> None:
+    steps = _steps(folder)
+    # The one just written is valid, so keeping it always keeps the newest valid one.
+    kept = {newest, *protect, *sorted(steps, reverse=True)[: max(keep, 0)]}
+    for step, path in steps.items():
+        if step not in kept:
+            doomed = folder / f".tmp-{step}-{os.getpid()}-pruned"
+            with suppress(OSError):  # what cannot be removed now is tried again at the next save
+                os.rename(path, doomed)
+                shutil.rmtree(doomed)
+
+
+def _parse_state(data: bytes, where: Path) -> Any:
+    try:
+        # Not parse_json: the state may hold NaN (a score that was never measured), and its hash was verified.
+        return json.loads(data)
+    except ValueError as error:
+        raise UserError(f"{where}: not valid JSON: {error}") from None
+
+
+def _read_verified(path: Path) -> dict[str, bytes]:
+    """Contents of every file in the manifest of ``path``; each of the size and hash that stand there."""
+    if not path.is_dir():
+        nature = "is a file; a checkpoint is a folder" if path.exists() else "no such checkpoint folder"
+        raise UserError(f"{path}: {nature}, such as RUN/{FOLDER}/step-00001234")
+    manifest_path = path / MANIFEST
+    if not manifest_path.is_file():
+        if (path / FOLDER).is_dir():
+            raise UserError(f"{path}: this is a run, not a checkpoint; name one of the folders in {path / FOLDER}")
+        raise UserError(f"{path}: no {MANIFEST}: not a checkpoint, or one that was not completed")
+    try:
+        raw = manifest_path.read_bytes()
+        manifest = parse_json(raw, str(manifest_path))
+        contents: dict[str, bytes] = {}
+        for name, entry in _entries(manifest, raw, manifest_path):
+            file = path / name
+            if file.is_symlink() or not file.is_file():
+                raise UserError(f"{file}: missing, or no regular file; this checkpoint cannot be used")
+            size = file.stat().st_size
+            if size != entry["size"]:
+                raise UserError(f"{file}: {size} bytes instead of {entry['size']}; this checkpoint is damaged")
+            data = file.read_bytes()
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                raise UserError(f"{file}: SHA-256 differs from {MANIFEST}; this checkpoint is damaged")
+            contents[name] = data
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return contents
+
+
+def _entries(manifest: Any, raw: bytes, where: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Checked entries. The manifest has one spelling only, so that not even its white space can change unnoticed."""
+    valid = isinstance(manifest, dict) and raw == _canonical(manifest)
+    for name, entry in manifest.items() if valid else ():
+        stem = name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else None
+        valid = valid and (name == STATE or (stem is not None and _GROUP.fullmatch(stem) is not None))
+        valid = valid and isinstance(entry, dict) and set(entry) == {"size", "sha256"}
+        valid = valid and type(entry["size"]) is int and isinstance(entry["sha256"], str)
+    if not valid:
+        raise UserError(f"{where}: not the manifest of a training checkpoint; this checkpoint is damaged")
+    return list(manifest.items())

@@ -128,13 +128,10 @@ class EncoderTask(TrainingTask):
         self._optimizer.zero_grad(set_to_none=True)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
 
-    def valid_logits(self) -> dict[str, np.ndarray]:
-        """Mean logits of each valid face and its mirror image by the averaged weights: head -> (N, classes)."""
-        encoder = EmotionEncoder(self.emas["net"].module, self._config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
-        return mirrored_logits(encoder, self.valid)
-
     def evaluate(self) -> dict[str, float]:
-        logits = self.valid_logits()
+        """Figures of the averaged weights on valid, before calibration."""
+        encoder = EmotionEncoder(self.emas["net"].module, self._config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
+        logits = mirrored_logits(encoder, self.valid)
         figures: dict[str, float] = {}
         for head, values in logits.items():
             labels = head_labels(self.valid, head)
@@ -170,11 +167,11 @@ def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return rows.sum() / (targets.sum(dim=1) > 0).float().sum().clamp(min=1.0)
 
 
-def calibrate(task: EncoderTask, train: FaceSet) -> CalibrationConfig:
-    """Prior correction and temperature of every head, fitted on valid."""
+def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet) -> CalibrationConfig:
+    """Prior correction (by the class frequencies of ``train``) and temperature of every head, fitted on ``valid``."""
     heads: dict[str, HeadCalibration] = {}
-    for head, logits in task.valid_logits().items():
-        labels = head_labels(task.valid, head)
+    for head, logits in mirrored_logits(encoder, valid).items():
+        labels = head_labels(valid, head)
         known = labels >= 0
         if head == "ferplus":
             prior = train.votes.sum(axis=0) + 1.0
@@ -218,7 +215,8 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     )
     if outcome.exit_code or not accelerator.is_main_process:
         return outcome.exit_code
-    encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, calibrate(task, train))  # type: ignore[arg-type]
+    encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
+    encoder.calibration = calibrate(encoder, train, valid)
     encoder.save_pretrained(
         run_dir / "weights",
         training={"config": config.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}), "steps": outcome.step},
