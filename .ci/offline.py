@@ -35,9 +35,7 @@ def main() -> None:
         else:
             if mode == "must":
                 sys.exit("error: this machine allows no private network (unshare -n); use OFFLINE=auto or OFFLINE=no")
-            print(
-                "note: this machine allows no private network (unshare -n); tests run with the network on", flush=True
-            )
+            print("note: this machine allows no private network (unshare -n); tests run with the network on", flush=True)
     elif mode != "no":
         sys.exit(f"error: OFFLINE={mode} is unknown; use auto, must or no")
     os.execvp(command[0], command)  # noqa: S606

@@ -256,9 +256,7 @@ def _refused(got: Any, allowed: str, choices: list[str]) -> str:
     return f"got {show(got)}, expected {allowed}" + (f"; did you mean {close}?" if close else "")
 
 
-def problems(
-    error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: Mapping[str, Any]
-) -> list[Problem]:
+def problems(error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: Mapping[str, Any]) -> list[Problem]:
     """Every refused key once, with what to do about it; unknown keys first, as they explain the missing ones."""
     entries = [(_data_key(e["loc"], data, e["type"]), e) for e in error.errors(include_url=False)]
     entries.sort(key=lambda entry: entry[1]["type"] != "extra_forbidden")

@@ -74,9 +74,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("--config", metavar="FILE", default=None, help="YAML file with the settings")
     parser.add_argument("--print-config", action="store_true", help="print the settings that would be used, and stop")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="change single settings, e.g. train.batch_size=128"
-    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single settings, e.g. train.batch_size=128")
     # argparse fills a "*" positional from the first run of arguments only: `a=1 --resume auto b=2` would be refused.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
 
@@ -139,9 +137,7 @@ def _merge(model: type[pydantic.BaseModel], base: dict[str, Any], over: Mapping[
     return merged
 
 
-def _complete(
-    model: type[pydantic.BaseModel], default: pydantic.BaseModel | None, data: dict[str, Any]
-) -> dict[str, Any]:
+def _complete(model: type[pydantic.BaseModel], default: pydantic.BaseModel | None, data: dict[str, Any]) -> dict[str, Any]:
     """Fill a section given in part from the default its parent declares.
 
     pydantic would fill it from the section's own class: with `train: Train = Train(steps=5)`, the override
@@ -151,9 +147,7 @@ def _complete(
     for name, field in model.model_fields.items():
         own = getattr(default, name) if default is not None else field.get_default(call_default_factory=True)
         value = data.get(name)
-        section = (
-            type(own) if type(own) in section_types(field.annotation, value) else _section(field.annotation, value)
-        )
+        section = type(own) if type(own) in section_types(field.annotation, value) else _section(field.annotation, value)
         if section is not None and isinstance(value, dict):
             filled[name] = _complete(section, own if type(own) is section else None, value)
     if default is not None:

@@ -84,9 +84,7 @@ def _float(reader: _Reader, node: yaml.ScalarNode) -> float:
 
 
 def _refuse_tag(reader: _Reader, node: yaml.Node) -> NoReturn:
-    raise yaml.constructor.ConstructorError(
-        None, None, "tags (!...) are not allowed; write a plain value", node.start_mark
-    )
+    raise yaml.constructor.ConstructorError(None, None, "tags (!...) are not allowed; write a plain value", node.start_mark)
 
 
 def _quote_breaks(writer: _Writer, text: str) -> yaml.ScalarNode:

@@ -59,9 +59,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...])
     }
 
 
-def assess(
-    encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str
-) -> dict[str, Any]:
+def assess(encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str) -> dict[str, Any]:
     """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``."""
     report: dict[str, Any] = {"weights": weights, "data": faces.source, "split": split, "test_time": "mirror average"}
     twin = twins(faces, train) if train is not None else np.zeros(len(faces), bool)

@@ -1,7 +1,7 @@
 """Order of the data, and random numbers per face, as pure functions of (seed, step).
 
-Nothing is carried from step to step, so a run resumes exactly from one integer, and the global order is the same for any
-number of processes. Permutations come from sorting hashes and not from a library's shuffle, whose stream may change
+Nothing is carried from step to step, so a run resumes exactly from one integer, and the global order is the same for
+any number of processes. Permutations come from sorting hashes and not from a library's shuffle, whose stream may change
 between releases.
 """
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from encoder.config import HeadCalibration
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, negative_log_likelihood
 
-
 # Share of correct answers that prior correction may cost on valid.
 ACCURACY_COST = 0.01
 

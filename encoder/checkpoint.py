@@ -1,8 +1,8 @@
 """Training checkpoints: folders of safetensors and JSON that are complete and verified, or not used.
 
 ``run/checkpoints/step-00001234/`` holds one ``<group>.safetensors`` per group of tensors, ``state.json``, and
-``MANIFEST.json`` with size and SHA-256 of each. All is written to a hidden folder, flushed to disk and renamed, so that a
-crash at any moment leaves the earlier checkpoints and no half one. Nothing is pickled: a resumed run executes no code
+``MANIFEST.json`` with size and SHA-256 of each. All is written to a hidden folder, flushed to disk and renamed, so that
+a crash at any moment leaves the earlier checkpoints and no half one. Nothing is pickled: a resumed run executes no code
 from its checkpoint.
 """
 

@@ -122,7 +122,7 @@ class EmotionEncoder:
                 collected.append(self.head_log_probabilities(output, name).exp().cpu())
         if not distributions:
             empty = torch.empty(0, NUM_EMOTIONS)
-            return Prediction(empty, {name: empty for name in heads}, empty)
+            return Prediction(empty, dict.fromkeys(heads, empty), empty)
         return Prediction(
             torch.cat(distributions), {name: torch.cat(rows) for name, rows in heads.items()}, torch.cat(embeddings)
         )

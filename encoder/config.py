@@ -43,7 +43,7 @@ class CalibrationConfig(StrictModel):
     """Calibration of each head, and the head whose answer is the product's."""
 
     answer: Literal["fer2013", "ferplus"] = "fer2013"
-    heads: dict[Literal["fer2013", "ferplus"], HeadCalibration] = {}
+    heads: dict[str, HeadCalibration] = Field(default_factory=dict)
 
 
 class AugmentConfig(StrictModel):

@@ -53,9 +53,7 @@ def load_faces(path: str | Path, split: Split, *, on_error: OnError = "refuse", 
         raise UserError(f"{place}: no such file or folder")
     if place.is_file():
         if place.suffix.lower() != ".csv":
-            raise UserError(
-                f"{place}: a single file must be a CSV like fer2013.csv; else give the folder that holds it"
-            )
+            raise UserError(f"{place}: a single file must be a CSV like fer2013.csv; else give the folder that holds it")
         return read_csv_split(place, split, on_error=on_error, size=size)
     form = _form_of(place)
     if form == "parquet":
@@ -76,13 +74,10 @@ def _form_of(folder: Path) -> str:
     if not forms:
         mend = "; use load_faces128 for it" if (folder / "faces.parquet").is_file() else ""
         raise UserError(
-            f"{folder}: no data set found: expected train.parquet, {' or '.join(CSV_NAMES)}, "
-            f"or train/<emotion>/*.jpg{mend}"
+            f"{folder}: no data set found: expected train.parquet, {' or '.join(CSV_NAMES)}, or train/<emotion>/*.jpg{mend}"
         )
     if len(forms) > 1:
-        raise UserError(
-            f"{folder}: holds several forms of a data set ({', '.join(forms)}): give the CSV file or move one"
-        )
+        raise UserError(f"{folder}: holds several forms of a data set ({', '.join(forms)}): give the CSV file or move one")
     return forms[0]
 
 

@@ -49,8 +49,6 @@ def count_duplicates(splits: Mapping[Split, FaceSet]) -> list[DuplicateCount]:
             least = 2 if other == split else 1
             twins = [groups.get(key, []) for key in keys[split]]
             has = np.array([len(labels) >= least for labels in twins], bool)
-            same = np.array(
-                [set(found) == {own} for found, own in zip(twins, faces.labels.tolist(), strict=True)], bool
-            )
+            same = np.array([set(found) == {own} for found, own in zip(twins, faces.labels.tolist(), strict=True)], bool)
             result.append(DuplicateCount(split, other, int(has.sum()), int((has & same).sum())))
     return result

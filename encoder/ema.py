@@ -27,8 +27,8 @@ class Ema:
     def update(self, source: nn.Module) -> None:
         """Move the average towards ``source`` by one step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averaged = list(self.module.parameters())
-        current = [parameter.detach() for parameter in source.parameters()]
+        averaged: list[Tensor] = list(self.module.parameters())
+        current: list[Tensor] = [parameter.detach() for parameter in source.parameters()]
         torch._foreach_lerp_(averaged, current, 1.0 - decay)
         for mine, theirs in zip(self.module.buffers(), source.buffers(), strict=True):
             mine.copy_(theirs)

@@ -100,9 +100,7 @@ def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Itera
         except UserError as error:
             if entry.name.isdigit():
                 # Other data sets number from 1: skipping one folder would silently shift all the others.
-                raise UserError(
-                    f"{entry}: numbered folders must be 0 to 6 in the order of FER-2013; name them"
-                ) from None
+                raise UserError(f"{entry}: numbered folders must be 0 to 6 in the order of FER-2013; name them") from None
             collector.problem(str(entry), f"its {_count(entry)} entries have no class: {error}")
             continue
         for path in _entries(entry):

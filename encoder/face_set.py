@@ -100,9 +100,7 @@ class FaceSet:
 
 def printable(name: str) -> str:
     """``name`` on one line: control characters and undecodable bytes of file names are written as escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in name
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in name)
 
 
 def parse_label(text: str) -> int:
@@ -170,12 +168,8 @@ class FaceCollector:
         """
         if label is not None and not 0 <= label < NUM_EMOTIONS:
             return self.problem(place, f"label {label} is not one of 0 to {NUM_EMOTIONS - 1}")
-        if votes is not None and (
-            len(votes) != NUM_VOTE_COLUMNS or any(v is None or not 0 <= v <= _MAX_VOTES for v in votes)
-        ):
-            return self.problem(
-                place, f"votes must be {NUM_VOTE_COLUMNS} counts of 0 to {_MAX_VOTES}, got {list(votes)}"
-            )
+        if votes is not None and (len(votes) != NUM_VOTE_COLUMNS or any(v is None or not 0 <= v <= _MAX_VOTES for v in votes)):
+            return self.problem(place, f"votes must be {NUM_VOTE_COLUMNS} counts of 0 to {_MAX_VOTES}, got {list(votes)}")
         if face is None:
             return self.problem(place, "has no image")
         try:
@@ -196,9 +190,7 @@ class FaceCollector:
         images = np.stack(self._images) if count else np.zeros((0, self.size, self.size), np.uint8)
         no_votes = (0,) * NUM_VOTE_COLUMNS
         has_votes = any(votes is not None for votes in self._votes)
-        counts = np.array([no_votes if v is None else v for v in self._votes], np.int16).reshape(
-            count, NUM_VOTE_COLUMNS
-        )
+        counts = np.array([no_votes if v is None else v for v in self._votes], np.int16).reshape(count, NUM_VOTE_COLUMNS)
         return FaceSet(
             images=images,
             labels=np.array(self._labels, np.int8),

@@ -7,6 +7,7 @@ on the machine and on the position in the array. Bumps are (1 - q)² instead of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ def clamp(values: Plane) -> Plane:
     return values
 
 
-def cover(depth: Plane, pixels: Plane) -> Plane:
+def cover(depth: NDArray[np.floating[Any]], pixels: Plane) -> Plane:
     """Share of a pixel inside a shape; ``depth``: how far inside (head units), ``pixels``: pixels per head unit."""
     share = depth * pixels
     share += 0.5
@@ -36,7 +37,7 @@ def bump(squared: Plane) -> Plane:
     return height
 
 
-def stroke(distance: Plane, half_width: Plane, pixels: Plane) -> Plane:
+def stroke(distance: Plane, half_width: Plane | float, pixels: Plane) -> Plane:
     """A soft line; one thinner than a pixel gets paler instead of breaking up."""
     least = 0.9 / pixels
     width = np.maximum(half_width, least)

@@ -148,9 +148,9 @@ def sample_traits(identities: NDArray[np.int64]) -> Traits:
     ranges = list(_TRAIT_RANGES.items())
     chance = uniforms(identities, _TRAIT_STREAM, count=len(ranges) + 16)
     columns = {name: low + (high - low) * chance[:, k] for k, (name, (low, high)) in enumerate(ranges)}
-    (bald, fringed, long, volume, length, tone, line, temple, part, depth, curl, beard, moustache, glasses, size, frame) = (
-        chance[:, len(ranges) :].T
-    )
+    (bald, fringed, long, volume, length, tone, line, temple, part, depth, curl, beard, moustache, glasses, size, frame) = chance[
+        :, len(ranges) :
+    ].T
     skin = columns["skin"]
     # Grey and fair hair occur on light skin only, and brows stay darker than the skin: they carry half the expression.
     hair = np.where(tone < 0.65, 0.05 + 0.25 * tone, 0.22 + 0.9 * (tone - 0.65)) * (0.3 + 0.9 * (skin - 0.3))

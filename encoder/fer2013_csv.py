@@ -96,13 +96,9 @@ def read_csv_split(path: Path, split: Split, *, on_error: OnError, size: int | N
 def _check_aligned(path: Path, row: int, usage: str, voted: _Votes) -> None:
     # A table that is shifted by a row would give every face another face's votes: no row of it can be trusted.
     if voted.usage and voted.usage.lower() != usage.lower():
-        raise UserError(
-            f"{path} row {row}: Usage is {voted.usage[:40]!r} but {usage!r} in the pixels' table: not aligned"
-        )
+        raise UserError(f"{path} row {row}: Usage is {voted.usage[:40]!r} but {usage!r} in the pixels' table: not aligned")
     if voted.image_name and Path(voted.image_name).stem != f"fer{row:07d}":
-        raise UserError(
-            f"{path} row {row}: names {voted.image_name[:40]!r}, not fer{row:07d}.png: rows are missing or moved"
-        )
+        raise UserError(f"{path} row {row}: names {voted.image_name[:40]!r}, not fer{row:07d}.png: rows are missing or moved")
 
 
 def _lines(path: Path) -> Iterator[list[str] | None]:
@@ -112,9 +108,7 @@ def _lines(path: Path) -> Iterator[list[str] | None]:
     """
     try:
         total = path.stat().st_size
-        bar = tqdm(
-            total=total, desc=f"reading {path.name}", unit="B", unit_scale=True, delay=1, leave=False, disable=None
-        )
+        bar = tqdm(total=total, desc=f"reading {path.name}", unit="B", unit_scale=True, delay=1, leave=False, disable=None)
         with bar, path.open("r", encoding="utf-8-sig", errors="replace", newline="\n") as stream:
             while line := stream.readline(_MAX_LINE):
                 bar.update(len(line))

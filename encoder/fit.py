@@ -136,6 +136,8 @@ class EncoderTask(TrainingTask):
         for head, values in logits.items():
             labels = head_labels(self.valid, head)
             known = labels >= 0
+            if not known.any():
+                continue
             table = confusion_matrix(labels[known], values[known].argmax(axis=1), values.shape[1])
             figures[f"{head}_accuracy"] = accuracy(table)
             figures[f"{head}_macro_recall"] = balanced_accuracy(table)
@@ -173,13 +175,15 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet) -> Calibr
     for head, logits in mirrored_logits(encoder, valid).items():
         labels = head_labels(valid, head)
         known = labels >= 0
+        if not known.any():
+            raise UserError(f"calibration of head {head}: no face of the valid split has a label for it")
         if head == "ferplus":
             prior = train.votes.sum(axis=0) + 1.0
         else:
             prior = np.bincount(train.labels[train.labels >= 0], minlength=NUM_EMOTIONS) + 1.0
         heads[head] = fit_calibration(logits[known], labels[known], prior.astype(np.float64), TAUS)
     answer = "ferplus" if "ferplus" in heads else "fer2013"
-    return CalibrationConfig(answer=answer, heads=heads)  # type: ignore[arg-type]
+    return CalibrationConfig(answer=answer, heads=heads)
 
 
 def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
@@ -210,9 +214,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         checkpoint_every=max(20, 20 * round(every / 10)),
     )
     tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
-    outcome = run_training(
-        task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker
-    )
+    outcome = run_training(task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker)
     if outcome.exit_code or not accelerator.is_main_process:
         return outcome.exit_code
     encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from configs.cli import UserError
 # Keys by which configuration libraries import code: Hydra, jsonpickle, Transformers; and Python's own special names.
 _CODE_KEYS = ("auto_map",)
 _CODE_PREFIXES = ("_", "py/")
+_MAX_DEPTH = 32
 
 
 def parse_json(data: bytes, where: str) -> Any:
@@ -45,13 +46,16 @@ def parse_json(data: bytes, where: str) -> Any:
         raise UserError(f"{where}: not valid JSON: {error}") from None
 
 
-def require_plain(value: Any, where: str, key: str = "") -> None:
+def require_plain(value: Any, where: str, key: str = "", depth: int = 0) -> None:
     """Refuse, by dotted key, whatever is not plain data (text, finite numbers, true, false, null, lists, objects).
 
     Raises:
-        UserError: another type, a key that is no text, or a key by which libraries import code (``_target_``, ...).
+        UserError: another type, a key that is no text or by which libraries import code (``_target_``, ...), or more
+            than 32 levels.
     """
     place = f"{where}: {key}" if key else where
+    if depth > _MAX_DEPTH:
+        raise UserError(f"{where}: {key.partition('.')[0]}: nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         for name, item in value.items():
             inner = f"{key}.{name}" if key else str(name)
@@ -59,12 +63,12 @@ def require_plain(value: Any, where: str, key: str = "") -> None:
                 raise UserError(f"{where}: {inner}: keys must be text, got {type(name).__name__}")
             if name in _CODE_KEYS or name.startswith(_CODE_PREFIXES):
                 raise UserError(f"{where}: {inner}: a key of this form names code to import and is refused")
-            require_plain(item, where, inner)
+            require_plain(item, where, inner, depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            require_plain(item, where, f"{key}[{index}]")
+            require_plain(item, where, f"{key}[{index}]", depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise UserError(f"{place}: {value} is not a finite number")
     elif value is not None and type(value) not in (str, int, bool):
-        raise UserError(f"{place}: {type(value).__name__} is no plain data; use text, numbers, true/false, lists, objects")
+        raise UserError(f"{place}: {type(value).__name__} is no plain data; use text, numbers, lists, objects")

@@ -31,13 +31,13 @@ class Tracker:
         except ImportError:
             print("W&B is not installed: figures go to metrics.jsonl only (pip install wandb)", file=sys.stderr)
             return
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
         try:
             self._run = wandb.init(
                 project="mimique",
                 name=run_dir.name,
                 dir=str(run_dir),
-                mode=os.environ.get("WANDB_MODE", mode),
+                mode=mode,
                 config=config,
                 settings=wandb.Settings(init_timeout=20, silent=True),
             )

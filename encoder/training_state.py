@@ -30,13 +30,12 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
     return tensors, {"param_groups": stored["param_groups"], "state": described}
 
 
-def unpack_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], json_state: Mapping[str, Any]
-) -> None:
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], json_state: Mapping[str, Any]) -> None:
     """Put a packed state into ``optimizer``, which must hold the same parameters in the same groups.
 
     Raises:
-        UserError: other groups or parameters, or a tensor missing, unknown or of another shape. Nothing is changed then.
+        UserError: other groups or parameters, or a tensor missing, unknown or of another shape. Nothing is changed
+            then.
     """
     groups = _matched_groups(optimizer, json_state["param_groups"])
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -57,10 +56,9 @@ def unpack_optimizer(
                     f"optimizer state: {index}.{name} has shape {tuple(value.shape)}, its parameter {tuple(shape)}; "
                     "resume with the configuration of the run"
                 )
-            # In the parameter's memory layout (channels_last, say), as torch makes it, and off the checkpoint's memory.
-            state[index][name] = torch.empty_like(parameters[index], dtype=value.dtype, device="cpu").copy_(value) if (
-                value.ndim
-            ) else value.clone()
+            # torch gives a moment the memory layout of its parameter (channels_last, say); so does this.
+            place = torch.empty_like(parameters[index] if value.ndim else value, dtype=value.dtype, device="cpu")
+            state[index][name] = place.copy_(value)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
@@ -85,7 +83,6 @@ def pack_rng() -> dict[str, Tensor]:
     if torch.cuda.is_available():
         packed |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
     words = np.random.get_state(legacy=False)
-    assert isinstance(words, dict)
     inner = words["state"]
     packed["numpy"] = torch.tensor([*inner["key"].tolist(), inner["pos"], words["has_gauss"]], dtype=torch.int64)
     packed["numpy_gauss"] = torch.tensor([words["gauss"]], dtype=torch.float64)

@@ -1,44 +1,42 @@
-"""Weights that are shared: ``model.safetensors`` and the ``config.json`` that made them, loaded strictly.
+"""Weights as they are shared: a folder with ``config.json`` and ``model.safetensors``, written whole and read strictly.
 
-A folder from a stranger is data, never code: nothing is unpickled, nothing is fetched, and every departure from what the
-module expects is refused by name before memory is taken for it.
+A weights folder may come from anyone, so whatever is not exactly what the module expects is refused by name, and the
+header is compared with the module before a tensor is allocated. No pickle is opened, nothing is fetched, no code is
+imported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import struct
+import os
+import re
+import stat
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text
-from encoder.plain_json import parse_json
+from encoder.atomic import atomic_write_bytes, explain_write_error
+from encoder.plain_json import parse_json, require_plain
+from encoder.tensor_header import TensorEntry, read_header
 
 FORMAT_VERSION = 1
-WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
-KINDS = ("encoder", "tokenizer", "prior")
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+MAX_CONFIG_BYTES = 1 << 20
+MAX_WEIGHTS_BYTES = 512 << 20
 REQUIRED_KEYS = ("format_version", "kind", "model", "sha256")
 OPTIONAL_KEYS = ("preprocessing", "calibration", "training", "metrics", "data")
-MAX_FILE_BYTES = 512 << 20
-MAX_HEADER_BYTES = 1 << 20
-MAX_CONFIG_BYTES = 4 << 20
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "I64": torch.int64}
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hex digest of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^/]")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def save_weights(
@@ -51,154 +49,219 @@ def save_weights(
 ) -> None:
     """Write ``folder/model.safetensors`` and ``folder/config.json``, each complete or not at all.
 
-    Floating tensors are stored in float16 when ``half``, except those named in ``keep_float32``. ``config`` needs
-    ``kind`` and ``model``; the format version and the hash of the weights are added.
+    Args:
+        tensors: a ``state_dict``; any device.
+        config: ``kind`` (text), ``model`` (object) and any of ``preprocessing``, ``calibration``, ``training``,
+            ``metrics``, ``data`` (objects). ``format_version`` and ``sha256`` are added.
+        half: store floats wider than 16 bits as float16.
+        keep_float32: names, or patterns such as ``*.running_var``, of tensors that ``half`` leaves alone.
 
     Raises:
-        UserError: tensors that share memory, values that are not finite (also after halving), or an unknown key.
+        UserError: a tensor that is not finite (after rounding, too) or shares memory with another, a ``keep_float32``
+            that names no tensor, a config that :func:`read_config` would refuse, or a failed write.
     """
-    from safetensors.torch import save
-
-    folder = Path(folder)
-    unknown = set(config) - {"kind", "model", *OPTIONAL_KEYS}
-    if unknown:
-        raise UserError(f"{folder}: {sorted(unknown)[0]!r} is no key of {CONFIG_FILE}; known are {', '.join(OPTIONAL_KEYS)}")
+    folder = _checked_folder(folder)
+    _refuse_shared(tensors)
+    for pattern in keep_float32:
+        if not any(fnmatchcase(name, pattern) for name in tensors):
+            raise UserError(f"keep_float32: {pattern!r} names none of the {len(tensors)} tensors")
     stored: dict[str, Tensor] = {}
-    owners: dict[int, str] = {}
     for name, tensor in tensors.items():
-        owner = owners.setdefault(tensor.untyped_storage().data_ptr(), name) if tensor.numel() else name
-        if owner != name:
-            raise UserError(f"{folder}: tensors {owner!r} and {name!r} share memory; save one of them, or a copy")
         value = tensor.detach().cpu().contiguous()
-        if half and value.is_floating_point() and name not in keep_float32:
+        _refuse_not_finite(value, f"{folder}: tensor {name}", "nothing was saved")
+        kept = any(fnmatchcase(name, pattern) for pattern in keep_float32)
+        if half and not kept and value.is_floating_point() and value.dtype.itemsize > 2:
             value = value.half()
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise UserError(f"{folder}: tensor {name!r} is not finite; weights like these are not saved")
+            _refuse_not_finite(value, f"{folder}: tensor {name}", "too large for float16; name it in keep_float32")
         stored[name] = value
-    folder.mkdir(parents=True, exist_ok=True)
-    data = save(stored)
+    data = safetensors.torch.save(stored)
+    full = {**config, "format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest()}
+    where = f"{folder / CONFIG_FILE} (to be written)"
+    _check_config(full, where)
+    order = [key for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS) if key in full]
+    text = json.dumps({key: full[key] for key in order}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if len(data) > MAX_WEIGHTS_BYTES or len(text.encode()) > MAX_CONFIG_BYTES:
+        raise UserError(f"{folder}: too large to be loaded again ({len(data)} bytes of weights); nothing was saved")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}") from error
     atomic_write_bytes(folder / WEIGHTS_FILE, data)
-    full = {"format_version": FORMAT_VERSION, **config, "sha256": hashlib.sha256(data).hexdigest()}
-    atomic_write_text(folder / CONFIG_FILE, json.dumps(full, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _member(folder: Path, name: str) -> Path:
-    """A file directly in ``folder``, which must not be reached through a link that leaves it."""
-    path = folder / name
-    if not path.is_file():
-        raise UserError(f"{folder}: {name} is missing; a folder of weights holds {CONFIG_FILE} and {WEIGHTS_FILE}")
-    if path.resolve().parent != folder.resolve():
-        raise UserError(f"{path}: is a link that leaves the folder; put the file itself there")
-    return path
-
-
-def checked_folder(folder: str | Path) -> Path:
-    """``folder`` as a path.
-
-    Raises:
-        UserError: an address, a path with ``..`` or NUL, no such folder, or one that holds pickles only.
-    """
-    text = str(folder)
-    if "://" in text:
-        raise UserError(f"{text}: weights are not fetched from addresses; download the folder and give its path")
-    if "\0" in text or ".." in Path(text).parts:
-        raise UserError(f"{text!r}: a path of weights must not hold '..' or NUL; give the folder itself")
-    path = Path(text)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder of weights")
-    if not (path / WEIGHTS_FILE).exists():
-        pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLE_SUFFIXES)
-        if pickles:
-            raise UserError(f"{path / pickles[0]}: pickled weights can run code and are not loaded; convert to safetensors")
-    return path
+    atomic_write_bytes(folder / CONFIG_FILE, text.encode())
 
 
 def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
-    """The content of ``config.json``, checked for format, kind and keys (``model`` is for the caller to validate).
+    """The checked content of ``folder/config.json``, plain data. Sections are for the caller to check further.
 
     Raises:
-        UserError: anything missing, unknown or of a newer format, by name.
+        UserError: no such folder, a URL, files missing or outside the folder, only pickles, not plain JSON, another
+            ``kind`` or ``format_version``, or a top-level key that is missing or unknown.
     """
-    path = checked_folder(folder)
-    file = _member(path, CONFIG_FILE)
-    if file.stat().st_size > MAX_CONFIG_BYTES:
-        raise UserError(f"{file}: is larger than {MAX_CONFIG_BYTES >> 20} MiB; this is no configuration")
-    config = parse_json(file.read_bytes(), str(file))
-    if not isinstance(config, dict):
-        raise UserError(f"{file}: must hold one JSON object")
-    for key in REQUIRED_KEYS:
-        if key not in config:
-            raise UserError(f"{file}: key {key!r} is missing; save the weights again")
-    unknown = sorted(set(config) - {*REQUIRED_KEYS, *OPTIONAL_KEYS})
-    if unknown:
-        raise UserError(f"{file}: unknown key {unknown[0]!r}; known are {', '.join((*REQUIRED_KEYS, *OPTIONAL_KEYS))}")
-    version = config["format_version"]
-    if version != FORMAT_VERSION:
-        raise UserError(f"{file}: format_version {version!r} is not {FORMAT_VERSION}; use the release that wrote it")
-    if config["kind"] not in KINDS:
-        raise UserError(f"{file}: unknown kind {config['kind']!r}; known are {', '.join(KINDS)}")
+    folder = _checked_folder(folder)
+    if not folder.is_dir():
+        if folder.suffix in _PICKLES:
+            raise UserError(f"{folder}: a pickle can run code when it is opened and is refused; {_WANTED}")
+        raise UserError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; {_WANTED}")
+    data = _read_member(folder, CONFIG_FILE, MAX_CONFIG_BYTES)
+    where = str(folder / CONFIG_FILE)
+    config = parse_json(data, where)
+    _check_config(config, where)
     if config["kind"] != kind:
-        raise UserError(f"{file}: holds weights of kind {config['kind']!r}, but {kind!r} is needed here")
-    if not isinstance(config["sha256"], str):
-        raise UserError(f"{file}: sha256 must be text")
-    return config
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """The table of tensors at the start of a safetensors file, read without reading the tensors."""
-    size = file.stat().st_size
-    if size > MAX_FILE_BYTES:
-        raise UserError(f"{file}: {size >> 20} MiB is more than the limit of {MAX_FILE_BYTES >> 20} MiB")
-    with open(file, "rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise UserError(f"{file}: is damaged or no safetensors file (header of {length} bytes); fetch it again")
-        header = parse_json(stream.read(length), f"{file} (header)")
-    if not isinstance(header, dict) or not all(isinstance(entry, dict) for entry in header.values()):
-        raise UserError(f"{file}: is no safetensors file (header is no table of tensors)")
-    header.pop("__metadata__", None)
-    return header
-
-
-def _check_header(file: Path, header: Mapping[str, Any], expected: Mapping[str, Tensor]) -> None:
-    missing, unknown = sorted(set(expected) - set(header)), sorted(set(header) - set(expected))
-    if missing:
-        raise UserError(f"{file}: tensor {missing[0]!r} is missing ({len(missing)} in all); these are other weights")
-    if unknown:
-        raise UserError(f"{file}: unknown tensor {unknown[0]!r} ({len(unknown)} in all); these are other weights")
-    for name, tensor in expected.items():
-        shape, dtype = header[name].get("shape"), _DTYPES.get(str(header[name].get("dtype")))
-        if shape != list(tensor.shape):
-            raise UserError(f"{file}: tensor {name!r} has shape {shape}, but the model needs {list(tensor.shape)}")
-        if dtype is None or dtype.is_floating_point != tensor.is_floating_point():
-            raise UserError(f"{file}: tensor {name!r} is of type {header[name].get('dtype')}, not {tensor.dtype} or narrower")
+        raise UserError(f"{where}: kind is {config['kind']!r}, but {kind!r} is needed here; choose another folder")
+    return dict(config)
 
 
 def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any]) -> None:
-    """Fill ``module`` from ``folder``; stored half precision is cast up to the module's own types.
+    """Copy the tensors of ``folder/model.safetensors`` into ``module``, all or none of them.
+
+    Narrower floats are cast up to the module's; every other difference is refused.
 
     Args:
-        config: what :func:`read_config` returned for the same folder; its hash must match the file.
+        config: what :func:`read_config` returned for the same folder; its ``sha256`` must be that of the file.
 
     Raises:
-        UserError: a tensor missing, unknown, of another shape or type, not finite; a file too large, damaged, or changed
-            since the configuration was written.
+        UserError: the file is missing, outside the folder, too large, damaged or not the one of ``config``, or a tensor
+            is missing, unknown, of another shape or dtype, or not finite. ``module`` is unchanged then.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = _member(checked_folder(folder), WEIGHTS_FILE)
+    folder = _checked_folder(folder)
+    where = str(folder / WEIGHTS_FILE)
     expected = module.state_dict()
-    _check_header(file, _header(file), expected)
-    found = file_sha256(file)
-    if found != config["sha256"]:
-        raise UserError(f"{file}: has SHA-256 {found[:12]}…, but {CONFIG_FILE} names {config['sha256'][:12]}…; fetch both again")
+    descriptor, size = _open_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
+    with os.fdopen(descriptor, "rb") as file:
+        _compare(read_header(file, size, where), expected, where)
+        file.seek(0)
+        data = file.read(size)
+    if hashlib.sha256(data).hexdigest() != config["sha256"]:
+        raise UserError(f"{where}: its SHA-256 is not the one in {CONFIG_FILE}; the two are not of one save, copy both again")
     try:
-        tensors = load_file(file)
-    except SafetensorError as error:
-        raise UserError(f"{file}: is damaged ({error}); fetch it again") from None
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{where}: not a valid safetensors file: {error}; copy it again") from None
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{file}: tensor {name!r} holds values that are not finite; do not use these weights")
-    module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=True)
+        _refuse_not_finite(tensor, f"{where}: tensor {name}", "these weights are unusable")
+    module.load_state_dict(tensors)
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's content.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+_WANTED = f"name a folder that holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+
+
+def _checked_folder(folder: str | Path) -> Path:
+    text = str(folder)
+    if "\0" in text:
+        raise UserError(f"{text!r}: a path cannot hold a NUL character; {_WANTED}")
+    if _URL.match(text):
+        raise UserError(f"{text}: nothing is fetched when weights are loaded; download it yourself and {_WANTED}")
+    # A leading `..` is where the user stands; one after a name climbs out of the folder that was named.
+    parts = list(Path(text).parts)
+    while parts and parts[0] == "..":
+        parts.pop(0)
+    if ".." in parts:
+        raise UserError(f"{text}: '..' leaves the folder named before it and is refused; {_WANTED}")
+    return Path(folder)
+
+
+def _open_member(folder: Path, name: str, limit: int) -> tuple[int, int]:
+    """Descriptor and size of a regular file that lies in ``folder``, followed through links inside it."""
+    path = folder / name
+    try:
+        if not path.is_symlink() and not path.exists():
+            raise UserError(f"{path}: no such file; {_instead(folder)}")
+        resolved = path.resolve(strict=True)
+        if not resolved.is_relative_to(folder.resolve()):
+            raise UserError(f"{path}: is a link that leaves its folder, to {resolved}; replace it by a copy of the file")
+        # Not to wait for a writer, should it be a named pipe.
+        descriptor = os.open(resolved, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+        return descriptor, status.st_size
+    os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a regular file; {_WANTED}")
+    raise UserError(f"{path}: {status.st_size} bytes, more than the {limit} that are read; this is not of this project")
+
+
+def _read_member(folder: Path, name: str, limit: int) -> bytes:
+    descriptor, _ = _open_member(folder, name, limit)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def _instead(folder: Path) -> str:
+    pickles = sorted(entry.name for entry in folder.iterdir() if entry.suffix in _PICKLES)
+    if pickles:
+        return f"{pickles[0]} beside it is a pickle, which can run code when opened, and is refused; {_WANTED}"
+    return _WANTED
+
+
+def _check_config(config: Any, where: str) -> None:
+    if not isinstance(config, Mapping):
+        raise UserError(f"{where}: must be a JSON object, got {type(config).__name__}")
+    version = config.get("format_version")
+    # First, because a newer format may have other keys.
+    if "format_version" in config and (type(version) is not int or version != FORMAT_VERSION):
+        newer = type(version) is int and version > FORMAT_VERSION
+        mend = "it was written by a newer release: update this one" if newer else "it is not of this project"
+        raise UserError(f"{where}: format_version {version!r} is unknown (this release reads {FORMAT_VERSION}); {mend}")
+    for key in REQUIRED_KEYS:
+        if key not in config:
+            raise UserError(f"{where}: key {key} is missing; these weights are not of this project, or incomplete")
+    for key in config:
+        if key not in REQUIRED_KEYS and key not in OPTIONAL_KEYS:
+            raise UserError(f"{where}: {key}: unknown key; known are {', '.join((*REQUIRED_KEYS, *OPTIONAL_KEYS))}")
+    require_plain(config, where)
+    if not isinstance(config["kind"], str):
+        raise UserError(f"{where}: kind: must be text, got {config['kind']!r}")
+    if not isinstance(config["sha256"], str) or not _HASH.fullmatch(config["sha256"]):
+        raise UserError(f"{where}: sha256: must be 64 hexadecimal digits in lower case, got {config['sha256']!r:.80}")
+    for key in ("model", *OPTIONAL_KEYS):
+        if key in config and not isinstance(config[key], Mapping):
+            raise UserError(f"{where}: {key}: must be an object, got {type(config[key]).__name__}")
+
+
+def _compare(entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor], where: str) -> None:
+    """Refuse a file that does not hold exactly the module's tensors."""
+    missing, unknown = sorted(expected.keys() - entries.keys()), sorted(entries.keys() - expected.keys())
+    for names, fault in ((missing, "is missing"), (unknown, "is unknown to this model")):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise UserError(f"{where}: tensor {names[0]} {fault}{more}; weights and the model in {CONFIG_FILE} differ")
+    for name, entry in entries.items():
+        wanted = expected[name]
+        if entry.shape != tuple(wanted.shape):
+            raise UserError(f"{where}: tensor {name} has shape {entry.shape}, the model needs {tuple(wanted.shape)}")
+        narrower = entry.dtype.is_floating_point and entry.dtype.itemsize < wanted.dtype.itemsize
+        if entry.dtype != wanted.dtype and not (wanted.dtype.is_floating_point and narrower):
+            raise UserError(f"{where}: tensor {name} is {entry.dtype}, which does not fit the model's {wanted.dtype}")
+
+
+def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
+    owners: dict[tuple[torch.device, int], str] = {}
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            owner = owners.setdefault((tensor.device, tensor.untyped_storage().data_ptr()), name)
+            if owner != name:
+                raise UserError(
+                    f"tensors {owner} and {name} share memory, which a weights file cannot say; "
+                    "leave one of them out or save a clone"
+                )
+
+
+def _refuse_not_finite(tensor: Tensor, what: str, consequence: str) -> None:
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        count = int((~torch.isfinite(tensor)).sum())
+        raise UserError(f"{what} has {count} value(s) that are not finite; {consequence}")

@@ -158,9 +158,7 @@ class FacePipeline:
         return self.generate(request, batch_size=batch_size, progress=progress)
 
     @staticmethod
-    def request(
-        emotion: str | Sequence[float], count: int, seed: int, *, intensity: float = 1.0, **settings: Any
-    ) -> FaceRequest:
+    def request(emotion: str | Sequence[float], count: int, seed: int, *, intensity: float = 1.0, **settings: Any) -> FaceRequest:
         """A checked request; arguments as for calling the pipeline.
 
         Raises:
@@ -232,7 +230,4 @@ class FacePipeline:
         read = self.encoder.predict(pixels).distributions.tolist()
         images = pixels.squeeze(1).cpu().numpy()
         verdicts = [judge(request.emotion, row, request.threshold) for row in read]
-        return [
-            Face(image, seed, attempt + 1, verdict)
-            for image, seed, verdict in zip(images, seeds, verdicts, strict=True)
-        ]
+        return [Face(image, seed, attempt + 1, verdict) for image, seed, verdict in zip(images, seeds, verdicts, strict=True)]

@@ -122,9 +122,7 @@ class PriorTask(TrainingTask):
         emotion = self._labels[picked].to(accelerator.device)
         asked = torch.rand(len(index), 1, device=emotion.device) >= stage.label_dropout
         with accelerator.autocast():
-            loss = self._prior(
-                tokens, hide_positions(tokens), emotion * asked, self._sources[picked].to(accelerator.device)
-            )
+            loss = self._prior(tokens, hide_positions(tokens), emotion * asked, self._sources[picked].to(accelerator.device))
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(self._prior.parameters(), 1.0)
         self._optimizer.step()

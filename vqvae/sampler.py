@@ -56,7 +56,7 @@ def gumbel_noise(seeds: list[int], positions: int, groups: int, codes: int) -> T
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         uniform = torch.rand(positions, groups, codes, generator=generator)
-        rows.append(-torch.log((-torch.log(uniform.clamp(1e-9, 1.0 - 1e-7)))))
+        rows.append(-torch.log(-torch.log(uniform.clamp(1e-9, 1.0 - 1e-7))))
     return torch.stack(rows)
 
 

@@ -120,7 +120,7 @@ class Tokenizer(nn.Module):
     def encode(self, faces: Tensor) -> Tensor:
         """(N, 1, S, S) in [0, 1] to (N, L, G) tokens."""
         latent = self.to_codes(self.down(2.0 * faces - 1.0)).permute(0, 2, 3, 1)
-        n, h, w, channels = latent.shape
+        n, h, w = latent.shape[:3]
         config = self.config
         split = F.normalize(latent.reshape(-1, config.groups, config.code_dim).float(), dim=-1)
         return self.quantizer.nearest(split).view(n, h * w, config.groups)

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 # Small enough that no face looks unnatural: the prior will learn whatever the tokenizer is shown.
-GENTLE = AugmentConfig(
-    flip=True, rotation=6.0, scale=0.08, shift=0.03, shear=0.0, contrast=0.15, brightness=0.08, erase=0.0
-)
+GENTLE = AugmentConfig(flip=True, rotation=6.0, scale=0.08, shift=0.03, shear=0.0, contrast=0.15, brightness=0.08, erase=0.0)
 VALID_FACES = 1024
 
 

@@ -153,9 +153,7 @@ def test_values_of_every_kind() -> None:
 def test_file_then_command_line(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("train:\n  lr: 1e-2\n  milestones: [1, 2]\nstage: prior\n")
-    config = load_config(
-        Settings, path, ["train.milestones.1=5", "stage=tokenizer"], defaults={"train": {"ema": False}}
-    )
+    config = load_config(Settings, path, ["train.milestones.1=5", "stage=tokenizer"], defaults={"train": {"ema": False}})
     assert config.train == Train(batch_size=32, lr=0.01, milestones=(1, 5), ema=False)
     assert config.stage == "tokenizer"
 
@@ -168,9 +166,7 @@ def test_the_line_names_where_the_value_was_written(tmp_path: Path) -> None:
     assert refusal("train.lr=7", path=path).startswith("command line: train.lr: got 7")
     assert refusal("train.ema=true", path=path).startswith(f"{path}: train.lr: got 5")
     path.write_text("stage: prior\n")
-    assert refusal("quantizer.kind=lattice", path=path) == (
-        f"{path} and command line: stage prior needs quantizer.kind=lookup"
-    )
+    assert refusal("quantizer.kind=lattice", path=path) == (f"{path} and command line: stage prior needs quantizer.kind=lookup")
 
 
 def test_further_problems_are_counted(tmp_path: Path) -> None:
@@ -225,9 +221,7 @@ settings = st.builds(
         batch_size=st.integers(1, 10**6),
         lr=st.floats(1e-9, 1),
         clip=st.none() | st.floats(1e-3, 10),
-        resume=st.none()
-        | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-        | st.sampled_from(["1e5", "no", "null"]),
+        resume=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(["1e5", "no", "null"]),
         ema=st.booleans(),
         blur=st.sampled_from(Filter),
         milestones=st.lists(st.integers(0, 99), max_size=3).map(tuple),
@@ -251,9 +245,7 @@ def test_printed_settings_are_read_back_equal(tmp_path_factory: pytest.TempPathF
     st.data(),
 )
 def test_any_value_is_taken_or_refused_in_one_line_that_names_its_key(key: str, data: st.DataObject) -> None:
-    value = data.draw(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([[1], {}])
-    )
+    value = data.draw(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([[1], {}]))
     text = dump(value).removesuffix("...\n").strip()
     line = f"command line: {key}"
     try:

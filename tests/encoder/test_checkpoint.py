@@ -1,131 +1,442 @@
-"""Checkpoints survive crashes, damage and full disks, and are never silently replaced by others."""
-
-from __future__ import annotations
+"""Training checkpoints: what was saved comes back, and nothing that is not whole is ever used."""
 
 import errno
-
+import json
+import math
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-import encoder.checkpoint as checkpoint
 from configs.cli import UserError
-from encoder.checkpoint import latest_checkpoint, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
+from encoder import atomic
+from encoder.atomic import atomic_write_bytes, atomic_write_text
+from encoder.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    pack_optimizer,
+    pack_rng,
+    save_checkpoint,
+    unpack_optimizer,
+    unpack_rng,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
+FILES = ("net.safetensors", "ema-net.safetensors", "state.json", "MANIFEST.json")
 
 
-def save(run: Path, step: int, **options: object) -> Path:
-    return save_checkpoint(run, step, tensors={"net": {"w": torch.full((4,), float(step))}}, state={"x": step}, **options)  # type: ignore[arg-type]
+def some_tensors(value: float = 0.0) -> dict[str, dict[str, Tensor]]:
+    weight = torch.arange(24.0).reshape(2, 3, 4) + value
+    return {
+        "net": {"weight": weight, "half": weight.half(), "count": torch.tensor(7)},
+        "ema-net": {"weight": weight.bfloat16(), "mask": weight > 9, "empty": torch.empty(0, 3)},
+    }
 
 
-def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
-    loaded = load_checkpoint(save(tmp_path, 7))
-    assert loaded.step == 7
-    assert loaded.state == {"x": 7}
-    assert loaded.tensors["net"]["w"].tolist() == [7.0] * 4
+def save(run: Path, step: int, **options: Any) -> Path:
+    return save_checkpoint(run, step, tensors=some_tensors(step), state={"elapsed": 1.5, "step": step}, **options)
 
 
-@pytest.mark.parametrize("name", ["net.safetensors", "state.json", "MANIFEST.json"])
-def test_a_flipped_byte_in_any_file_is_found(tmp_path: Path, name: str) -> None:
+def steps_in(run: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
+
+
+def leftovers(run: Path) -> list[str]:
+    return [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
+
+
+def flip(path: Path, position: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << bit
+    path.write_bytes(bytes(data))
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    state = {"best": {"step": 3, "score": 0.1 + 0.2}, "never": math.nan, "names": ["é", None, True]}
+    path = save_checkpoint(tmp_path, 12, tensors=some_tensors(), state=state)
+    assert path == tmp_path / "checkpoints" / "step-00000012"
+    assert sorted(entry.name for entry in path.iterdir()) == sorted(FILES)
+    found = load_checkpoint(path)
+    assert found.step == 12
+    assert math.isnan(found.state["never"])
+    assert {**found.state, "never": 0} == {**state, "never": 0}
+    for group, named in some_tensors().items():
+        assert set(found.tensors[group]) == set(named)
+        for name, tensor in named.items():
+            assert found.tensors[group][name].dtype == tensor.dtype
+            assert torch.equal(found.tensors[group][name], tensor)
+
+
+def test_views_and_shared_tensors_come_back_as_they_look(tmp_path: Path) -> None:
+    base = torch.randn(6, 4)
+    named = {"base": base, "same": base, "turned": base.T, "part": base[2:4], "wide": base[:1].expand(5, 4)}
+    images = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    found = load_checkpoint(save_checkpoint(tmp_path, 0, tensors={"net": {**named, "images": images}}, state={}))
+    for name, tensor in {**named, "images": images}.items():
+        assert torch.equal(found.tensors["net"][name], tensor)
+
+
+def test_only_the_newest_and_the_protected_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 8):
+        save(tmp_path, step, keep=2, protect=[3])
+    assert steps_in(tmp_path) == [3, 6, 7]
+    assert not leftovers(tmp_path)
+    save(tmp_path, 8, keep=0)
+    assert steps_in(tmp_path) == [8]
+
+
+def test_a_run_that_went_back_keeps_what_it_just_wrote(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step, keep=3)
+    assert load_checkpoint(save(tmp_path, 15, keep=1)).step == 15
+    assert steps_in(tmp_path) == [15, 30]
+
+
+def test_the_same_step_can_be_saved_again(tmp_path: Path) -> None:
+    save(tmp_path, 5)
+    path = save_checkpoint(tmp_path, 5, tensors={"other": {"x": torch.ones(2)}}, state={"again": True})
+    found = load_checkpoint(path)
+    assert found.state == {"again": True}
+    assert set(found.tensors) == {"other"}
+    assert not leftovers(tmp_path)
+
+
+def test_a_replacement_that_was_cut_off_is_undone(tmp_path: Path) -> None:
+    path = save(tmp_path, 5)
+    path.rename(path.with_name(f".aside-{path.name}"))
+    assert latest_checkpoint(tmp_path) == path
+    assert load_checkpoint(path).step == 5
+
+
+def test_no_run_has_no_latest_checkpoint(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path / "absent") is None
+    (tmp_path / "checkpoints").mkdir()
+    assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_anywhere_refuses_the_checkpoint(tmp_path: Path, name: str, rng: np.random.Generator) -> None:
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2)
+    path = newest / name
+    whole = path.read_bytes()
+    for position in {0, len(whole) - 1, *rng.integers(0, len(whole), 40).tolist()}:
+        flip(path, position, int(rng.integers(8)))
+        with pytest.raises(UserError, match="step-00000002"):
+            load_checkpoint(newest)
+        messages: list[str] = []
+        assert latest_checkpoint(tmp_path, log=messages.append) == tmp_path / "checkpoints" / "step-00000001"
+        assert len(messages) == 1
+        assert name in messages[0]
+        path.write_bytes(whole)
+    assert load_checkpoint(newest).step == 2
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", ["truncated", "longer", "empty", "missing", "linked"])
+def test_a_changed_file_refuses_the_checkpoint(tmp_path: Path, name: str, harm: str) -> None:
+    save(tmp_path, 1)
+    newest = save(tmp_path, 2)
+    path = newest / name
+    whole = path.read_bytes()
+    path.unlink()
+    if harm == "linked":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.write_bytes(whole[:-1] + b"?")
+        path.symlink_to(elsewhere)
+    elif harm != "missing":
+        path.write_bytes({"truncated": whole[:-1], "longer": whole + b" ", "empty": b""}[harm])
+    with pytest.raises(UserError, match=name):
+        load_checkpoint(newest)
+    messages: list[str] = []
+    assert latest_checkpoint(tmp_path, log=messages.append) == tmp_path / "checkpoints" / "step-00000001"
+    assert name in messages[0]
+
+
+def test_a_named_checkpoint_is_used_or_refused_never_replaced(tmp_path: Path) -> None:
+    older, newer = save(tmp_path, 1), save(tmp_path, 2)
+    assert load_checkpoint(older).step == 1
+    flip(older / "net.safetensors", 90)
+    with pytest.raises(UserError, match="SHA-256 differs"):
+        load_checkpoint(older)
+    assert load_checkpoint(newer).step == 2
+
+
+def test_every_checkpoint_damaged_is_none_with_a_line_each(tmp_path: Path) -> None:
+    for step in (1, 2):
+        flip(save(tmp_path, step) / "state.json", 3)
+    messages: list[str] = []
+    assert latest_checkpoint(tmp_path, log=messages.append) is None
+    assert len(messages) == 2
+    assert "step-00000002" in messages[0]
+
+
+def test_what_is_no_checkpoint_is_named_as_what_it_is(tmp_path: Path) -> None:
+    path = save(tmp_path, 4)
+    pickle = tmp_path / "model.pt"
+    pickle.write_bytes(b"\x80\x04")
+    for wrong, message in (
+        (tmp_path / "absent", "no such checkpoint folder"),
+        (pickle, "is a file; a checkpoint is a folder"),
+        (tmp_path, "this is a run, not a checkpoint"),
+        (tmp_path / "checkpoints", "not a checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_checkpoint(wrong)
+    assert load_checkpoint(path).step == 4
+
+
+@pytest.mark.parametrize("name", ["../../outside.safetensors", "/etc/passwd", "net.pt", "a/b.safetensors"])
+def test_a_manifest_cannot_name_files_elsewhere_or_pickles(tmp_path: Path, name: str) -> None:
     path = save(tmp_path, 1)
-    data = bytearray((path / name).read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    (path / name).write_bytes(data)
-    with pytest.raises(UserError, match="cannot be used"):
+    manifest = json.loads((path / "MANIFEST.json").read_bytes())
+    manifest[name] = manifest.pop("net.safetensors")
+    (path / "MANIFEST.json").write_text(json.dumps(manifest, sort_keys=True, separators=(",", ":")))
+    with pytest.raises(UserError, match=r"MANIFEST\.json: not the manifest"):
         load_checkpoint(path)
 
 
-def test_latest_passes_over_a_damaged_one_and_says_so(tmp_path: Path) -> None:
-    good, bad = save(tmp_path, 1), save(tmp_path, 2)
-    (bad / "net.safetensors").write_bytes(b"short")
-    said: list[str] = []
-    assert latest_checkpoint(tmp_path, log=said.append) == good
-    assert "step-00000002" in said[0]
-    assert "damaged" in said[0]
+def test_a_group_that_is_no_file_name_is_refused_before_writing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="group name"):
+        save_checkpoint(tmp_path, 1, tensors={"../net": {}}, state={})
+    with pytest.raises(TypeError):
+        save_checkpoint(tmp_path, 1, tensors={}, state={"net": object()})
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_named_checkpoint_never_falls_back(tmp_path: Path) -> None:
+SAVES = """
+import sys, torch
+from encoder.checkpoint import save_checkpoint
+tensors = {"net": {str(i): torch.full((64, 1024), float(i)) for i in range(8)}, "ema": {"x": torch.rand(256, 1024)}}
+print("ready", flush=True)
+for step in range(int(sys.argv[2]), 10**8):
+    save_checkpoint(sys.argv[1], step, tensors=tensors, state={"step": step}, keep=2)
+"""
+
+
+def test_killed_at_any_moment_a_run_has_a_valid_checkpoint(tmp_path: Path, rng: np.random.Generator) -> None:
     save(tmp_path, 1)
-    bad = save(tmp_path, 2)
-    (bad / "state.json").unlink()
-    with pytest.raises(UserError, match=r"state\.json is missing"):
-        load_checkpoint(bad)
-    with pytest.raises(UserError, match="no such checkpoint"):
-        load_checkpoint(tmp_path / "checkpoints" / "step-00000009")
+    last = 1
+    for _ in range(8):
+        program = [sys.executable, "-c", SAVES, str(tmp_path), str(last + 1)]
+        with subprocess.Popen(program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-1) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            while max(steps_in(tmp_path)) <= last:  # at least one save of its own
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(float(rng.uniform(0.0, 0.1)))
+            process.send_signal(signal.SIGKILL)
+        newest = max(steps_in(tmp_path))
+        complaints: list[str] = []
+        found = latest_checkpoint(tmp_path, log=complaints.append)
+        assert not complaints
+        assert found is not None
+        assert load_checkpoint(found).step == newest > last
+        last = newest
+    save(tmp_path, last + 1)
+    assert steps_in(tmp_path) == [last, last + 1]
+    assert not leftovers(tmp_path)
 
 
-def test_old_ones_go_but_the_best_stays(tmp_path: Path) -> None:
-    for step in range(1, 6):
-        save(tmp_path, step, keep=2, protect=[1])
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "step-00000001",
-        "step-00000004",
-        "step-00000005",
+def test_folders_of_a_running_process_are_left_alone(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as other:
+        busy = tmp_path / "checkpoints" / f".tmp-9-{other.pid}"
+        busy.mkdir()
+        save(tmp_path, 2)
+        assert busy.is_dir()
+        other.communicate(b"\n")
+    save(tmp_path, 3)
+    assert not busy.exists()
+
+
+def failing_call(monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> Callable[[], bool]:
+    """Let the ``number``-th flush to disk fail; returns whether it came to that."""
+    real, calls = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", fsync)
+    return lambda: calls >= number
+
+
+@pytest.mark.parametrize("target", [2, 1], ids=["new step", "same step"])
+def test_a_full_disk_leaves_the_last_checkpoint_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: int) -> None:
+    for number in range(1, 20):
+        run = tmp_path / str(number)
+        first = save(run, 1)
+        with monkeypatch.context() as patch:
+            reached = failing_call(patch, number, errno.ENOSPC)
+            try:
+                save(run, target)
+            except UserError as error:
+                assert f"step {target} could not be saved: the disk is full" in str(error)
+            else:
+                assert not reached()
+                break
+        assert load_checkpoint(first).step == 1
+        assert not leftovers(run)
+        assert save(run, 3).is_dir()
+    assert number > 5  # four files, the folder, its parent
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the file size limit of Linux")
+def test_a_write_that_the_system_cuts_short_is_reported(tmp_path: Path) -> None:
+    first = save(tmp_path, 1)
+    program = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n" + SAVES
+    arguments = [sys.executable, "-c", program, str(tmp_path), "2"]
+    ended = subprocess.run(
+        arguments, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "UserError" in ended.stderr
+    assert "step 2 could not be saved: file too large; earlier checkpoints are intact" in ended.stderr
+    assert latest_checkpoint(tmp_path) == first
+    assert not leftovers(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(UserError, match="could not be saved"):
+        save(tmp_path / "run", 1)
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+
+
+def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.1, "lr_scale": 0.5}, {"params": vectors, "weight_decay": 0.0}]
+    if name == "AdamW":
+        return torch.optim.AdamW(groups, lr=1e-2, betas=(0.8, 0.95))
+    return torch.optim.SGD(groups, lr=1e-2, momentum=0.9)
+
+
+def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        faces = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        net(faces.to(memory_format=torch.channels_last)).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+def test_training_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    net = network().to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(net, name)
+    train(net, optimizer, range(3))
+    packed, described = pack_optimizer(optimizer)
+    path = save_checkpoint(tmp_path, 3, tensors={"net": net.state_dict(), "optimizer": packed}, state={"optimizer": described})
+    train(net, optimizer, range(3, 8))
+
+    other = network().to(memory_format=torch.channels_last)
+    resumed = make_optimizer(other, name)
+    found = load_checkpoint(path)
+    other.load_state_dict(dict(found.tensors["net"]))
+    unpack_optimizer(resumed, found.tensors["optimizer"], found.state["optimizer"])
+    assert resumed.param_groups[0]["lr_scale"] == 0.5
+    train(other, resumed, range(3, 8))
+    for mine, theirs in zip(other.parameters(), net.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+        for key, value in optimizer.state[theirs].items():
+            assert torch.equal(resumed.state[mine][key], value)
+            assert resumed.state[mine][key].stride() == value.stride()
+
+
+def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
+    packed, described = pack_optimizer(make_optimizer(network(), "AdamW"))
+    assert packed == {}
+    found = load_checkpoint(save_checkpoint(tmp_path, 0, tensors={"optimizer": packed}, state={"o": described}))
+    unpack_optimizer(make_optimizer(network(), "AdamW"), found.tensors["optimizer"], found.state["o"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda tensors, state: tensors.pop("0.exp_avg"), "tensor 0.exp_avg is missing"),
+        (lambda tensors, state: tensors.update({"0.extra": torch.ones(1)}), "tensor 0.extra is unknown"),
+        (lambda tensors, state: tensors.update({"0.exp_avg": torch.ones(2, 2)}), "0.exp_avg has shape"),
+        (lambda tensors, state: state["param_groups"].pop(), "parameter groups of sizes"),
+        (lambda tensors, state: state["param_groups"][1].pop("betas"), "group 1 lacks betas"),
+    ],
+)
+def test_a_state_of_another_optimizer_is_refused(harm: Callable[[Any, Any], Any], message: str) -> None:
+    net = network()
+    optimizer = make_optimizer(net, "AdamW")
+    train(net, optimizer, range(2))
+    tensors, described = pack_optimizer(optimizer)
+    tensors, described = dict(tensors), json.loads(json.dumps(described))
+    harm(tensors, described)
+    before = [value["exp_avg"].clone() for value in optimizer.state.values()]
+    with pytest.raises(UserError, match=message):
+        unpack_optimizer(optimizer, tensors, described)
+    assert all(torch.equal(old, new["exp_avg"]) for old, new in zip(before, optimizer.state.values(), strict=True))
+
+
+def draw_everything() -> list[float]:
+    return [
+        torch.rand(()).item(),
+        np.random.rand(),
+        np.random.standard_normal(),
+        random.random(),
+        random.gauss(0.0, 1.0),
     ]
 
 
-def test_a_full_disk_is_one_clear_line_and_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = save(tmp_path, 1)
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "write_synced", full)
-    with pytest.raises(UserError, match="disk is full"):
-        save(tmp_path, 2)
-    assert latest_checkpoint(tmp_path) == good
-    assert not list((tmp_path / "checkpoints").glob(".tmp-*"))
-
-
-def test_killed_at_any_moment_the_newest_that_counts_is_whole(tmp_path: Path) -> None:
-    code = (
-        "import sys, torch; from encoder.checkpoint import save_checkpoint\n"
-        "step = int(sys.argv[2])\n"
-        "while True:\n"
-        "    step += 1\n"
-        "    save_checkpoint(sys.argv[1], step, tensors={'net': {'w': torch.full((200_000,), float(step))}}, state={})\n"
-        "    print(step, flush=True)\n"
-    )
-    step = 0
-    for _ in range(5):
-        command = [sys.executable, "-c", code, str(tmp_path), str(step)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            reported = int(process.stdout.readline())
-            time.sleep(random.uniform(0.0, 0.1))
-            process.send_signal(signal.SIGKILL)
-        newest = latest_checkpoint(tmp_path)
-        assert newest is not None
-        loaded = load_checkpoint(newest)
-        assert loaded.step >= reported
-        assert (loaded.tensors["net"]["w"] == loaded.step).all()
-        step = loaded.step
+def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
+    draw_everything()  # leaves half a pair of normal numbers in numpy and in Python
+    path = save_checkpoint(tmp_path, 0, tensors={"rng": pack_rng()}, state={})
+    expected = [draw_everything() for _ in range(3)]
+    unpack_rng(load_checkpoint(path).tensors["rng"])
+    assert [draw_everything() for _ in range(3)] == expected
+    random.seed(1)  # no half pair
+    packed = pack_rng()
+    expected = [draw_everything() for _ in range(3)]
+    unpack_rng(packed)
+    assert [draw_everything() for _ in range(3)] == expected
 
 
-def test_an_optimiser_goes_on_bit_for_bit() -> None:
-    def make() -> tuple[torch.nn.Linear, torch.optim.AdamW]:
-        torch.manual_seed(0)
-        net = torch.nn.Linear(3, 2)
-        return net, torch.optim.AdamW(net.parameters(), lr=0.1)
+@pytest.mark.parametrize("name", ["torch", "numpy", "numpy_gauss", "python", "python_gauss"])
+def test_missing_or_strange_random_states_are_refused_and_change_nothing(name: str) -> None:
+    packed = pack_rng()
+    without = {key: value for key, value in packed.items() if key != name}
+    strange = {**packed, name: torch.zeros(3, dtype=packed[name].dtype)}
+    for wrong, message in ((without, "is missing"), (strange, "not a state"), ({**packed, "tpu0": packed["torch"]}, "tpu0")):
+        with pytest.raises(UserError, match=message):
+            unpack_rng(wrong)
+    assert all(torch.equal(value, packed[key]) for key, value in pack_rng().items())
 
-    def step(net: torch.nn.Linear, optimizer: torch.optim.AdamW) -> None:
-        optimizer.zero_grad()
-        net(torch.ones(1, 3)).square().sum().backward()
-        optimizer.step()
 
-    net, optimizer = make()
-    step(net, optimizer)
-    tensors, state = pack_optimizer(optimizer)
-    other, resumed = make()
-    other.load_state_dict({name: tensor.clone() for name, tensor in net.state_dict().items()})
-    unpack_optimizer(resumed, {name: tensor.clone() for name, tensor in tensors.items()}, state)
-    step(net, optimizer)
-    step(other, resumed)
-    assert torch.equal(net.weight, other.weight)
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figures.json"
+    atomic_write_text(path, "old é\n")
+    with monkeypatch.context() as patch:
+        failing_call(patch, 1, errno.ENOSPC)
+        with pytest.raises(UserError, match=r"figures\.json: cannot be written: the disk is full"):
+            atomic_write_bytes(path, b"new")
+    assert path.read_text() == "old é\n"
+    atomic_write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]
+    with pytest.raises(UserError, match="no such file or directory"):
+        atomic_write_text(tmp_path / "absent" / "figures.json", "")
+    assert not (tmp_path / "absent").exists()

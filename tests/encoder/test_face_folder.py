@@ -79,9 +79,7 @@ def test_shuffled_names_keep_labels_with_images(tmp_path: Path, rng: np.random.G
     assert not label_of
 
 
-def test_without_valid_a_tenth_of_train_is_held_out_by_content_and_it_says_so(
-    tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_without_valid_a_tenth_of_train_is_held_out_by_content_and_it_says_so(tmp_path: Path, rng: np.random.Generator) -> None:
     count = 300
     for number in range(count):
         add(tmp_path / "train" / "sad" / f"{number}.png", random_face(rng, 8))

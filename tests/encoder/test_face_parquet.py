@@ -17,9 +17,7 @@ from encoder.face_parquet import write_parquet_splits
 FEAR_VOTES = [0, 0, 0, 0, 0, 0, 9, 0, 0, 1]
 
 
-def record(
-    face: np.ndarray, row: int = 0, label: int | None = 2, votes: list[int] | None = FEAR_VOTES
-) -> dict[str, Any]:
+def record(face: np.ndarray, row: int = 0, label: int | None = 2, votes: list[int] | None = FEAR_VOTES) -> dict[str, Any]:
     return {
         "row": row,
         "fer2013_label": label,
@@ -145,9 +143,7 @@ def test_damage_in_the_middle_of_a_file_is_refused(tmp_path: Path, rng: np.rando
         ({"row": 1.5}, "'row' must be an integer"),
     ],
 )
-def test_columns_of_another_type_are_refused(
-    tmp_path: Path, rng: np.random.Generator, change: dict[str, Any], says: str
-) -> None:
+def test_columns_of_another_type_are_refused(tmp_path: Path, rng: np.random.Generator, change: dict[str, Any], says: str) -> None:
     write(tmp_path / "train.parquet", [record(random_faces(rng, 1)[0]) | change])
     with pytest.raises(UserError, match=says):
         load_faces(tmp_path, "train", on_error="skip")

@@ -103,9 +103,7 @@ def test_duplicates_are_counted_within_and_across_splits_with_their_labels(rng: 
     a, b, c, d = random_images(rng, 4)
     train = faces_of(np.stack([a, a, b, c, c]), [0, 0, 1, 2, 3])
     test = faces_of(np.stack([a, b, c, d]), [0, 4, 2, 5])
-    found = {
-        (n.split, n.other): (n.faces, n.agreeing, n.differing) for n in count_duplicates({"train": train, "test": test})
-    }
+    found = {(n.split, n.other): (n.faces, n.agreeing, n.differing) for n in count_duplicates({"train": train, "test": test})}
     assert found == {
         ("train", "train"): (4, 2, 2),
         ("train", "test"): (5, 3, 2),

@@ -166,9 +166,7 @@ def misaligned() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("kind", list(misaligned()))
-def test_votes_of_other_rows_are_refused_even_when_skipping(
-    tmp_path: Path, rng: np.random.Generator, kind: str
-) -> None:
+def test_votes_of_other_rows_are_refused_even_when_skipping(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
     write(tmp_path / "fer2013.csv", lines_of(random_faces(rng)))
     write(tmp_path / "fer2013new.csv", misaligned()[kind])
     with pytest.raises(UserError, match=r"fer2013new\.csv"):

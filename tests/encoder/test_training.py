@@ -1,0 +1,124 @@
+"""A run that is broken off and resumed ends with the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import encoder.fit as fit
+from configs.cli import UserError
+from configs.loader import load_config
+from encoder.checkpoint import latest_checkpoint, load_checkpoint
+from encoder.classifier import EmotionEncoder
+from encoder.config import EncoderConfig
+from encoder.face_set import FaceSet
+from encoder.fit import EncoderTask, fit_encoder
+
+SETTINGS = {
+    "model": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2, "heads": ["fer2013", "ferplus"]},
+    "preprocessing": {"size": 16},
+    "train": {"epochs": 10, "batch_size": 8, "device": "cpu", "precision": "no"},
+}
+
+
+def make_faces(count: int, seed: int) -> FaceSet:
+    rng = np.random.default_rng(seed)
+    counts = np.zeros((count, 10), np.int16)
+    counts[np.arange(count), rng.integers(0, 8, count)] = 8
+    counts[np.arange(count), rng.integers(0, 8, count)] += 2
+    from encoder.ferplus import vote_distributions
+
+    return FaceSet(
+        images=rng.integers(0, 256, (count, 16, 16), dtype=np.uint8),
+        labels=(np.arange(count) % 7).astype(np.int8),
+        votes=vote_distributions(counts),
+        ids=tuple(str(i) for i in range(count)),
+        source="made up",
+        vote_counts=counts,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _made_up_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = {"train": make_faces(40, 1), "valid": make_faces(28, 2)}
+    monkeypatch.setattr(fit, "load_split", lambda _config, split: sets[split])
+
+
+def settings(**train: object) -> EncoderConfig:
+    return load_config(EncoderConfig, None, defaults={**SETTINGS, "train": {**SETTINGS["train"], **train}})
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = latest_checkpoint(run)
+    assert newest is not None
+    content = load_checkpoint(newest)
+    return {f"{group}/{name}": tensor for group, members in content.tensors.items() for name, tensor in members.items()}
+
+
+@pytest.mark.parametrize("stop_at", [7, 25, 33])
+def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
+    assert fit_encoder(settings(), tmp_path / "whole", None) == 0
+    original = EncoderTask.train_step
+
+    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
+        if step == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, step, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EncoderTask, "train_step", interrupted)
+        assert fit_encoder(settings(), tmp_path / "broken", None) == 130
+    assert not (tmp_path / "broken" / "weights").exists()
+    assert fit_encoder(settings(), tmp_path / "broken", "latest") == 0
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+def test_the_result_loads_and_reads_faces(tmp_path: Path) -> None:
+    assert fit_encoder(settings(epochs=1), tmp_path / "run", None) == 0
+    reader = EmotionEncoder.from_pretrained(tmp_path / "run" / "weights")
+    read = reader.predict(make_faces(3, 5).images)
+    assert read.distributions.shape == (3, 7)
+    torch.testing.assert_close(read.distributions.sum(1), torch.ones(3))
+
+
+def test_training_can_start_from_other_weights(tmp_path: Path) -> None:
+    fit_encoder(settings(epochs=1), tmp_path / "first", None)
+    start = str(tmp_path / "first" / "weights")
+    assert fit_encoder(settings(epochs=0.2, init=start, learning_rate=1e-9, weight_decay=0), tmp_path / "second", None) == 0
+    before, after = (EmotionEncoder.from_pretrained(tmp_path / run / "weights").net.state_dict() for run in ("first", "second"))
+    torch.testing.assert_close(after["stages.0.0.weight"], before["stages.0.0.weight"], atol=1e-3, rtol=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = EncoderTask.train_step
+
+    def broken(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
+        losses = original(self, step, progress)
+        return {**losses, "loss": losses["loss"] * (float("nan") if step >= 30 else 1.0)}
+
+    monkeypatch.setattr(EncoderTask, "train_step", broken)
+    with pytest.raises(UserError, match="loss is not finite at step 40"):
+        fit_encoder(settings(), tmp_path / "run", None)
+    assert latest_checkpoint(tmp_path / "run") is not None
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(tmp_path: Path) -> None:
+    fit_encoder(settings(epochs=1), tmp_path / "run", None)
+    with pytest.raises(UserError, match="already holds a run"):
+        fit_encoder(settings(epochs=1), tmp_path / "run", None)
+    with pytest.raises(UserError, match="configuration differs"):
+        fit_encoder(settings(epochs=2), tmp_path / "run", "latest")
+    with pytest.raises(UserError, match="no checkpoint"):
+        fit_encoder(settings(epochs=1), tmp_path / "empty", "latest")
+
+
+def test_a_time_budget_ends_annealed(tmp_path: Path) -> None:
+    assert fit_encoder(settings(max_minutes=0.02), tmp_path / "run", None) == 0
+    assert (tmp_path / "run" / "weights" / "model.safetensors").is_file()
