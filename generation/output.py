@@ -127,6 +127,8 @@ def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None) -> l
     names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
     for name, face in zip(names, batch.faces, strict=True):
         atomic_write_bytes(folder / name, face_png(face, batch, size))
-    atomic_write_bytes(folder / SHEET, contact_sheet(batch))
+    sheets = [SHEET] if batch.faces else []
+    for sheet in sheets:
+        atomic_write_bytes(folder / sheet, contact_sheet(batch))
     atomic_write_text(folder / MANIFEST, json.dumps(manifest(batch, names), indent=2) + "\n")
-    return [folder / name for name in (*names, SHEET, MANIFEST)]
+    return [folder / name for name in (*names, *sheets, MANIFEST)]

@@ -122,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         import json
 
-        print(json.dumps(manifest(batch, [path.name for path in files[:-2]]), indent=2))
+        print(json.dumps(manifest(batch, [path.name for path in files[: len(batch.faces)]]), indent=2))
     elif not arguments.quiet:
         print(format_table(batch, folder))
     if not batch.complete:

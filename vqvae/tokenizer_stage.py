@@ -103,8 +103,7 @@ class TokenizerTask(TrainingTask):
         faces = self._batch(step)
         with accelerator.autocast():
             output, _, commitment = self._tokenizer(faces)
-            # The losses are differentiated down to the picture only, so that the gradient of the discriminator can be
-            # scaled to theirs (Esser et al. 2021, eq. 7, there at the last layer) without a second pass through them.
+            # The losses are differentiated down to the picture only: what follows needs no second pass through them.
             made = output.detach().requires_grad_()
             total, parts = self._judge(made, faces)
             (gradient,) = torch.autograd.grad(total, made)
@@ -113,7 +112,7 @@ class TokenizerTask(TrainingTask):
                 self._discriminator.requires_grad_(False)
                 fooling = -self._discriminator(made).mean()
                 (pull,) = torch.autograd.grad(fooling, made)
-                scale = gradient.norm() / (pull.norm() + 1e-8)
+                scale = self._at_last_layer(output, gradient) / (self._at_last_layer(output, pull) + 1e-8)
                 gradient = gradient + config.loss.adversarial * scale.clamp(max=1e4) * pull
                 self._discriminator.requires_grad_(True)
         accelerator.backward((output * gradient).sum() + config.loss.commitment * commitment)
@@ -125,6 +124,16 @@ class TokenizerTask(TrainingTask):
         if config.loss.adversarial > 0 and progress >= config.loss.adversarial_start - 0.05:
             parts["discriminator"] = self._train_discriminator(faces, output.detach())
         return {name: value.detach() for name, value in parts.items()}
+
+    def _at_last_layer(self, output: Tensor, gradient: Tensor) -> Tensor:
+        """Norm that ``gradient`` of the pictures has at the decoder's last layer (Esser et al. 2021, eq. 7).
+
+        Not its norm in the pictures: a discriminator pulls all faces of a batch the same way, errors of reconstruction
+        cancel out between them, and a balance struck per pixel lets the former win.
+        """
+        weight = self.modules["tokenizer"].last_layer
+        (there,) = torch.autograd.grad((output * gradient).sum(), weight, retain_graph=True)
+        return there.norm()
 
     def _train_discriminator(self, faces: Tensor, made: Tensor) -> Tensor:
         with self._accelerator.autocast():

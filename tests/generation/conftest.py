@@ -1,0 +1,46 @@
+"""Tiny weights with random values, laid out like the shipped ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from encoder.classifier import EmotionEncoder
+from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+from encoder.model import create_model
+from encoder.weights import file_sha256
+from generation.pipeline import FacePipeline
+from vqvae.config import PriorConfig, TokenizerConfig
+from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
+    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig(answer="ferplus")).save_pretrained(folder / "encoder")
+    config = TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=2)
+    Tokenizer(config).save_pretrained(folder / "tokenizer")
+    prior = PriorConfig(width=16, depth=1, heads=2, dropout=0.0)
+    digest = file_sha256(folder / "tokenizer" / "model.safetensors")
+    shape = PriorShape(prior=prior, positions=16, groups=2, codebook_size=8, tokenizer_sha256=digest)
+    MaskedPrior(shape).save_pretrained(folder / "prior")
+    return folder
+
+
+@pytest.fixture
+def pipe(weights: Path) -> FacePipeline:
+    return FacePipeline.from_pretrained(weights)
+
+
+@pytest.fixture
+def likely(pipe: FacePipeline) -> str:
+    """The emotion that the random encoder sees most often in the random faces: the one that can be delivered."""
+    from encoder.emotions import EMOTION_NAMES
+
+    tops = [face.verdict.top for face in pipe.draw_all(pipe.request("neutral", 24, 0)).faces]
+    return EMOTION_NAMES[max(set(tops), key=tops.count)]

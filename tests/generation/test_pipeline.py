@@ -1,0 +1,89 @@
+"""The pipeline: reproducible faces, honest counts, parts that belong together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.cli import UserError
+from generation.pipeline import FacePipeline
+from vqvae.tokenizer import Tokenizer
+
+EASY = {"threshold": 0.0, "steps": 4}
+
+
+def test_a_face_depends_on_its_seed_alone(pipe: FacePipeline, likely: str) -> None:
+    batch = pipe(likely, 8, 3, batch_size=8, max_tries=200, **EASY)
+    assert batch.complete
+    for size in (1, 3):
+        other = pipe(likely, 8, 3, batch_size=size, max_tries=200, **EASY)
+        assert [face.tries for face in other.faces] == [face.tries for face in batch.faces]
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(batch.faces, other.faces, strict=True))
+    alone = pipe(likely, 1, 8, max_tries=200, **EASY)
+    assert np.array_equal(alone.faces[0].image, batch.faces[5].image)
+
+
+def test_only_refused_faces_are_drawn_again(pipe: FacePipeline, likely: str) -> None:
+    batch = pipe(likely, 6, 0, max_tries=200, **EASY)
+    assert batch.tried == sum(face.tries for face in batch.faces)
+    assert all(face.verdict.accepted for face in batch.faces)
+    assert all(face.verdict.top.label == likely for face in batch.faces)
+
+
+def test_what_cannot_be_delivered_is_not_padded(pipe: FacePipeline) -> None:
+    batch = pipe("fear", 3, 0, threshold=1.0, max_tries=2, steps=2)
+    assert batch.faces == ()
+    assert batch.tried == 6
+    assert not batch.complete
+
+
+def test_the_verdict_is_about_the_delivered_pixels(pipe: FacePipeline, likely: str) -> None:
+    face = pipe(likely, 1, 0, max_tries=200, **EASY).faces[0]
+    read = pipe.encoder.predict(face.image).distributions[0]
+    torch.testing.assert_close(read, torch.tensor(face.verdict.distribution), atol=1e-5, rtol=1e-4)
+
+
+def test_images_are_pil(pipe: FacePipeline, likely: str) -> None:
+    batch = pipe(likely, 2, 0, max_tries=200, **EASY)
+    assert [image.size for image in batch.images] == [(16, 16)] * 2
+    assert len(batch.verdicts) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"emotion": "fera"}, "did you mean 'fear'"),
+        ({"count": 0}, "count"),
+        ({"guidance": -1.0}, "guidance"),
+        ({"guidence": 1.0}, "guidance"),
+        ({"intensity": 2.0}, "intensity"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"emotion": [0.5] * 7}, "sum to 1"),
+    ],
+)
+def test_bad_requests_are_refused_by_name(pipe: FacePipeline, settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe(**{"emotion": "fear", "count": 1, **settings})
+
+
+def test_a_prior_of_another_tokenizer_is_refused(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(weights, folder)
+    torch.manual_seed(99)
+    Tokenizer(Tokenizer.from_pretrained(weights / "tokenizer").config).save_pretrained(folder / "tokenizer")
+    with pytest.raises(UserError, match="another tokenizer"):
+        FacePipeline.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("part", ["encoder", "tokenizer", "prior"])
+def test_a_missing_part_is_named(weights: Path, tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "less"
+    shutil.copytree(weights, folder)
+    shutil.rmtree(folder / part)
+    with pytest.raises(UserError, match=part):
+        FacePipeline.from_pretrained(folder)

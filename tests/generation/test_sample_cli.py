@@ -1,0 +1,98 @@
+"""``python -m generation.sample`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import generation.output as output
+from configs.cli import UserError
+from generation.sample import INCOMPLETE_EXIT, main
+
+
+def sample(weights: Path, out: Path, emotion: str, *more: str) -> int:
+    easy = ["--threshold", "0", "--max-tries", "200", "--steps", "4", "--count", "3"]
+    return main(["--emotion", emotion, "--weights", str(weights), "--device", "cpu", "--out", str(out), *easy, *more])
+
+
+def test_files_say_what_they_are(weights: Path, tmp_path: Path, likely: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "faces"
+    assert sample(weights, out, likely, "--seed", "5", "--size", "32") == 0
+    printed = capsys.readouterr().out
+    assert "asked" in printed
+    assert "accepted" in printed
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["ai_generated"] is True
+    assert manifest["result"]["accepted"] == 3
+    assert set(manifest["weights_sha256"]) == {"encoder", "tokenizer", "prior"}
+    assert [face["seed"] for face in manifest["faces"]] == [5, 6, 7]
+    for face in manifest["faces"]:
+        assert sum(face["distribution"].values()) == pytest.approx(1, abs=0.01)
+        with Image.open(out / face["file"]) as picture:
+            assert picture.size == (32, 32)
+            assert picture.text["AI-generated"] == "true"
+            assert picture.text["Seed"] == str(face["seed"])
+            assert likely in picture.text["Emotion"]
+            assert "Mimique" in picture.text["Software"]
+            assert "trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+    assert (out / "contact_sheet.png").is_file()
+
+
+def test_too_few_faces_are_written_and_the_exit_code_says_so(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "none"
+    assert sample(weights, out, "fear", "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
+    assert "only 0 of 3" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
+
+
+def test_json_and_quiet(weights: Path, tmp_path: Path, likely: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(weights, tmp_path / "a", likely, "--json", "--quiet") == 0
+    assert len(json.loads(capsys.readouterr().out)["faces"]) == 3
+    assert sample(weights, tmp_path / "b", likely, "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_an_earlier_request_is_not_overwritten(weights: Path, tmp_path: Path, likely: str) -> None:
+    sample(weights, tmp_path / "a", likely)
+    with pytest.raises(UserError, match=r"already holds manifest\.json"):
+        sample(weights, tmp_path / "a", likely)
+
+
+def test_default_folders_are_numbered(
+    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    easy = ["--threshold", "0", "--max-tries", "200", "--steps", "4", "--count", "1", "--quiet"]
+    for _ in range(2):
+        assert main(["--emotion", likely, "--weights", str(weights), *easy]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{likely}-s0", f"{likely}-s0-2"]
+
+
+def test_a_failed_write_leaves_no_manifest(
+    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise UserError(f"{path}: the disk is full")
+
+    monkeypatch.setattr(output, "atomic_write_bytes", full)
+    with pytest.raises(UserError, match="disk is full"):
+        sample(weights, tmp_path / "a", likely)
+    assert not (tmp_path / "a" / "manifest.json").exists()
+
+
+def test_an_unknown_emotion_is_refused_with_a_hint(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'joy'"):
+        sample(weights, tmp_path / "a", "joy2")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("options", [["--size", "5"], ["--device", "nonsense"], ["--seed", "-4"], ["--count", "0"]])
+def test_bad_options_are_one_line(weights: Path, tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(UserError):
+        sample(weights, tmp_path / "a", "fear", *options)

@@ -1,0 +1,44 @@
+"""The weights that ship do what the README says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.emotions import EMOTION_NAMES
+from generation.pipeline import FacePipeline
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+PARTS = ("encoder", "judge", "tokenizer", "prior")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> FacePipeline:
+    return FacePipeline.from_pretrained(PRETRAINED)
+
+
+@pytest.mark.parametrize("emotion", EMOTION_NAMES)
+def test_every_emotion_is_delivered(shipped: FacePipeline, emotion: str) -> None:
+    batch = shipped(emotion, 4, 0)
+    assert batch.complete
+    assert {verdict.top.label for verdict in batch.verdicts} == {emotion}
+    assert len({face.image.tobytes() for face in batch.faces}) == 4
+
+
+def test_the_batch_size_changes_no_face(shipped: FacePipeline) -> None:
+    one, five = (shipped("surprise", 5, 11, batch_size=size) for size in (1, 5))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(one.faces, five.faces, strict=True))
+
+
+def test_the_weights_stay_small() -> None:
+    assert sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file()) < 24_000_000
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_has_its_card_and_names_no_folder_of_its_maker(part: str) -> None:
+    folder = PRETRAINED / part
+    assert (folder / "README.md").read_text().startswith("# ")
+    assert '"/' not in (folder / "config.json").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
