@@ -272,10 +272,10 @@ def _read_verified(path: Path) -> dict[str, bytes]:
         for name, entry in _entries(manifest, raw, manifest_path):
             file = path / name
             if file.is_symlink() or not file.is_file():
-                raise UserError(f"{file}: missing, or no regular file; this checkpoint cannot be used")
+                raise UserError(f"{file}: in {MANIFEST}, but missing or no regular file; this checkpoint is damaged")
             size = file.stat().st_size
             if size != entry["size"]:
-                raise UserError(f"{file}: {size} bytes instead of {entry['size']}; this checkpoint is damaged")
+                raise UserError(f"{file}: {size} bytes, {entry['size']} in {MANIFEST}; this checkpoint is damaged")
             data = file.read_bytes()
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
                 raise UserError(f"{file}: SHA-256 differs from {MANIFEST}; this checkpoint is damaged")

@@ -131,7 +131,7 @@ class TokenizerTask(TrainingTask):
         Not its norm in the pictures: a discriminator pulls all faces of a batch the same way, errors of reconstruction
         cancel out between them, and a balance struck per pixel lets the former win.
         """
-        weight = self.modules["tokenizer"].last_layer
+        weight: Tensor = self.modules["tokenizer"].last_layer  # type: ignore[assignment]
         (there,) = torch.autograd.grad((output * gradient).sum(), weight, retain_graph=True)
         return there.norm()
 

@@ -64,9 +64,7 @@ def test_an_earlier_request_is_not_overwritten(weights: Path, tmp_path: Path, li
         sample(weights, tmp_path / "a", likely)
 
 
-def test_default_folders_are_numbered(
-    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_folders_are_numbered(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     easy = ["--threshold", "0", "--max-tries", "200", "--steps", "4", "--count", "1", "--quiet"]
     for _ in range(2):
@@ -74,9 +72,7 @@ def test_default_folders_are_numbered(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{likely}-s0", f"{likely}-s0-2"]
 
 
-def test_a_failed_write_leaves_no_manifest(
-    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_no_manifest(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> None:
         raise UserError(f"{path}: the disk is full")
 

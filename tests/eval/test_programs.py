@@ -1,0 +1,70 @@
+"""The programs that measure tokenizer and generated faces, on tiny weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from encoder.classifier import EmotionEncoder
+from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+from encoder.model import create_model
+from eval import reconstruction, samples
+from vqvae.config import PriorConfig, TokenizerConfig
+from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
+    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder / "encoder")
+    shutil.copytree(folder / "encoder", folder / "judge")
+    Tokenizer(TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=1)).save_pretrained(
+        folder / "tokenizer"
+    )
+    shape = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2), positions=16, groups=1, codebook_size=8)
+    MaskedPrior(shape).save_pretrained(folder / "prior")
+    return folder
+
+
+def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from encoder.drawn import drawn_set
+
+    monkeypatch.setattr(reconstruction, "_load", lambda _data, split, size: drawn_set(split, 40, size=size).images)
+    parts = [
+        f"--{name}={weights / folder}" for name, folder in (("weights", "tokenizer"), ("encoder", "encoder"), ("judge", "judge"))
+    ]
+    assert reconstruction.main(["--data", "drawn", *parts, "--out", str(tmp_path), "--device", "cpu"]) == 0
+    figures = json.loads((tmp_path / "reconstruction.json").read_text())
+    assert figures["count"] == 40
+    assert 0 < figures["codebook_usage"] <= 1
+    assert figures["psnr_db"] > 0
+    assert set(figures["emotion_kept"]) == {"encoder", "second_judge"}
+    assert (tmp_path / "reconstructions.png").is_file()
+
+
+def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
+    judge = EmotionEncoder.from_pretrained(weights / "judge")
+    faces = torch.rand(12, 1, 16, 16)
+    assert reconstruction.kept(judge, faces, faces) == 12
+
+
+def test_samples_reports_every_emotion(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "sheet.png"
+    judge = str(weights / "judge")
+    options = ["--per-emotion", "2", "--threshold", "0", "--steps", "2", "--columns", "2", "--device", "cpu"]
+    more = ["--weights", str(weights), "--judge", judge, "--out", str(tmp_path), "--sheet", str(sheet)]
+    assert samples.main([*options, *more]) == 0
+    report = json.loads((tmp_path / "samples.json").read_text())
+    for emotion in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"):
+        assert report[emotion]["asked"] == 2
+        assert 0 <= report[emotion]["judge_first_try"] <= 1
+        assert report[emotion]["accepted"] <= report[emotion]["tried"]
+    assert sheet.is_file()
+    assert "judge" in capsys.readouterr().out
