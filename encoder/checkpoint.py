@@ -26,17 +26,15 @@ from torch import Tensor
 from configs.cli import UserError
 from encoder.atomic import explain_write_error, sync_folder, write_synced
 from encoder.plain_json import parse_json
-from encoder.training_state import pack_optimizer, pack_rng, unpack_optimizer, unpack_rng
+from encoder.training_state import pack_optimizer, unpack_optimizer
 
 __all__ = [
     "Checkpoint",
     "latest_checkpoint",
     "load_checkpoint",
     "pack_optimizer",
-    "pack_rng",
     "save_checkpoint",
     "unpack_optimizer",
-    "unpack_rng",
 ]
 
 FORMAT_VERSION = 1

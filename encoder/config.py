@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from configs.loader import StrictModel
 
 ModelName = Literal["resnet", "plain"]
+# A stored configuration is refused before it can ask for absurd amounts of memory.
+Width = Annotated[int, Field(ge=4, le=2048)]
+Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ModelConfig(StrictModel):
     """Architecture: a name from the registry of :mod:`encoder.model` and its sizes."""
 
     name: ModelName = "resnet"
-    widths: tuple[int, ...] = Field((64, 128, 256), min_length=1, max_length=8)
-    depths: tuple[int, ...] = Field((2, 2, 2), min_length=1, max_length=8)
+    widths: tuple[Width, ...] = Field((64, 128, 256), min_length=1, max_length=8)
+    depths: tuple[Depth, ...] = Field((2, 2, 2), min_length=1, max_length=8)
     dropout: float = Field(0.3, ge=0, lt=1)
     heads: tuple[Literal["fer2013", "ferplus"], ...] = Field(("fer2013", "ferplus"), min_length=1)
 

@@ -172,13 +172,17 @@ def _restore(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, Any]
     return checkpoint.step, float(checkpoint.state["elapsed"]), dict(checkpoint.state["best"])
 
 
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None:
     """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
 
     Raises:
         UserError: the folder already holds a run and ``resume`` is not given, or there is nothing to resume.
     """
-    found = latest_checkpoint(run_dir) if (run_dir / "checkpoints").is_dir() else None
+    found = latest_checkpoint(run_dir, log=_to_stderr) if (run_dir / "checkpoints").is_dir() else None
     if resume is None:
         if found is not None:
             raise UserError(f"{run_dir} already holds a run: continue it with --resume latest, or choose another --out")

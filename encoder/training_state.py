@@ -1,12 +1,10 @@
-"""Optimisers and random generators as named tensors and JSON, so that checkpoints need no pickle."""
+"""Optimisers as named tensors and JSON, so that checkpoints need no pickle."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,52 +73,3 @@ def _matched_groups(optimizer: torch.optim.Optimizer, stored: list[dict[str, Any
         # JSON has no tuples, and some optimisers compare or unpack theirs.
         matched.append({key: tuple(value) if isinstance(new.get(key), tuple) else value for key, value in old.items()})
     return matched
-
-
-def pack_rng() -> dict[str, Tensor]:
-    """States of the global generators of torch (CPU and every CUDA device), numpy and Python."""
-    packed = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        packed |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
-    words = np.random.get_state(legacy=False)
-    inner = words["state"]
-    packed["numpy"] = torch.tensor([*inner["key"].tolist(), inner["pos"], words["has_gauss"]], dtype=torch.int64)
-    packed["numpy_gauss"] = torch.tensor([words["gauss"]], dtype=torch.float64)
-    _, state, gauss = random.getstate()
-    packed["python"] = torch.tensor(state, dtype=torch.int64)
-    packed["python_gauss"] = torch.tensor([] if gauss is None else [gauss], dtype=torch.float64)
-    return packed
-
-
-def unpack_rng(tensors: Mapping[str, Tensor]) -> None:
-    """Set the global generators to what :func:`pack_rng` stored.
-
-    Raises:
-        UserError: a state is missing, unknown or of another size (also: another number of CUDA devices). Nothing is
-            changed then.
-    """
-    expected = pack_rng()
-    different = sorted(set(expected) ^ set(tensors))
-    if different:
-        name = different[0]
-        fault = "is missing" if name in expected else "has no generator here"
-        raise UserError(f"random state {name} {fault}; an exact resume needs the devices that the run had")
-    for name, value in tensors.items():
-        free = name == "python_gauss" and value.numel() <= 1
-        if value.dtype != expected[name].dtype or (value.shape != expected[name].shape and not free):
-            raise UserError(f"random state {name}: {tuple(value.shape)} {value.dtype} is not a state of this generator")
-    words = tensors["numpy"].tolist()
-    np.random.set_state(
-        {
-            "bit_generator": "MT19937",
-            "state": {"key": np.array(words[:-2], np.uint32), "pos": words[-2]},
-            "has_gauss": words[-1],
-            "gauss": tensors["numpy_gauss"].item(),
-        }
-    )
-    gauss = tensors["python_gauss"].tolist()
-    random.setstate((3, tuple(tensors["python"].tolist()), gauss[0] if gauss else None))
-    torch.set_rng_state(tensors["torch"])
-    cuda = len(tensors) - 5
-    if cuda:
-        torch.cuda.set_rng_state_all([tensors[f"cuda{index}"] for index in range(cuda)])

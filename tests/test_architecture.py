@@ -26,6 +26,11 @@ COMMANDS = {
     "encoder.train": "encoder/train.py",
     "encoder.evaluate": "encoder/evaluate.py",
     "encoder.prepare": "encoder/prepare.py",
+    "encoder.calibrate": "encoder/calibrate.py",
+    "encoder.drawn": "encoder/drawn.py",
+    "eval.reconstruction": "eval/reconstruction.py",
+    "eval.samples": "eval/samples.py",
+    "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",
 }
@@ -83,8 +88,9 @@ def unpickling(source: str, path: Path) -> list[str]:
             if name.split(".")[0] in UNPICKLERS or name in UNPICKLING_CALLS:
                 found.append(name)
         if isinstance(node, ast.Call):
-            called = ".".join(ast.unparse(node.func).split(".")[-2:])
-            if called in UNPICKLING_CALLS:
+            whole = ast.unparse(node.func)
+            called = ".".join(whole.split(".")[-2:])
+            if called in UNPICKLING_CALLS and not whole.startswith("safetensors."):
                 found.append(called)
             for keyword in node.keywords:
                 if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False":

@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from configs.loader import StrictModel
+from encoder.config import Width
 
 
 class TokenizerConfig(StrictModel):
     """Autoencoder and codebooks. A face of ``size`` pixels becomes ``grid`` x ``grid`` positions of ``groups`` codes."""
 
     size: int = Field(64, ge=16, le=256)
-    widths: tuple[int, ...] = Field((48, 96, 160), min_length=2, max_length=6)
+    widths: tuple[Width, ...] = Field((48, 96, 160), min_length=2, max_length=6)
     depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")
     codebook_size: int = Field(512, ge=2, le=1 << 20)
     code_dim: int = Field(16, ge=1, le=256)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from configs.loader import StrictModel, validate
@@ -27,9 +28,9 @@ class PriorShape(StrictModel):
     """A prior and the token grid it was made for."""
 
     prior: PriorConfig
-    positions: int
-    groups: int
-    codebook_size: int
+    positions: int = Field(ge=1, le=1 << 14)
+    groups: int = Field(ge=1, le=8)
+    codebook_size: int = Field(ge=2, le=1 << 20)
     tokenizer_sha256: str = ""
 
 

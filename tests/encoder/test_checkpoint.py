@@ -25,10 +25,8 @@ from encoder.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     pack_optimizer,
-    pack_rng,
     save_checkpoint,
     unpack_optimizer,
-    unpack_rng,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -403,30 +401,6 @@ def draw_everything() -> list[float]:
         random.random(),
         random.gauss(0.0, 1.0),
     ]
-
-
-def test_random_generators_go_on_where_they_were(tmp_path: Path) -> None:
-    draw_everything()  # leaves half a pair of normal numbers in numpy and in Python
-    path = save_checkpoint(tmp_path, 0, tensors={"rng": pack_rng()}, state={})
-    expected = [draw_everything() for _ in range(3)]
-    unpack_rng(load_checkpoint(path).tensors["rng"])
-    assert [draw_everything() for _ in range(3)] == expected
-    random.seed(1)  # no half pair
-    packed = pack_rng()
-    expected = [draw_everything() for _ in range(3)]
-    unpack_rng(packed)
-    assert [draw_everything() for _ in range(3)] == expected
-
-
-@pytest.mark.parametrize("name", ["torch", "numpy", "numpy_gauss", "python", "python_gauss"])
-def test_missing_or_strange_random_states_are_refused_and_change_nothing(name: str) -> None:
-    packed = pack_rng()
-    without = {key: value for key, value in packed.items() if key != name}
-    strange = {**packed, name: torch.zeros(3, dtype=packed[name].dtype)}
-    for wrong, message in ((without, "is missing"), (strange, "not a state"), ({**packed, "tpu0": packed["torch"]}, "tpu0")):
-        with pytest.raises(UserError, match=message):
-            unpack_rng(wrong)
-    assert all(torch.equal(value, packed[key]) for key, value in pack_rng().items())
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
