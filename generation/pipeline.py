@@ -14,6 +14,7 @@ import torch
 from configs.cli import UserError
 from configs.loader import validate
 from encoder.classifier import EmotionEncoder
+from encoder.counter_random import hash64
 from encoder.devices import resolve_device
 from encoder.emotions import at_intensity, parse_distribution
 from encoder.evaluate import resolve_folder
@@ -25,9 +26,12 @@ from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
 
-# Distance between the noise of two tries of one face: seeds of neighbouring faces must never meet.
-_TRY_STRIDE = 1 << 41
 PARTS = ("encoder", "tokenizer", "prior")
+
+
+def _noise_seed(seed: int, attempt: int) -> int:
+    """Seed of one try of one face. Hashed to 32 bits: torch's CPU generator ignores all bits above them."""
+    return int(hash64(seed, attempt)) >> 32
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,7 @@ class FacePipeline:
             self.prior,
             emotion,
             source,
-            [seed + attempt * _TRY_STRIDE for seed in seeds],
+            [_noise_seed(seed, attempt) for seed in seeds],
             steps=request.steps,
             guidance=request.guidance,
             temperature=request.temperature,

@@ -47,6 +47,12 @@ def test_the_verdict_is_about_the_delivered_pixels(pipe: FacePipeline, likely: s
     torch.testing.assert_close(read, torch.tensor(face.verdict.distribution), atol=1e-5, rtol=1e-4)
 
 
+def test_every_try_draws_another_face(pipe: FacePipeline) -> None:
+    request = pipe.request("fear", 1, 0, **EASY)
+    tries = [pipe._draw(request, [0], attempt)[0].image.tobytes() for attempt in range(6)]
+    assert len(set(tries)) > 3
+
+
 def test_images_are_pil(pipe: FacePipeline, likely: str) -> None:
     batch = pipe(likely, 2, 0, max_tries=200, **EASY)
     assert [image.size for image in batch.images] == [(16, 16)] * 2
