@@ -18,7 +18,7 @@ from encoder.face_shapes import Area, Plane, bump, clamp, cover, ellipse_depth, 
 from encoder.face_traits import Traits, View
 
 _FACES_PER_PASS = 16
-MAX_SIZE = 256  # largest side of a picture, and the side of the tile of sensor noise
+_TILE = 256  # side of the tile of sensor noise; larger pictures repeat it
 _HEAD_Y = -0.12  # height of the widest part of the head
 
 
@@ -34,10 +34,9 @@ class _Columns:
 
 
 def _noise_tile() -> Plane:
-    """Noise of mean 0 and variance 1 (sums of three uniforms) that repeats after MAX_SIZE in both directions."""
-    chance = uniforms(np.arange(MAX_SIZE * MAX_SIZE), 0x7E57, count=3)
-    tile = ((chance.sum(axis=1) - 1.5) * 2.0).reshape(MAX_SIZE, MAX_SIZE)
-    return np.tile(tile, (2, 2)).astype(np.float32)
+    """(_TILE, _TILE) noise of mean 0 and variance 1: sums of three uniforms."""
+    chance = uniforms(np.arange(_TILE * _TILE), 0x7E57, count=3)
+    return ((chance.sum(axis=1) - 1.5) * 2.0).reshape(_TILE, _TILE).astype(np.float32)
 
 
 _NOISE = _noise_tile()
@@ -152,8 +151,9 @@ def _forehead(area: Area, t: _Columns, g: _Columns) -> None:
     furrows += stroke(wave - (top - 0.085), 0.016, area.pixels)
     furrows *= sideways
     furrows *= 0.16 + 0.10 * t.age
-    frown = stroke(area.a - 0.055, 0.022, area.pixels)
-    rise = (area.v - (t.eye_height - 0.12)) * (1.0 / 0.15)
+    middle = area.cut(-0.75, 0.05, 0.35) if area.image.shape[1] == 0 else area
+    frown = stroke(middle.a - 0.055, 0.022, middle.pixels)
+    rise = (middle.v - (t.eye_height - 0.12)) * (1.0 / 0.15)
     rise *= rise
     frown *= bump(rise)
     frown *= 0.5 * g.frown
@@ -434,5 +434,6 @@ def _blur(image: Plane, weight: Plane, axis: int) -> Plane:
 
 def _noise(w: _Columns, size: int) -> Plane:
     """(n, size, size) excerpts of the noise tile, each from its own place."""
-    corners = zip((w.noise_row * MAX_SIZE).ravel(), (w.noise_column * MAX_SIZE).ravel(), strict=True)
-    return np.stack([_NOISE[int(r) : int(r) + size, int(c) : int(c) + size] for r, c in corners])
+    tile = _NOISE if size <= _TILE else np.tile(_NOISE, (-(-size // _TILE), -(-size // _TILE)))
+    corners = zip((w.noise_row * _TILE).ravel(), (w.noise_column * _TILE).ravel(), strict=True)
+    return np.stack([np.roll(tile, (-int(r), -int(c)), (0, 1))[:size, :size] for r, c in corners])
