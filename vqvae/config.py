@@ -64,6 +64,7 @@ class StageConfig(StrictModel):
 
     epochs: float = Field(12, gt=0)
     max_minutes: float | None = Field(None, gt=0)
+    init: str | None = Field(None, description="folder of weights to start from; they must have this configuration's shape")
     batch_size: int = Field(64, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)

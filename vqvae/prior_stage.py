@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from configs.cli import UserError
 from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
@@ -63,6 +64,24 @@ def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray:
     return counts[top] ** -rare_sampling
 
 
+def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
+    """A fresh prior, or the one in the folder ``init`` with its weights, ready to be trained.
+
+    The tokenizer may have moved on since ``init`` was trained: the tokens keep most of their meaning when it was trained
+    further, and the loss tells when they do not.
+
+    Raises:
+        UserError: the weights to start from are missing, damaged or of another shape.
+    """
+    if init is None:
+        return MaskedPrior(shape)
+    prior = MaskedPrior.from_pretrained(init)
+    if prior.shape.model_copy(update={"tokenizer_sha256": shape.tokenizer_sha256}) != shape:
+        raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
+    prior.shape = shape
+    return prior.train().requires_grad_(True)
+
+
 class PriorTask(TrainingTask):
     """Hide a random share of positions, predict them."""
 
@@ -96,7 +115,7 @@ class PriorTask(TrainingTask):
             codebook_size=tokenizer.config.codebook_size,
             tokenizer_sha256=tokenizer_sha256,
         )
-        prior = MaskedPrior(shape).to(device)
+        prior = initial_prior(shape, stage.init).to(device)
         optimizer = torch.optim.AdamW(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}

@@ -30,6 +30,21 @@ GENTLE = AugmentConfig(flip=True, rotation=6.0, scale=0.08, shift=0.03, shear=0.
 VALID_FACES = 1024
 
 
+def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
+    """A fresh tokenizer, or the one in ``tokenizer_stage.init``, ready to be trained.
+
+    Raises:
+        UserError: the weights to start from are missing, damaged or of another shape.
+    """
+    init = config.tokenizer_stage.init
+    if init is None:
+        return Tokenizer(config.tokenizer)
+    tokenizer = Tokenizer.from_pretrained(init)
+    if tokenizer.config != config.tokenizer:
+        raise UserError(f"tokenizer_stage.init: {init} has other tokenizer settings than this configuration")
+    return tokenizer.train().requires_grad_(True)
+
+
 class TokenizerTask(TrainingTask):
     """One step moves the tokenizer and, once it takes part, the discriminator."""
 
@@ -48,7 +63,7 @@ class TokenizerTask(TrainingTask):
         self._config, self._accelerator = config, accelerator
         device = accelerator.device
         torch.manual_seed(config.seed)
-        tokenizer = Tokenizer(config.tokenizer).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        tokenizer = initial_tokenizer(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         discriminator = PatchDiscriminator().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         stage = config.tokenizer_stage
         optimizers = [
