@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,12 @@ from configs.cli import UserError
 from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
+from encoder.evaluate import resolve_folder
 from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.token_cache import array_sha256, cached
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -57,6 +60,14 @@ def condition_labels(faces: TrainingFaces, encoder: EmotionEncoder | None, votes
     return (share * faces.labels + (1.0 - share) * reading).astype(np.float32)
 
 
+def _fingerprint(encoder: EmotionEncoder | None) -> str:
+    """What an encoder's answers depend on: its weights and its calibration."""
+    if encoder is None:
+        return "none"
+    weights = array_sha256(*(tensor.detach().float().cpu().numpy() for tensor in encoder.net.state_dict().values()))
+    return f"{weights} {encoder.calibration.model_dump_json()}"
+
+
 def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray:
     """(N,) frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``."""
     top = labels.argmax(axis=1)
@@ -75,7 +86,7 @@ def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
     """
     if init is None:
         return MaskedPrior(shape)
-    prior = MaskedPrior.from_pretrained(init)
+    prior = MaskedPrior.from_pretrained(resolve_folder(init))
     if prior.shape.model_copy(update={"tokenizer_sha256": shape.tokenizer_sha256}) != shape:
         raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
     prior.shape = shape
@@ -94,18 +105,37 @@ class PriorTask(TrainingTask):
         encoder: EmotionEncoder | None,
         accelerator: Accelerator,
         tokenizer_sha256: str = "",
+        cache: Path | None = None,
     ) -> None:
         self._config, self._accelerator = config, accelerator
         device, stage = accelerator.device, config.prior_stage
-        if accelerator.is_main_process:
-            print(f"prior: reading {len(train) + len(valid)} faces into tokens and labels", file=sys.stderr)
         tokenizer = tokenizer.to(device)
         encoder = encoder.to(device) if encoder is not None else None
-        self._tokens = tokenise(tokenizer, train.images)
-        labels = condition_labels(train, encoder, stage.votes_weight)
-        self._labels, self._sources = torch.from_numpy(labels), torch.from_numpy(train.sources)
-        self._valid_tokens = tokenise(tokenizer, valid.images)[0].long()
-        self._valid_labels = torch.from_numpy(condition_labels(valid, encoder, stage.votes_weight))
+
+        def read(faces: TrainingFaces, split: str) -> dict[str, Tensor]:
+            def make() -> dict[str, Tensor]:
+                if accelerator.is_main_process:
+                    print(f"prior: reading {len(faces)} faces of {split} into tokens and labels", file=sys.stderr)
+                labels = condition_labels(faces, encoder, stage.votes_weight)
+                return {"tokens": tokenise(tokenizer, faces.images), "labels": torch.from_numpy(labels)}
+
+            if cache is None:
+                return make()
+            made_from = {
+                "tokenizer": tokenizer_sha256,
+                "encoder": _fingerprint(encoder),
+                "faces": array_sha256(faces.images, faces.labels),
+                "votes_weight": str(stage.votes_weight),
+            }
+            # The first process reads and writes, the others then find the file.
+            with accelerator.main_process_first():
+                return cached(cache / f"tokens-{split}.safetensors", made_from, make)
+
+        known = read(train, "train")
+        self._tokens, self._labels, self._sources = known["tokens"], known["labels"], torch.from_numpy(train.sources)
+        labels = self._labels.numpy()
+        known = read(valid, "valid")
+        self._valid_tokens, self._valid_labels = known["tokens"][0].long(), known["labels"]
         self._valid_sources = torch.from_numpy(valid.sources)
         torch.manual_seed(config.seed)
         shape = PriorShape(

@@ -128,7 +128,14 @@ class _Runner:
         if not done:
             digest = file_sha256(weights / WEIGHTS_FILE)
             task = PriorTask(
-                self.config, self.train, self.valid, tokenizer, self.encoder, self.accelerator, tokenizer_sha256=digest
+                self.config,
+                self.train,
+                self.valid,
+                tokenizer,
+                self.encoder,
+                self.accelerator,
+                tokenizer_sha256=digest,
+                cache=self.out / "cache",
             )
             code = self.loop("prior", task, self.config.prior_stage, minutes, source)
             if code:

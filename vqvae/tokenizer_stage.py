@@ -15,6 +15,7 @@ from encoder.batches import GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
 from encoder.ema import Ema
+from encoder.evaluate import resolve_folder
 from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
@@ -39,7 +40,7 @@ def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
     init = config.tokenizer_stage.init
     if init is None:
         return Tokenizer(config.tokenizer)
-    tokenizer = Tokenizer.from_pretrained(init)
+    tokenizer = Tokenizer.from_pretrained(resolve_folder(init))
     if tokenizer.config != config.tokenizer:
         raise UserError(f"tokenizer_stage.init: {init} has other tokenizer settings than this configuration")
     return tokenizer.train().requires_grad_(True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+import vqvae.prior_stage as prior_stage
 import vqvae.stages as stages
 from configs.cli import UserError
 from encoder.checkpoint import latest_checkpoint, load_checkpoint
@@ -18,6 +21,7 @@ from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.prior_stage import PriorTask
 from vqvae.stages import stage_minutes
+from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerTask
 from vqvae.train import main
 
@@ -105,6 +109,54 @@ def test_a_prior_needs_a_tokenizer_of_the_same_settings(tmp_path: Path) -> None:
     assert train(tmp_path / "run", "--stage", "tokenizer") == 0
     with pytest.raises(UserError, match="other tokenizer settings"):
         train(tmp_path / "run", "--stage", "prior", "tokenizer.groups=1")
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "prior"])
+def test_a_stage_starts_from_given_weights(tmp_path: Path, stage: str) -> None:
+    assert train(tmp_path / "first") == 0
+    first = load_file(tmp_path / "first" / "weights" / stage / "model.safetensors")
+    start = f"{stage}_stage.init={tmp_path / 'first' / 'weights' / stage}"
+    if stage == "prior":
+        for run in ("second", "third"):
+            shutil.copytree(tmp_path / "first" / "weights" / "tokenizer", tmp_path / run / "weights" / "tokenizer")
+    assert train(tmp_path / "second", "--stage", stage, start, f"{stage}_stage.learning_rate=1e-9") == 0
+    second = load_file(tmp_path / "second" / "weights" / stage / "model.safetensors")
+    learned = [name for name in first if not name.startswith("quantizer")]
+    assert all(torch.allclose(first[name].float(), second[name].float(), atol=1e-3) for name in learned)
+    other = "tokenizer.groups=1" if stage == "tokenizer" else "prior.depth=2"
+    with pytest.raises(UserError, match=f"{stage}_stage.init"):
+        train(tmp_path / "third", "--stage", stage, start, other)
+
+
+def test_tokens_are_read_once_per_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = prior_stage.tokenise
+
+    def counted(tokenizer: Tokenizer, images: np.ndarray) -> torch.Tensor:
+        calls.append(len(images))
+        return original(tokenizer, images)
+
+    monkeypatch.setattr(prior_stage, "tokenise", counted)
+    run = tmp_path / "run"
+    assert train(run) == 0
+    assert calls == [48, 24]
+
+    def prior_again() -> None:
+        shutil.rmtree(run / "prior")
+        (run / "weights" / "prior" / "model.safetensors").unlink()
+        assert train(run, "--stage", "prior") == 0
+
+    prior_again()
+    assert calls == [48, 24]
+    # Another tokenizer, or a damaged file: read again.
+    (run / "cache" / "tokens-valid.safetensors").write_bytes(b"nothing")
+    prior_again()
+    assert calls == [48, 24, 24]
+    shutil.rmtree(run / "tokenizer")
+    (run / "weights" / "tokenizer" / "model.safetensors").unlink()
+    assert train(run, "--stage", "tokenizer", "seed=5") == 0
+    prior_again()
+    assert calls == [48, 24, 24, 48, 24]
 
 
 def test_losses_by_an_encoder_need_one(tmp_path: Path) -> None:
