@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.loader import StrictModel
 from encoder.config import Width
+
+Level = Annotated[int, Field(ge=3, le=1024)]
 
 
 class TokenizerConfig(StrictModel):
@@ -16,11 +19,26 @@ class TokenizerConfig(StrictModel):
     size: int = Field(64, ge=16, le=256)
     widths: tuple[Width, ...] = Field((48, 96, 160), min_length=2, max_length=6)
     depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")
+    quantizer: Literal["ema", "plain", "simvq", "fsq"] = Field("ema", description="see vqvae/quantizer.py")
     codebook_size: int = Field(512, ge=2, le=1 << 20)
     code_dim: int = Field(16, ge=1, le=256)
+    levels: tuple[Level, ...] = Field((), max_length=16, description="of fsq: values of each channel; else empty")
     groups: int = Field(2, ge=1, le=8, description="codes per position, each from a codebook of its own")
     quantizer_decay: float = Field(0.99, gt=0, lt=1)
     restart_after: float = Field(0.1, ge=0, description="codes used less than this share of the mean use are restarted")
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> TokenizerConfig:
+        if self.quantizer != "fsq":
+            if self.levels:
+                raise ValueError(f"levels belong to quantizer=fsq, and quantizer is {self.quantizer}")
+            return self
+        size, dim = math.prod(self.levels), len(self.levels)
+        if not self.levels:
+            raise ValueError("quantizer=fsq needs levels, e.g. levels=[8, 8, 8] with codebook_size=512 and code_dim=3")
+        if (self.codebook_size, self.code_dim) != (size, dim):
+            raise ValueError(f"levels {list(self.levels)} make codebook_size={size} and code_dim={dim}; set these")
+        return self
 
     @property
     def grid(self) -> int:

@@ -1,122 +1,78 @@
-"""Vector quantisation with l2-normalised codes, EMA updates and restart of dead codes.
-
-Sources: van den Oord et al. 2017 (VQ-VAE, EMA of appendix A.1), Yu et al. 2022 (low-dimensional l2-normalised codes),
-Dhariwal et al. 2020 (restarts), Baevski et al. 2020 (one codebook per group of channels).
-"""
+"""Vectors to tokens and back: what every quantiser offers, and how one is chosen by name."""
 
 from __future__ import annotations
 
-import torch
-import torch.distributed as dist
-import torch.nn.functional as F
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-
-def _sum_over_processes(tensor: Tensor) -> Tensor:
-    """Sum in place over all processes. Asked at call time: a codebook may be made before the group exists."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(tensor)
-    return tensor
+from vqvae.config import TokenizerConfig
 
 
-class GroupedQuantizer(nn.Module):
-    """Quantises (N, groups * dim) vectors, each group of ``dim`` channels against a codebook of its own.
+class Quantised(NamedTuple):
+    """What quantising N vectors gave.
 
-    Vectors and codes lie on the unit sphere, so the nearest code is the one of highest cosine. Codes are running sums
-    of the vectors assigned to them. Codes whose use falls below ``restart_after`` of the mean are moved onto vectors
-    of the current batch; their count and sum are reset too, otherwise the next update would undo the move.
-
-    Args:
-        size: codes per group (K).
-        dim: channels per group.
-        groups: number of codebooks (G).
-        decay: of the running counts and sums.
-        restart_after: share of the mean use below which a code counts as dead; 0 never restarts.
+    Attributes:
+        vectors: (N, groups * dim), codes in value, with a gradient to what was quantised.
+        tokens: (N, groups) int64.
+        commitment: how far the vectors are from their codes, pulling the vectors; a scalar.
+        codebook: the same pulling the codes; zero where codes are not learned by gradient.
     """
 
-    codes: Tensor
-    counts: Tensor
-    sums: Tensor
-    started: Tensor
+    vectors: Tensor
+    tokens: Tensor
+    commitment: Tensor
+    codebook: Tensor
 
-    def __init__(self, size: int, dim: int, groups: int, *, decay: float = 0.99, restart_after: float = 0.1) -> None:
+
+class Quantizer(nn.Module, ABC):
+    """Quantises (N, groups * dim) vectors, each group of ``dim`` channels against a codebook of ``size`` codes of its own
+    (Baevski et al., 2020)."""
+
+    def __init__(self, size: int, dim: int, groups: int) -> None:
         super().__init__()
         self.size, self.dim, self.groups = size, dim, groups
-        self.decay, self.restart_after = decay, restart_after
-        self.register_buffer("codes", F.normalize(torch.randn(groups, size, dim), dim=-1))
-        self.register_buffer("counts", torch.ones(groups, size))
-        self.register_buffer("sums", self.codes.clone())
-        self.register_buffer("started", torch.zeros(()))
 
-    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantise, with a straight-through gradient; in training mode also move the codes.
+    @property
+    def scale(self) -> float:
+        """Factor that gives the channels of the codes about unit variance, for the decoder."""
+        return 1.0
 
-        Args:
-            vectors: (N, groups * dim).
+    def forward(self, vectors: Tensor) -> Quantised:
+        return self.quantise(vectors)
 
-        Returns:
-            quantised (N, groups * dim), tokens (N, groups) int64, commitment loss (scalar; 0 when all vectors are codes).
-        """
-        split = F.normalize(vectors.float().view(-1, self.groups, self.dim), dim=-1)
-        if self.training and not bool(self.started):
-            self._start_from(split.detach())
-        tokens = self.nearest(split.detach())
-        quantised = self.lookup(tokens).view_as(split)
-        commitment = (split - quantised).square().sum(dim=-1).mean()
-        if self.training:
-            self._update(split.detach(), tokens)
-        straight = split + (quantised - split).detach()
-        return straight.flatten(1), tokens, commitment
+    @abstractmethod
+    def quantise(self, vectors: Tensor) -> Quantised:
+        """Quantise (N, groups * dim) with a straight-through gradient."""
 
-    def nearest(self, split: Tensor) -> Tensor:
-        """(N, G, dim) unit vectors to (N, G) indices of the codes of highest cosine."""
-        return torch.stack([(split[:, g] @ self.codes[g].T).argmax(dim=1) for g in range(self.groups)], dim=1)
+    @abstractmethod
+    def tokens(self, vectors: Tensor) -> Tensor:
+        """(N, groups * dim) to (N, groups) tokens; moves nothing."""
 
+    @abstractmethod
     def lookup(self, tokens: Tensor) -> Tensor:
-        """(N, G) tokens to (N, G * dim) codes."""
-        return torch.cat([self.codes[g][tokens[:, g]] for g in range(self.groups)], dim=-1)
+        """(N, groups) tokens to (N, groups * dim) codes."""
 
-    @torch.no_grad()
-    def _start_from(self, split: Tensor, rounds: int = 10) -> None:
-        """Spherical k-means on the first batch; without it, most codes are never chosen."""
-        for g in range(self.groups):
-            vectors = split[:, g]
-            centres = vectors[torch.randint(len(vectors), (self.size,), device=split.device)]
-            if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-                dist.broadcast(centres, 0)
-            for _ in range(rounds):
-                counts, sums = self._assign(vectors, (vectors @ centres.T).argmax(dim=1))
-                centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=-1), centres)
-            self.codes[g].copy_(centres)
-        self.sums.copy_(self.codes)
-        self.counts.fill_(1.0)
-        self.started.fill_(1.0)
 
-    def _assign(self, vectors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts (K,) and sums (K, dim) of the vectors at each code, over all processes."""
-        counts = torch.bincount(tokens, minlength=self.size).to(vectors.dtype)
-        sums = torch.zeros(self.size, self.dim, dtype=vectors.dtype, device=vectors.device).index_add_(0, tokens, vectors)
-        return _sum_over_processes(counts), _sum_over_processes(sums)
+def create_quantizer(config: TokenizerConfig) -> Quantizer:
+    """The quantiser that ``config.quantizer`` names."""
+    from vqvae.ema_codebook import EmaQuantizer
+    from vqvae.finite_scalar import FiniteScalarQuantizer
+    from vqvae.learned_codebook import PlainQuantizer, SimQuantizer
 
-    @torch.no_grad()
-    def _update(self, split: Tensor, tokens: Tensor) -> None:
-        for g in range(self.groups):
-            counts, sums = self._assign(split[:, g], tokens[:, g])
-            self.counts[g].lerp_(counts, 1.0 - self.decay)
-            self.sums[g].lerp_(sums, 1.0 - self.decay)
-            if self.restart_after:
-                self._restart(g, split[:, g])
-            self.codes[g].copy_(F.normalize(self.sums[g], dim=-1))
-
-    def _restart(self, g: int, vectors: Tensor) -> None:
-        mean = self.counts[g].mean()
-        dead = self.counts[g] < self.restart_after * mean
-        # Every process draws and reduces, dead codes or not: a collective that only some processes enter would hang.
-        fresh = vectors[torch.randint(len(vectors), (self.size,), device=vectors.device)]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.broadcast(fresh, 0)
-        self.sums[g].copy_(torch.where(dead[:, None], fresh * mean, self.sums[g]))
-        self.counts[g].copy_(torch.where(dead, mean, self.counts[g]))
+    if config.quantizer == "fsq":
+        return FiniteScalarQuantizer(config.levels, config.groups)
+    if config.quantizer == "ema":
+        return EmaQuantizer(
+            config.codebook_size,
+            config.code_dim,
+            config.groups,
+            decay=config.quantizer_decay,
+            restart_after=config.restart_after,
+        )
+    learned = {"plain": PlainQuantizer, "simvq": SimQuantizer}[config.quantizer]
+    return learned(config.codebook_size, config.code_dim, config.groups)
 
 
 def usage(counts: Tensor) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from configs.cli import UserError
 from configs.loader import validate
 from encoder.weights import load_weights, read_config, save_weights
 from vqvae.config import TokenizerConfig
-from vqvae.quantizer import GroupedQuantizer
+from vqvae.quantizer import create_quantizer
 
 KIND = "tokenizer"
 
@@ -80,13 +80,7 @@ class Tokenizer(nn.Module):
         last = widths[-1]
         self.down = nn.Sequential(*down, _ResidualBlock(last), _norm(last), nn.SiLU())
         self.to_codes = nn.Conv2d(last, latent, 1)
-        self.quantizer = GroupedQuantizer(
-            config.codebook_size,
-            config.code_dim,
-            config.groups,
-            decay=config.quantizer_decay,
-            restart_after=config.restart_after,
-        )
+        self.quantizer = create_quantizer(config)
         up: list[nn.Module] = [nn.Conv2d(latent, last, 3, padding=1), _Attention(last)]
         for index in reversed(range(len(widths))):
             up += [_ResidualBlock(widths[index]) for _ in range(config.depth + 1)]
@@ -99,16 +93,19 @@ class Tokenizer(nn.Module):
             *up, nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)
         )
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruct: returns faces (N, 1, S, S) not clamped, tokens (N, L, G) and the commitment loss."""
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Reconstruct.
+
+        Returns:
+            faces (N, 1, S, S) not clamped, tokens (N, L, G), and the losses that tie vectors to codes and codes to vectors.
+        """
         latent = self.to_codes(self.down(2.0 * faces - 1.0))
         n, channels, h, w = latent.shape
-        quantised, tokens, commitment = self.quantizer(latent.permute(0, 2, 3, 1).reshape(-1, channels))
-        return self._paint(quantised.view(n, h, w, channels)), tokens.view(n, h * w, -1), commitment
+        made = self.quantizer(latent.permute(0, 2, 3, 1).reshape(-1, channels))
+        return self._paint(made.vectors.view(n, h, w, channels)), made.tokens.view(n, h * w, -1), made.commitment, made.codebook
 
     def _paint(self, quantised: Tensor) -> Tensor:
-        # Codes have unit length; scaled so that each channel has about unit variance.
-        scaled = quantised.permute(0, 3, 1, 2) * self.config.code_dim**0.5
+        scaled = quantised.permute(0, 3, 1, 2) * self.quantizer.scale
         return 0.5 * self.up(scaled).float() + 0.5
 
     @property
@@ -119,11 +116,10 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def encode(self, faces: Tensor) -> Tensor:
         """(N, 1, S, S) in [0, 1] to (N, L, G) tokens."""
-        latent = self.to_codes(self.down(2.0 * faces - 1.0)).permute(0, 2, 3, 1)
-        n, h, w = latent.shape[:3]
-        config = self.config
-        split = F.normalize(latent.reshape(-1, config.groups, config.code_dim).float(), dim=-1)
-        return self.quantizer.nearest(split).view(n, h * w, config.groups)
+        latent = self.to_codes(self.down(2.0 * faces - 1.0))
+        n, channels, h, w = latent.shape
+        tokens = self.quantizer.tokens(latent.permute(0, 2, 3, 1).reshape(-1, channels))
+        return tokens.view(n, h * w, -1)
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> Tensor:

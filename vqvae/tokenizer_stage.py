@@ -118,7 +118,7 @@ class TokenizerTask(TrainingTask):
             set_learning_rate(optimizer, rate)
         faces = self._batch(step)
         with accelerator.autocast():
-            output, _, commitment = self._tokenizer(faces)
+            output, _, commitment, codebook = self._tokenizer(faces)
             # The losses are differentiated down to the picture only: what follows needs no second pass through them.
             made = output.detach().requires_grad_()
             total, parts = self._judge(made, faces)
@@ -131,7 +131,7 @@ class TokenizerTask(TrainingTask):
                 scale = self._at_last_layer(output, gradient) / (self._at_last_layer(output, pull) + 1e-8)
                 gradient = gradient + config.loss.adversarial * scale.clamp(max=1e4) * pull
                 self._discriminator.requires_grad_(True)
-        accelerator.backward((output * gradient).sum() + config.loss.commitment * commitment)
+        accelerator.backward((output * gradient).sum() + config.loss.commitment * commitment + codebook)
         accelerator.clip_grad_norm_(self._tokenizer.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

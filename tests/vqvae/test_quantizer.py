@@ -1,94 +1,96 @@
-"""The grouped quantiser: nearest codes, straight-through gradients, EMA updates, restarts."""
+"""What every quantiser promises, and that each agrees with a public implementation of the same paper."""
 
 from __future__ import annotations
 
 import math
-import socket
-from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from vqvae.quantizer import GroupedQuantizer, usage
+from configs.cli import UserError
+from configs.loader import load_config
+from vqvae.config import TokenizerConfig, VqvaeConfig
+from vqvae.ema_codebook import EmaQuantizer
+from vqvae.finite_scalar import FiniteScalarQuantizer
+from vqvae.learned_codebook import PlainQuantizer, SimQuantizer
+from vqvae.quantizer import Quantizer, create_quantizer, usage
+
+CONFIGS = {
+    "ema": TokenizerConfig(quantizer="ema", codebook_size=24, code_dim=4, groups=2),
+    "plain": TokenizerConfig(quantizer="plain", codebook_size=24, code_dim=4, groups=2),
+    "simvq": TokenizerConfig(quantizer="simvq", codebook_size=24, code_dim=4, groups=2),
+    "fsq": TokenizerConfig(quantizer="fsq", levels=(4, 3, 3), codebook_size=36, code_dim=3, groups=2),
+}
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
+@pytest.fixture(params=list(CONFIGS))
+def quantizer(request: pytest.FixtureRequest) -> Quantizer:
     torch.manual_seed(0)
+    made = create_quantizer(CONFIGS[request.param])
+    if isinstance(made, EmaQuantizer):
+        made.started.fill_(1.0)
+    return made.eval()
 
 
-def started(size: int = 8, dim: int = 4, groups: int = 2, **options: float) -> GroupedQuantizer:
-    quantizer = GroupedQuantizer(size, dim, groups, **options)  # type: ignore[arg-type]
-    quantizer.started.fill_(1.0)
-    return quantizer
+def vectors_for(quantizer: Quantizer, count: int = 40) -> torch.Tensor:
+    return torch.randn(count, quantizer.groups * quantizer.dim)
 
 
-def test_tokens_are_the_nearest_codes_of_each_group() -> None:
-    quantizer = started().eval()
-    vectors = torch.randn(50, 8)
-    quantised, tokens, _ = quantizer(vectors)
-    for group in range(2):
-        part = F.normalize(vectors[:, 4 * group : 4 * group + 4], dim=1)
-        distances = torch.cdist(part, quantizer.codes[group])
-        assert torch.equal(tokens[:, group], distances.argmin(dim=1))
-        torch.testing.assert_close(quantised[:, 4 * group : 4 * group + 4], quantizer.codes[group][tokens[:, group]])
+def test_tokens_and_codes_agree_in_every_direction(quantizer: Quantizer) -> None:
+    vectors = vectors_for(quantizer)
+    made = quantizer(vectors)
+    assert made.tokens.shape == (40, quantizer.groups)
+    assert made.tokens.dtype == torch.int64
+    assert 0 <= int(made.tokens.min()) <= int(made.tokens.max()) < quantizer.size
+    assert torch.equal(quantizer.tokens(vectors), made.tokens)
+    torch.testing.assert_close(quantizer.lookup(made.tokens), made.vectors)
 
 
-def test_gradients_pass_straight_through() -> None:
-    quantizer = started().eval()
-    vectors = torch.randn(5, 8, requires_grad=True)
-    quantised, _, _ = quantizer(vectors)
-    weights = torch.randn(5, 8)
-    (quantised * weights).sum().backward()
-    normalised = vectors.detach().clone().requires_grad_()
-    split = torch.cat([F.normalize(part, dim=1) for part in normalised.split(4, dim=1)], dim=1)
-    (split * weights).sum().backward()
-    torch.testing.assert_close(vectors.grad, normalised.grad)
+def test_a_code_is_its_own_nearest(quantizer: Quantizer) -> None:
+    tokens = torch.arange(quantizer.size).repeat(quantizer.groups, 1).T
+    codes = quantizer.lookup(tokens).detach()
+    if isinstance(quantizer, FiniteScalarQuantizer):
+        # What is put in is squashed before it is rounded: push the codes outwards by as much.
+        codes = torch.atanh(codes.clamp(-0.999, 0.999)) * 1.2
+    assert torch.equal(quantizer.tokens(codes), tokens)
 
 
-def test_codes_move_as_the_running_mean_says() -> None:
-    quantizer = started(size=3, dim=2, groups=1, decay=0.9, restart_after=0.0).train()
-    counts, sums = quantizer.counts.clone(), quantizer.sums.clone()
-    vectors = torch.randn(20, 2)
-    unit = F.normalize(vectors, dim=1)
-    nearest = (unit @ quantizer.codes[0].T).argmax(dim=1)
-    quantizer(vectors)
-    for code in range(3):
-        mine = unit[nearest == code]
-        expected_sum = 0.9 * sums[0, code] + 0.1 * mine.sum(dim=0)
-        torch.testing.assert_close(quantizer.sums[0, code], expected_sum)
-        torch.testing.assert_close(quantizer.counts[0, code], 0.9 * counts[0, code] + 0.1 * len(mine))
-        torch.testing.assert_close(quantizer.codes[0, code], F.normalize(expected_sum, dim=0))
+def test_gradients_reach_the_vectors_and_what_is_learned(quantizer: Quantizer) -> None:
+    vectors = vectors_for(quantizer).requires_grad_()
+    made = quantizer.train()(vectors)
+    (made.vectors.square().sum() + made.commitment + made.codebook).backward()
+    assert vectors.grad is not None
+    assert torch.isfinite(vectors.grad).all()
+    assert float(vectors.grad.abs().sum()) > 0
+    for name, parameter in quantizer.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().sum()) > 0, name
 
 
-def test_the_first_batch_starts_the_codes_by_k_means() -> None:
-    centres = F.normalize(torch.randn(4, 8), dim=1)
-    vectors = centres.repeat(50, 1) + 0.01 * torch.randn(200, 8)
-    quantizer = GroupedQuantizer(4, 8, 1, restart_after=0.0)
-    _, tokens, commitment = quantizer.train()(vectors)
-    assert bool(quantizer.started)
-    assert float(commitment.detach()) < 1.0
-    assert len(tokens.unique()) >= 3
+@pytest.mark.parametrize("name", ["plain", "simvq"])
+def test_learned_codes_move_towards_their_vectors(name: str) -> None:
+    torch.manual_seed(0)
+    quantizer = create_quantizer(CONFIGS[name])
+    vectors = 0.5 * torch.randn(256, 8)
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.02)
+    distances = []
+    for _ in range(60):
+        made = quantizer(vectors)
+        distances.append(float(made.codebook.detach()))
+        optimizer.zero_grad()
+        made.codebook.backward()
+        optimizer.step()
+    assert distances[-1] < 0.8 * distances[0]
 
 
-def test_dead_codes_are_restarted_and_survive_the_next_update() -> None:
-    quantizer = started(size=16, dim=4, groups=1, decay=0.5, restart_after=0.1)
-    quantizer.codes[0] = F.normalize(-torch.ones(16, 4), dim=1)
-    quantizer.codes[0, 0] = F.normalize(torch.ones(4), dim=0)
-    quantizer.sums.copy_(quantizer.codes)
-    for _ in range(12):
-        _, tokens, _ = quantizer.train()(torch.randn(256, 4))
-    assert len(tokens.unique()) >= 14
-    assert (quantizer.codes.norm(dim=-1) - 1).abs().max() < 1e-5
-
-
-def test_evaluation_moves_nothing() -> None:
-    quantizer = started().eval()
-    before = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
-    quantizer(torch.randn(30, 8))
-    assert all(torch.equal(before[name], tensor) for name, tensor in quantizer.state_dict().items())
+def test_settings_of_fsq_must_fit_together() -> None:
+    with pytest.raises(UserError, match="make codebook_size=512 and code_dim=3"):
+        load_config(VqvaeConfig, None, ["tokenizer.quantizer=fsq", "tokenizer.levels=[8,8,8]", "tokenizer.code_dim=4"])
+    with pytest.raises(UserError, match="levels belong to quantizer=fsq"):
+        load_config(VqvaeConfig, None, ["tokenizer.levels=[8,8,8]"])
+    with pytest.raises(UserError, match="needs levels"):
+        load_config(VqvaeConfig, None, ["tokenizer.quantizer=fsq"])
 
 
 def test_usage_and_perplexity_of_known_counts() -> None:
@@ -99,21 +101,55 @@ def test_usage_and_perplexity_of_known_counts() -> None:
     assert math.isfinite(perplexity)
 
 
-def _train_one_of_two(rank: int, port: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+# The same inputs and codes through vector-quantize-pytorch (MIT), the library that people would otherwise use.
+
+
+def test_ema_codes_follow_the_public_implementation() -> None:
+    peer_module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     torch.manual_seed(0)
-    quantizer = GroupedQuantizer(16, 4, 2).train()
-    torch.manual_seed(100 + rank)
+    ours = EmaQuantizer(16, 4, 1, decay=0.9, restart_after=0.0).train()
+    ours.started.fill_(1.0)
+    peer = peer_module.VectorQuantize(
+        dim=4, codebook_size=16, decay=0.9, use_cosine_sim=True, threshold_ema_dead_code=0, commitment_weight=0.0
+    ).train()
+    book = peer._codebook
+    book.embed.data.copy_(ours.codes)
+    # One vector has been seen at each code, on both sides.
+    book.embed_avg.data.copy_(ours.codes)
+    book.cluster_size.data.fill_(1.0)
     for _ in range(5):
-        quantizer(torch.randn(64, 8))
-    torch.distributed.destroy_process_group()
-    (Path(folder) / f"{rank}.txt").write_text(repr(quantizer.codes.tolist()))
+        vectors = torch.randn(200, 4)
+        mine = ours(vectors)
+        _, tokens, _ = peer(vectors.unsqueeze(0))
+        assert torch.equal(mine.tokens[:, 0], tokens[0])
+        torch.testing.assert_close(F.normalize(ours.codes[0], dim=-1), F.normalize(book.embed[0], dim=-1), atol=1e-5, rtol=0)
 
 
-def test_two_processes_keep_the_same_codes(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_train_one_of_two, args=(port, str(tmp_path)), nprocs=2)
-    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
-    assert first == second
+@pytest.mark.parametrize("levels", [(8, 8, 8), (8, 5, 5, 5), (3, 4, 7)])
+def test_fsq_numbers_and_values_are_those_of_the_public_implementation(levels: tuple[int, ...]) -> None:
+    peer_module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
+    ours, peer = FiniteScalarQuantizer(levels, 1), peer_module.FSQ(list(levels))
+    vectors = 2.0 * torch.randn(500, len(levels))
+    mine = ours(vectors)
+    values, numbers = peer(vectors.unsqueeze(0))
+    assert torch.equal(mine.tokens[:, 0], numbers[0].long())
+    torch.testing.assert_close(mine.vectors, values[0])
+
+
+def test_simvq_and_plain_choose_what_the_public_implementation_chooses() -> None:
+    peer_module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
+    torch.manual_seed(0)
+    vectors = torch.randn(300, 6)
+    sim, peer = SimQuantizer(32, 6, 1), peer_module.SimVQ(dim=6, codebook_size=32, rotation_trick=False)
+    sim.table[0].copy_(peer.frozen_codebook)
+    sim.maps.data[0].copy_(peer.code_transform.weight.T)
+    values, numbers, _ = peer(vectors.unsqueeze(0))
+    assert torch.equal(sim(vectors).tokens[:, 0], numbers[0])
+    torch.testing.assert_close(sim(vectors).vectors, values[0])
+    plain = PlainQuantizer(32, 6, 1).eval()
+    plain.codes.data.normal_()
+    peer = peer_module.VectorQuantize(dim=6, codebook_size=32, rotation_trick=False).eval()
+    peer._codebook.embed.data.copy_(plain.codes.data)
+    values, numbers, _ = peer(vectors.unsqueeze(0))
+    assert torch.equal(plain(vectors).tokens[:, 0], numbers[0])
+    torch.testing.assert_close(plain(vectors).vectors.detach(), values[0].detach())

@@ -35,7 +35,7 @@ def test_shapes_and_ranges() -> None:
 def test_training_and_inference_agree() -> None:
     tokenizer = make().eval()
     faces = torch.rand(2, 1, 16, 16)
-    made, tokens, _ = tokenizer(faces)
+    made, tokens, _, _ = tokenizer(faces)
     assert torch.equal(tokens, tokenizer.encode(faces))
     torch.testing.assert_close(made.clamp(0, 1), tokenizer.decode(tokens))
 
@@ -47,7 +47,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     optimizer = torch.optim.SGD(tokenizer.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        made, _, commitment = tokenizer(faces)
+        made, _, commitment, _ = tokenizer(faces)
         ((made - faces).square().mean() + commitment).backward()
         optimizer.step()
     without = [n for n, p in tokenizer.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
