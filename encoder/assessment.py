@@ -54,9 +54,9 @@ class HeadReading:
         return HeadReading(self.labels[chosen], self.probabilities[chosen], self.names)
 
 
-def in_order(faces: FaceSet) -> FaceSet:
-    """The faces sorted by name, so that no figure, resampling included, depends on how a file lists them."""
-    return faces.subset(np.array(sorted(range(len(faces)), key=faces.ids.__getitem__), dtype=np.int64))
+def in_order(faces: FaceSet) -> npt.NDArray[np.int64]:
+    """(N,) indices that sort the faces by name: then no figure, resampling included, depends on how a file lists them."""
+    return np.array(sorted(range(len(faces)), key=faces.ids.__getitem__), dtype=np.int64)
 
 
 def read_heads(encoder: EmotionEncoder, faces: FaceSet) -> dict[str, HeadReading]:
@@ -129,7 +129,7 @@ def assess(encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, sp
     Raises:
         UserError: no head of the network has a label among these faces.
     """
-    ordered = in_order(faces)
+    ordered = faces.subset(in_order(faces))
     twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
     return assess_readings(read_heads(encoder, ordered), twin, data=faces.source, split=split, weights=weights)
 

@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder for JSON and PNGs (default: out/evaluation-MODEL-SPLIT)")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
+    parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
@@ -57,12 +58,12 @@ def main(argv: Sequence[str]) -> int:
 
     import numpy as np
 
-    from encoder.assessment import assess_readings, draw_confusions, format_table, in_order, read_heads
+    from encoder.assessment import draw_confusions, format_table
     from encoder.atomic import atomic_write_text
     from encoder.classifier import EmotionEncoder
     from encoder.datasets import twins
     from encoder.devices import resolve_device
-    from encoder.report import EvaluatedModel, write_report
+    from encoder.report import evaluate_model, write_report
 
     given = arguments.weights or ["pretrained/encoder"]
     folders = [resolve_folder(name) for name in given]
@@ -74,12 +75,9 @@ def main(argv: Sequence[str]) -> int:
         size = encoder.preprocessing.size
         if size not in loaded:
             faces, train = _load(arguments, size)
-            faces = in_order(faces)
             loaded[size] = faces, twins(faces, train) if train is not None else np.zeros(len(faces), bool)
         faces, twin = loaded[size]
-        readings = read_heads(encoder, faces)
-        figures = assess_readings(readings, twin, data=faces.source, split=arguments.split, weights=weights)
-        models.append(EvaluatedModel(name, weights, folder, encoder, faces, readings, figures))
+        models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split))
     written = []
     if arguments.out is not None or arguments.report is None:
         for model in models:
@@ -89,14 +87,14 @@ def main(argv: Sequence[str]) -> int:
             atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")
             written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
     if arguments.report is not None:
-        faces, twin = loaded[models[0].encoder.preprocessing.size]
-        written += write_report(models, twin, arguments.report, command=shlex.join(["python", "-m", "encoder.evaluate", *argv]))
+        command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
+        written += write_report(models, arguments.report, command=command, face=arguments.face)
     if arguments.json:
         print(json.dumps([model.figures for model in models] if len(models) > 1 else models[0].figures, indent=2))
     else:
         print("\n\n".join(format_table(model.figures) for model in models))
         print(f"\nwritten: {', '.join(str(path) for path in written)}")
-    for problem in faces.problems:
+    for problem in models[0].faces.problems:
         print(f"skipped {problem}", file=sys.stderr)
     return 0
 

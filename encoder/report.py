@@ -13,7 +13,18 @@ import numpy.typing as npt
 
 from configs.cli import UserError
 from encoder import report_charts, report_faces
-from encoder.assessment import BOOTSTRAP_SEED, HEAD_TITLES, HEADLINE, RESAMPLES, HeadReading, draw_confusions, headline
+from encoder.assessment import (
+    BOOTSTRAP_SEED,
+    HEAD_TITLES,
+    HEADLINE,
+    RESAMPLES,
+    HeadReading,
+    assess_readings,
+    draw_confusions,
+    headline,
+    in_order,
+    read_heads,
+)
 from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.classifier import EmotionEncoder
 from encoder.datasets import FaceSet
@@ -31,13 +42,14 @@ HEADLINE_TITLES = {
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """One model and what it made of the faces, which stand in the same order for all models.
+    """One model and what it made of the faces.
 
     Attributes:
         name: short name for tables; no other model of the report has it.
         weights: the folder as it was given.
         folder: where that is.
-        faces: the N faces at the size of this model's input.
+        faces: the N faces at the size of this model's input, in the order of their names.
+        twin: (N,) those that also stand in train.
         readings: from :func:`encoder.assessment.read_heads`.
         figures: from :func:`encoder.assessment.assess_readings`.
     """
@@ -47,25 +59,43 @@ class EvaluatedModel:
     folder: Path
     encoder: EmotionEncoder
     faces: FaceSet
+    twin: npt.NDArray[np.bool_]
     readings: Mapping[str, HeadReading]
     figures: Mapping[str, Any]
 
 
-def write_report(models: Sequence[EvaluatedModel], twin: npt.NDArray[np.bool_], out: Path, *, command: str) -> list[Path]:
+def evaluate_model(
+    name: str, weights: str, folder: Path, encoder: EmotionEncoder, faces: FaceSet, twin: npt.NDArray[np.bool_], *, split: str
+) -> EvaluatedModel:
+    """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
+
+    Raises:
+        UserError: no head of the network has a label among these faces.
+    """
+    order = in_order(faces)
+    faces, twin = faces.subset(order), twin[order]
+    readings = read_heads(encoder, faces)
+    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights)
+    return EvaluatedModel(name, weights, folder, encoder, faces, twin, readings, figures)
+
+
+def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
     Args:
         models: at least one; the others are compared with the first.
-        twin: (N,) the faces that also stand in train.
         command: how the report is made again; shown on the page.
+        face: name of the face whose activation maps are shown; None: the one each model is surest of and right about.
 
     Returns:
         the files written, the page first.
 
     Raises:
-        UserError: the models did not read the same faces, or a file cannot be written.
+        UserError: no face of that name, the models did not read the same faces, or a file cannot be written.
     """
     first = models[0]
+    if face is not None and face not in first.faces.ids:
+        raise UserError(f"--face {face}: no such face; names of this split are like {first.faces.ids[0]}")
     for other in models[1:]:
         if other.faces.ids != first.faces.ids or not np.array_equal(other.faces.labels, first.faces.labels):
             raise UserError(f"{other.weights}: did not read the same faces as {first.weights}, so they cannot be compared")
@@ -74,7 +104,7 @@ def write_report(models: Sequence[EvaluatedModel], twin: npt.NDArray[np.bool_], 
     for model in models:
         folder = out if len(models) == 1 else out / model.name
         folder.mkdir(exist_ok=True)
-        detail, drawn = _detail(model)
+        detail, drawn = _detail(model, face)
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
         for name, picture in drawn.items():
@@ -88,7 +118,7 @@ def write_report(models: Sequence[EvaluatedModel], twin: npt.NDArray[np.bool_], 
         "data": first.faces.source,
         "split": first.figures["split"],
         "faces": len(first.faces),
-        "twins_in_train": int(twin.sum()),
+        "twins_in_train": int(first.twin.sum()),
         "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
         "comparison": compare(models),
         "models": details,
@@ -100,7 +130,7 @@ def write_report(models: Sequence[EvaluatedModel], twin: npt.NDArray[np.bool_], 
     return [page, figures, *pictures]
 
 
-def _detail(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.uint8]]]:
+def _detail(model: EvaluatedModel, face: str | None) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.uint8]]]:
     """Everything the page says of one model, and the pictures written beside the page."""
     heads = {}
     for head, reading in model.readings.items():
@@ -115,7 +145,8 @@ def _detail(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, npt.NDArra
     shown = answer if answer in model.readings else next(iter(model.readings))
     reading = model.readings[shown]
     mistakes, sheet = report_faces.confident_mistakes(model.encoder, model.faces, reading)
-    chosen, strips = report_faces.explain_face(model.encoder, model.faces, report_faces.surest_hit(model.faces, reading))
+    index = report_faces.surest_hit(model.faces, reading) if face is None else model.faces.ids.index(face)
+    chosen, strips = report_faces.explain_face(model.encoder, model.faces, index)
     pictures = {f"activations-stage{number + 1}.png": strip for number, strip in enumerate(strips)}
     if sheet is not None:
         pictures["mistakes.png"] = sheet
@@ -130,7 +161,7 @@ def _detail(model: EvaluatedModel) -> tuple[dict[str, Any], dict[str, npt.NDArra
         "answer": answer,
         "heads": heads,
         "mistakes": {"head": shown, "title": HEAD_TITLES[shown], "faces": mistakes},
-        "face": chosen,
+        "face": {**chosen, "asked": face is not None},
         "curves": read_curves(model.folder),
     }
     return detail, pictures
@@ -197,7 +228,7 @@ def render(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f} %"
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
     environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
     environment.filters["thousands"] = lambda value: f"{value:,}"
     return environment.get_template("report.html").render(

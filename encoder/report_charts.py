@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-WIDTH, SERIES = 460, 4
+WIDTH, SERIES = 460, 8
 
 
 @dataclass(frozen=True)

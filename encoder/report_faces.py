@@ -53,18 +53,19 @@ def ranked(candidates: npt.ArrayLike, confidence: npt.NDArray[np.floating], ids:
 
 
 def describe_face(faces: FaceSet, index: int) -> dict[str, Any]:
-    """What the page says of one face: picture, name, FER-2013 label and the votes as cast, most first."""
+    """What the page says of one face: picture, name, both labels where known, and the votes as cast, most first."""
     votes = []
     if faces.vote_counts is not None:
         counts = faces.vote_counts[index]
         total = max(int(counts.sum()), 1)
         given = sorted((-int(n), name) for name, n in zip(VOTE_COLUMNS, counts, strict=True) if n)
         votes = [{"name": name, "count": -n, "share": -n / total} for n, name in given]
-    label = int(faces.labels[index])
+    label, majority = int(faces.labels[index]), int(faces.subset([index]).majority()[0])
     return {
         "id": faces.ids[index],
         "image": data_uri(faces.images[index]),
         "label": EMOTION_NAMES[label] if label >= 0 else None,
+        "majority": FERPLUS_NAMES[majority] if majority >= 0 else None,
         "votes": votes,
     }
 
