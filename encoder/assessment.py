@@ -66,7 +66,8 @@ def read_heads(encoder: EmotionEncoder, faces: FaceSet) -> dict[str, HeadReading
         UserError: no head of the network has a label among these faces.
     """
     readings = {}
-    for head, logits in mirrored_logits(encoder, faces).items() if len(faces) else ():
+    read = mirrored_logits(encoder, faces, encoder.preferred_batch) if len(faces) else {}
+    for head, logits in read.items():
         labels = head_labels(faces, head)
         if (labels >= 0).any():
             probabilities = _probabilities(logits, encoder.calibration.heads.get(head, HeadCalibration()))
