@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encoder.classifier import EmotionEncoder
+    from encoder.datasets import FaceSet
 
 EXAMPLES = """examples:
   python -m encoder.export --out encoder.onnx
   python -m encoder.export --weights runs/encoder/weights --out encoder.onnx --input uint8
+  python -m encoder.export --precision int8 --data DATA --out encoder-int8.onnx
 
 The graph holds everything from grey levels to probabilities: normalisation, network, prior correction, temperature and
 the fold to seven emotions. Input "faces" is (N, 1, S, S), any N: floats in [0, 1], or uint8 with --input uint8; S, the
 order of the labels and how to make a face grey stand in the file's metadata. Outputs: "distribution" (N, 7), each head's
 probabilities under its own name, "embedding" (N, D). Before the file is written, ONNX Runtime must give the same answers as
-PyTorch to 1e-4. Needs the extra onnx: pip install 'mimique[onnx]'."""
+PyTorch to 1e-4. Needs the extra onnx: pip install 'mimique[onnx]'.
+
+int8 takes a quarter of the space and, on processors that multiply bytes in hardware, a third of the time. Its ranges come
+from 512 training faces of --data; then both versions read the valid split, the differences are shown and noted in the file's
+metadata, and nothing is written when accuracy falls by more than a point or balanced accuracy by more than two."""
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -45,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--input", choices=("float32", "uint8"), default="float32", help="type of the faces (default: %(default)s)"
     )
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="default: %(default)s")
+    parser.add_argument("--data", help='int8: folder with FER-2013, or "drawn", to calibrate with and to compare on')
     return parser
 
 
@@ -53,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if not arguments.out.parent.is_dir():
         raise UserError(f"--out {arguments.out}: there is no folder {arguments.out.parent}; make it first")
+    if (arguments.precision == "int8") != (arguments.data is not None):
+        raise UserError("--precision int8 and --data belong together: say which faces to calibrate with and to compare on")
     _require_packages()
     from encoder.atomic import atomic_write_bytes
     from encoder.classifier import EmotionEncoder
@@ -63,9 +73,40 @@ def main(argv: Sequence[str]) -> int:
     gap = largest_gap(model, encoder, arguments.input)
     if not gap <= TOLERANCE:
         raise UserError(f"{arguments.weights}: ONNX Runtime's answers differ from PyTorch's by {gap:.1e}; nothing was written")
+    if arguments.precision == "int8":
+        model = _in_eight_bits(model, encoder, arguments)
     atomic_write_bytes(arguments.out, model)
-    print(f"{arguments.out}: {len(model) / 2**20:.1f} MiB, largest difference to PyTorch {gap:.1e}")
+    kept = f", largest difference to PyTorch {gap:.1e}" if arguments.precision == "float32" else ""
+    print(f"{arguments.out}: {len(model) / 2**20:.1f} MiB{kept}")
     return 0
+
+
+def _in_eight_bits(whole: bytes, encoder: EmotionEncoder, arguments: argparse.Namespace) -> bytes:
+    """The quantised model, compared with the whole one on the valid split; the comparison is printed and noted in it."""
+    from encoder.quantize import calibration_faces, compare_precisions, losses_too_large, model_input, quantize
+
+    train, valid = (_load(arguments.data, split, encoder.preprocessing.size) for split in ("train", "valid"))
+    small = quantize(whole, model_input(calibration_faces(train), arguments.input))
+    comparison = compare_precisions(whole, small, valid, arguments.input)
+    print(f"int8 minus float32 on {valid.source} valid, 95 % intervals by paired bootstrap")
+    for head, part in comparison.items():
+        for figure, values in part["difference"].items():
+            ends = f"{values['low']:+.4f} to {values['high']:+.4f}"
+            print(f"  {head:<8} {figure:<28} {values['difference']:+.4f} ({ends}), {part['faces']} faces")
+    too_large = losses_too_large(comparison)
+    if too_large:
+        raise UserError(f"int8 costs too much, nothing was written: {'; '.join(too_large)}")
+    notes = metadata(encoder, arguments.input, arguments.weights)
+    return with_metadata(small, {**notes, "precision": {"type": "int8", "compared_on": f"{valid.source} valid", **comparison}})
+
+
+def _load(data: str, split: str, size: int) -> FaceSet:
+    from encoder.datasets import load_faces
+    from encoder.drawn import drawn_set
+
+    if data == "drawn":
+        return drawn_set(split, 700, seed=0, size=size)  # type: ignore[arg-type]
+    return load_faces(Path(data).expanduser(), split, size=size)  # type: ignore[arg-type]
 
 
 def _require_packages() -> None:
@@ -118,14 +159,22 @@ def to_onnx(encoder: EmotionEncoder, input_type: InputType = "float32", *, sourc
         del node.metadata_props[:]
     for value in (*model.graph.value_info, *model.graph.initializer, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
-    for key, value in metadata(encoder, input_type, source).items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
-    return model.SerializeToString()
+    return with_metadata(model.SerializeToString(), metadata(encoder, input_type, source))
+
+
+def with_metadata(model: bytes, notes: Mapping[str, Any]) -> bytes:
+    """The model with exactly these notes in its metadata; values that are not text are stored as JSON."""
+    import onnx
+
+    parsed = onnx.load_model_from_string(model)
+    del parsed.metadata_props[:]
+    for key, value in notes.items():
+        parsed.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+    return parsed.SerializeToString()
 
 
 def metadata(encoder: EmotionEncoder, input_type: InputType, source: str) -> dict[str, Any]:
-    """What a user of the file must know; values that are not text are stored as JSON."""
+    """What a user of the file must know."""
     from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
 
     size = encoder.preprocessing.size

@@ -136,6 +136,8 @@ CONTESTANTS: dict[str, Callable[[str, int], Contestant]] = {
     "mimique, batched": mimique_batched,
     "mimique ONNX, batch 1": onnx_single,
     "mimique ONNX, batched": onnx_batched,
+    "mimique ONNX int8, batch 1": onnx_single,
+    "mimique ONNX int8, batched": onnx_batched,
     "DeepFace.analyze, batch 1": deepface_single,
     "DeepFace.analyze, list": deepface_list,
     "DeepFace network, batched": deepface_network,
@@ -159,12 +161,11 @@ def measure(name: str, crops: Crops, *, weights: str, threads: int, rounds: int)
         ``seconds`` (wall clock of each round), ``cpu_seconds``, ``faces_per_second`` (median round), ``peak_mib``,
         ``loaded_mib`` (peak before the first crop) and ``note``.
     """
-    import torch
-
-    torch.set_num_threads(threads)
     read, note = CONTESTANTS[name](weights, threads)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(threads)
+    # Only the libraries that this contestant loads: importing torch for all would count as the memory of all.
+    for library, limit in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
+        if library in sys.modules:
+            getattr(sys.modules[library], limit)(threads)
     loaded = peak_memory_mib()
     # First calls choose kernels and fill caches; every contestant gets them for free.
     if len(read(crops[:2])) != 2 or len(read(crops)) != len(crops):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder import export
+from encoder import export, quantize
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.drawn import draw_faces
@@ -119,3 +119,43 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
         export.main(["--out", str(tmp_path / "none" / "e.onnx")])
+
+
+def test_int_eight_is_small_reads_alike_and_carries_its_proof(
+    weights: Path, exported: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "int8.onnx"
+    assert export.main(["--weights", str(weights), "--precision", "int8", "--data", "drawn", "--out", str(file)]) == 0
+    said = {
+        entry.key: json.loads(entry.value) for entry in onnx.load(file).metadata_props if entry.key in ("precision", "labels")
+    }
+    assert said["labels"] == list(EMOTION_NAMES)
+    assert said["precision"]["compared_on"] == "drawn valid"
+    assert set(said["precision"]["fer2013"]["difference"]["accuracy"]) == {"difference", "low", "high"}
+    assert "int8 minus float32 on drawn valid" in capsys.readouterr().out
+    faces = (draw_faces(20, seed=5, size=24).images[:, None] / 255.0).astype(np.float32)
+    whole, small = answers(exported["float32"], faces)["distribution"], answers(file, faces)["distribution"]
+    assert small == pytest.approx(whole, abs=0.15)
+    assert not np.array_equal(small, whole)
+
+
+def test_int_eight_that_reads_worse_is_not_written(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A gain that no model can make, so that any difference counts as a loss.
+    monkeypatch.setattr(quantize, "ALLOWED_LOSS", {"accuracy": -1.1})
+    with pytest.raises(UserError, match="int8 costs too much, nothing was written: fer2013 accuracy"):
+        export.main(["--weights", str(weights), "--precision", "int8", "--data", "drawn", "--out", str(tmp_path / "e.onnx")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_losses_are_held_against_what_is_allowed() -> None:
+    figures = {"accuracy": {"difference": -0.012}, "balanced_accuracy": {"difference": -0.019}}
+    (found,) = quantize.losses_too_large({"fer2013": {"difference": figures}})
+    assert found.startswith("fer2013 accuracy -0.0120")
+    lost = {"accuracy": {"difference": float("nan")}, "balanced_accuracy": {"difference": 0.0}}
+    assert len(quantize.losses_too_large({"fer2013": {"difference": lost}})) == 1
+
+
+@pytest.mark.parametrize("options", [["--precision", "int8"], ["--data", "drawn"]])
+def test_int_eight_and_its_data_belong_together(options: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="belong together"):
+        export.main([*options, "--out", str(tmp_path / "e.onnx")])
