@@ -63,29 +63,29 @@ def main(argv: Sequence[str]) -> int:
     from encoder.classifier import EmotionEncoder
     from encoder.datasets import twins
     from encoder.devices import resolve_device
-    from encoder.report import evaluate_model, write_report
+    from encoder.report import evaluate_model, find_face, write_report
 
     given = arguments.weights or ["pretrained/encoder"]
     folders = [resolve_folder(name) for name in given]
     device = resolve_device(arguments.device)
     encoders = [EmotionEncoder.from_pretrained(folder).to(device) for folder in folders]
+    names = model_names(given)
+    outs = _output_folders(arguments, names)
     models = []
     loaded: dict[int, tuple[FaceSet, Any]] = {}
-    for name, weights, folder, encoder in zip(model_names(given), given, folders, encoders, strict=True):
+    for name, weights, folder, encoder in zip(names, given, folders, encoders, strict=True):
         size = encoder.preprocessing.size
         if size not in loaded:
             faces, train = _load(arguments, size)
             loaded[size] = faces, twins(faces, train) if train is not None else np.zeros(len(faces), bool)
         faces, twin = loaded[size]
+        if arguments.face is not None:
+            find_face(faces, arguments.face)
         models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split))
     written = []
-    if arguments.out is not None or arguments.report is None:
-        for model in models:
-            out = arguments.out or Path("out") / f"evaluation-{model.name}-{arguments.split}"
-            out = out / model.name if arguments.out and len(models) > 1 else out
-            out.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")
-            written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
+    for model, out in zip(models, outs, strict=False):
+        atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")
+        written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
         written += write_report(models, arguments.report, command=command, face=arguments.face)
@@ -97,6 +97,21 @@ def main(argv: Sequence[str]) -> int:
     for problem in models[0].faces.problems:
         print(f"skipped {problem}", file=sys.stderr)
     return 0
+
+
+def _output_folders(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """Makes every folder that is written to, before any work; one for each model's JSON, or none with --report alone."""
+    outs = []
+    if arguments.out is not None:
+        outs = [arguments.out if len(names) == 1 else arguments.out / name for name in names]
+    elif arguments.report is None:
+        outs = [Path("out") / f"evaluation-{name}-{arguments.split}" for name in names]
+    for folder in (*outs, *([arguments.report] if arguments.report is not None else [])):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made a folder ({(error.strerror or str(error)).lower()})") from None
+    return outs
 
 
 def model_names(given: Sequence[str]) -> list[str]:

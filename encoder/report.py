@@ -79,6 +79,17 @@ def evaluate_model(
     return EvaluatedModel(name, weights, folder, encoder, faces, twin, readings, figures)
 
 
+def find_face(faces: FaceSet, name: str) -> int:
+    """Index of the face called ``name``.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in faces.ids:
+        raise UserError(f"--face {name}: no such face; names of this split are like {faces.ids[0] if len(faces) else '(none)'}")
+    return faces.ids.index(name)
+
+
 def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
@@ -94,8 +105,8 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         UserError: no face of that name, the models did not read the same faces, or a file cannot be written.
     """
     first = models[0]
-    if face is not None and face not in first.faces.ids:
-        raise UserError(f"--face {face}: no such face; names of this split are like {first.faces.ids[0]}")
+    if face is not None:
+        find_face(first.faces, face)
     for other in models[1:]:
         if other.faces.ids != first.faces.ids or not np.array_equal(other.faces.labels, first.faces.labels):
             raise UserError(f"{other.weights}: did not read the same faces as {first.weights}, so they cannot be compared")
@@ -145,7 +156,7 @@ def _detail(model: EvaluatedModel, face: str | None) -> tuple[dict[str, Any], di
     shown = answer if answer in model.readings else next(iter(model.readings))
     reading = model.readings[shown]
     mistakes, sheet = report_faces.confident_mistakes(model.encoder, model.faces, reading)
-    index = report_faces.surest_hit(model.faces, reading) if face is None else model.faces.ids.index(face)
+    index = report_faces.surest_hit(model.faces, reading) if face is None else find_face(model.faces, face)
     chosen, strips = report_faces.explain_face(model.encoder, model.faces, index)
     pictures = {f"activations-stage{number + 1}.png": strip for number, strip in enumerate(strips)}
     if sheet is not None:
