@@ -46,8 +46,8 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704
 
 
-def _legend(names: Sequence[str], y: float, left: float) -> list[str]:
-    """One row of names with their colours, as far apart as their lengths ask; a second row when the first is full."""
+def _legend(names: Sequence[str], y: float, left: float) -> tuple[list[str], float]:
+    """Names with their colours in rows from ``y`` down, as far apart as their lengths ask; and the last row's ``y``."""
     parts, x = [], left
     for number, name in enumerate(names):
         width = 28 + 6.6 * len(name)
@@ -56,7 +56,7 @@ def _legend(names: Sequence[str], y: float, left: float) -> list[str]:
         parts.append(f'<circle class="s{number % SERIES} dot" cx="{x + 5:.1f}" cy="{y - 4:.1f}" r="4"/>')
         parts.append(_text(x + 14, y, name, "start", "label"))
         x += width
-    return parts
+    return parts, y
 
 
 def _ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -155,8 +155,9 @@ def dot_plot(
             )
     height = bottom + 24
     if len(series) > 1:
-        parts += _legend(series, height + 14, 8)
-        height += 42
+        legend, last = _legend(series, height + 14, 8)
+        parts += legend
+        height = last + 10
     return _svg(height, title, parts)
 
 
@@ -189,7 +190,8 @@ def curves(
             parts += [
                 f'<circle class="s{number % SERIES} dot" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="2.5"/>' for x, y in points
             ]
-    return _svg(316, title, [*parts, *_legend(list(series), 294, 8)])
+    legend, last = _legend(list(series), 294, 8)
+    return _svg(last + 10, title, [*parts, *legend])
 
 
 def class_chart(figures: Mapping[str, Any]) -> Markup:

@@ -186,7 +186,7 @@ def test_learning_curves_stand_beside_the_run(encoder: EmotionEncoder, faces: Fa
     assert {value for _, value in curves["valid"]["fer2013 accuracy"]} == {0.5}
     model = dataclasses.replace(evaluated(encoder, faces), folder=tmp_path / "weights")
     write_report([model], tmp_path / "out", command="")
-    assert "1 unreadable lines" in (tmp_path / "out" / "report.html").read_text()
+    assert "cannot be read and are left out: 1" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_no_learning_curves_is_said(tmp_path: Path) -> None:
@@ -201,6 +201,12 @@ def test_curves_of_any_range_are_drawn(values: list[tuple[float, float]]) -> Non
     assert "nan" not in picture
     assert "&lt;loss&gt;" in picture
     assert "loss &amp; more" in picture
+
+
+def test_every_name_of_a_long_legend_is_inside_the_picture() -> None:
+    picture = report_charts.curves({f"a rather long name {number}": [(0.0, 1.0)] for number in range(7)}, "many")
+    height = float(re.findall(r'viewBox="0 0 \d+ (\d+)"', picture)[0])
+    assert all(float(y) < height for y in re.findall(r'<text[^>]* y="([\d.]+)"', picture))
 
 
 def test_an_empty_bin_leaves_its_place_empty() -> None:
