@@ -153,7 +153,7 @@ def dot_plot(
                 f'<circle class="s{number % SERIES} dot" cx="{axes.x(value):.1f}" cy="{y:.1f}" r="4.5">'
                 f"<title>{escape(name)}: {value:.3f}</title></circle>"
             )
-    height = bottom + 24
+    height: float = bottom + 24
     if len(series) > 1:
         legend, last = _legend(series, height + 14, 8)
         parts += legend
