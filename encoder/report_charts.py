@@ -119,26 +119,19 @@ def dot_plot(
     rows: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]],
     series: Sequence[str],
     title: str,
-    *,
-    x_range: tuple[float, float] = (0.0, 1.0),
-    zero: bool = False,
 ) -> Markup:
-    """Values with their intervals, one row a name, one colour a series.
+    """Shares with their intervals, one row a name, one colour a series.
 
     Args:
         rows: per row and series (value, low, high); a None value leaves the place empty.
-        x_range: ends of the axis, the first below the second.
-        zero: mark zero, for differences.
     """
     step = 24 if len(series) == 1 else 12 + 13 * len(series)
     left = 24 + 6.8 * max(len(name) for name in rows)
     bottom = 8 + step * len(rows)
-    axes = _Axes(left, 8, WIDTH - 16, bottom, x_range, (0, 1))
+    axes = _Axes(left, 8, WIDTH - 16, bottom, (0, 1), (0, 1))
     parts = []
-    for tick in _ticks(*x_range):
+    for tick in _ticks(0, 1):
         parts += [_line(axes.x(tick), 8, axes.x(tick), bottom, "grid"), _text(axes.x(tick), bottom + 16, _number(tick))]
-    if zero:
-        parts.append(_line(axes.x(0), 8, axes.x(0), bottom, "axis"))
     for row, (name, values) in enumerate(rows.items()):
         middle = 8 + step * (row + 0.5)
         parts.append(_text(left - 10, middle + 4, name, "end", "label"))
@@ -147,8 +140,7 @@ def dot_plot(
             if value is None:
                 continue
             if low is not None and high is not None:
-                ends = (max(low, x_range[0]), min(high, x_range[1]))
-                parts.append(_line(axes.x(ends[0]), y, axes.x(ends[1]), y, f"s{number % SERIES} whisker"))
+                parts.append(_line(axes.x(low), y, axes.x(high), y, f"s{number % SERIES} whisker"))
             parts.append(
                 f'<circle class="s{number % SERIES} dot" cx="{axes.x(value):.1f}" cy="{y:.1f}" r="4.5">'
                 f"<title>{escape(name)}: {value:.3f}</title></circle>"
@@ -161,21 +153,18 @@ def dot_plot(
     return _svg(height, title, parts)
 
 
-def curves(
-    series: Mapping[str, Sequence[tuple[float, float]]], title: str, *, y_range: tuple[float, float] | None = None
-) -> Markup:
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Markup:
     """Lines over training steps.
 
     Args:
         series: per name its (step, value) points, at least one in all.
-        y_range: ends of the value axis; None: from the values.
     """
     steps = [x for points in series.values() for x, _ in points]
     values = [y for points in series.values() for _, y in points]
-    low, high = y_range or (min(values), max(values))
+    low, high = min(values), max(values)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    pad = 0 if y_range else 0.05 * (high - low)
+    pad = 0.05 * (high - low)
     first, last = min(steps), max(steps)
     axes = _Axes(52, 12, 446, 232, (first, last if last > first else first + 1), (low - pad, high + pad))
     parts = []
