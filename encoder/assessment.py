@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from configs.cli import UserError
 from encoder.calibration import calibrated_log_probabilities
 from encoder.classifier import EmotionEncoder
 from encoder.config import HeadCalibration
@@ -17,66 +20,136 @@ from encoder.fit import head_labels, mirrored_logits
 from encoder.metrics import (
     accuracy,
     balanced_accuracy,
+    bootstrap,
     confusion_matrix,
     expected_calibration_error,
     f1,
     macro_f1,
     negative_log_likelihood,
+    one_vs_rest_auc,
     precision,
     recall,
+    specificity,
     wilson_interval,
 )
 
 HEAD_TITLES = {"fer2013": "FER-2013 labels, 7 classes", "ferplus": "FER+ majority, 8 classes (official protocol)"}
 
 
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error", "negative_log_likelihood")
+BOOTSTRAP_SEED = 0
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class HeadReading:
+    """What one head says of N labelled faces: ``labels`` (N,), -1 where unknown; ``probabilities`` (N, C); class names."""
+
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def at(self, chosen: npt.NDArray[Any]) -> HeadReading:
+        """The reading of the faces at ``chosen`` (indices or mask)."""
+        return HeadReading(self.labels[chosen], self.probabilities[chosen], self.names)
+
+
+def in_order(faces: FaceSet) -> npt.NDArray[np.int64]:
+    """(N,) indices that sort the faces by name: then no figure, resampling included, depends on how a file lists them."""
+    return np.array(sorted(range(len(faces)), key=faces.ids.__getitem__), dtype=np.int64)
+
+
+def read_heads(encoder: EmotionEncoder, faces: FaceSet) -> dict[str, HeadReading]:
+    """Calibrated probabilities of every head that has labelled faces here, averaged over face and mirror image.
+
+    Raises:
+        UserError: no head of the network has a label among these faces.
+    """
+    readings = {}
+    read = mirrored_logits(encoder, faces, encoder.preferred_batch) if len(faces) else {}
+    for head, logits in read.items():
+        labels = head_labels(faces, head)
+        if (labels >= 0).any():
+            probabilities = _probabilities(logits, encoder.calibration.heads.get(head, HeadCalibration()))
+            readings[head] = HeadReading(labels, probabilities, FERPLUS_NAMES if head == "ferplus" else EMOTION_NAMES)
+    if not readings:
+        raise UserError(f"{faces.source}: no face has a label that this network predicts ({', '.join(encoder.net.config.heads)})")
+    return readings
+
+
+def headline(reading: HeadReading, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The figures of ``HEADLINE``, in that order, of the faces at ``index``; all of them must have a label."""
+    chosen = reading.at(index)
+    table = confusion_matrix(chosen.labels, chosen.probabilities.argmax(axis=1), len(chosen.names))
+    figures = (accuracy(table), balanced_accuracy(table), macro_f1(table))
+    errors = (f(chosen.labels, chosen.probabilities) for f in (expected_calibration_error, negative_log_likelihood))
+    return np.array([*figures, *errors])
+
+
 def score(labels: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
-    """All figures of one label scheme: (N,) classes against (N, C) probabilities."""
+    """All figures of one label scheme: (N,) classes against (N, C) probabilities.
+
+    ``intervals`` are bootstrapped over faces (95 %, seeded); those of accuracy and recall are also given by Wilson's
+    formula, which holds for few faces too. A figure that a class without faces cannot have is None.
+    """
     table = confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
     correct = int(np.trace(table))
     support, recalls = table.sum(axis=1), recall(table)
+    columns = {"specificity": specificity(table), "f1": f1(table), "auc": one_vs_rest_auc(labels, probabilities)}
     per_class = {
         name: {
             "support": int(support[index]),
             "precision": round(float(precision(table)[index]), 4),
-            "recall": None if support[index] == 0 else round(float(recalls[index]), 4),
+            "recall": _rounded(recalls[index]),
             "recall_interval": [round(x, 4) for x in wilson_interval(int(table[index, index]), int(support[index]))],
-            "f1": None if support[index] == 0 else round(float(f1(table)[index]), 4),
+            **{column: _rounded(values[index]) for column, values in columns.items()},
         }
         for index, name in enumerate(names)
     }
+    reading = HeadReading(labels, probabilities, names)
+    low, high = bootstrap(lambda index: headline(reading, index), len(labels), resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
+    figures = dict(zip(HEADLINE, headline(reading, np.arange(len(labels))), strict=True))
     return {
         "count": len(labels),
-        "accuracy": round(accuracy(table), 4),
+        **{name: round(float(value), 4) for name, value in figures.items()},
         "accuracy_interval": [round(x, 4) for x in wilson_interval(correct, len(labels))],
-        "balanced_accuracy": round(balanced_accuracy(table), 4),
-        "macro_f1": round(macro_f1(table), 4),
-        "expected_calibration_error": round(expected_calibration_error(labels, probabilities), 4),
-        "negative_log_likelihood": round(negative_log_likelihood(labels, probabilities), 4),
+        "intervals": {name: [_rounded(low[k]), _rounded(high[k])] for k, name in enumerate(HEADLINE)},
         "per_class": per_class,
         "confusion": table.tolist(),
         "classes": list(names),
     }
 
 
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
 def assess(encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str) -> dict[str, Any]:
-    """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``."""
-    report: dict[str, Any] = {"weights": weights, "data": faces.source, "split": split, "test_time": "mirror average"}
-    twin = twins(faces, train) if train is not None else np.zeros(len(faces), bool)
+    """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``.
+
+    Raises:
+        UserError: no head of the network has a label among these faces.
+    """
+    ordered = faces.subset(in_order(faces))
+    twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
+    return assess_readings(read_heads(encoder, ordered), twin, data=faces.source, split=split, weights=weights)
+
+
+def assess_readings(
+    readings: Mapping[str, HeadReading], twin: npt.NDArray[np.bool_], *, data: str, split: str, weights: str
+) -> dict[str, Any]:
+    """As :func:`assess`, from what the heads said; ``twin`` (N,) marks the faces that also stand in train."""
+    report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": "mirror average"}
+    report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
     report["twins_in_train"] = int(twin.sum())
     report["heads"] = {}
-    for head, logits in mirrored_logits(encoder, faces).items():
-        labels = head_labels(faces, head)
-        known = labels >= 0
-        if not known.any():
-            continue
-        probabilities = _probabilities(logits, encoder.calibration.heads.get(head, HeadCalibration()))
-        names = FERPLUS_NAMES if head == "ferplus" else EMOTION_NAMES
-        entry = {"all": score(labels[known], probabilities[known], names)}
-        if twin.any():
-            apart = known & ~twin
-            entry["without_twins"] = score(labels[apart], probabilities[apart], names)
-        report["heads"][head] = entry
+    for head, reading in readings.items():
+        known = reading.labels >= 0
+        report["heads"][head] = {"all": score(reading.labels[known], reading.probabilities[known], reading.names)}
+        apart = known & ~twin
+        if (known & twin).any() and apart.any():
+            part = score(reading.labels[apart], reading.probabilities[apart], reading.names)
+            report["heads"][head]["without_twins"] = part
     return report
 
 
@@ -102,16 +175,22 @@ def format_table(report: Mapping[str, Any]) -> str:
             ]
             if part == "without_twins":
                 continue
-            lines.append(f"  {'class':<10} {'n':>5} {'precision':>9} {'recall':>7} {'95 %':>13} {'F1':>6}")
+            lines.append(
+                f"  {'class':<10} {'n':>5} {'precision':>9} {'recall':>7} {'95 %':>13} {'specificity':>11} {'F1':>6} {'AUC':>6}"
+            )
             for name, row in figures["per_class"].items():
                 if row["support"] == 0:
                     continue
                 low, high = row["recall_interval"]
                 lines.append(
                     f"  {name:<10} {row['support']:>5} {row['precision']:>9.3f} {row['recall']:>7.3f} "
-                    f"{low:>6.2f}-{high:<6.2f} {row['f1']:>6.3f}"
+                    f"{low:>6.2f}-{high:<6.2f} {_cell(row['specificity'], 11)} {row['f1']:>6.3f} {_cell(row['auc'], 6)}"
                 )
     return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int) -> str:
+    return "–".rjust(width) if value is None else f"{value:>{width}.3f}"
 
 
 def draw_confusions(report: Mapping[str, Any], folder: Path) -> list[Path]:

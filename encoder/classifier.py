@@ -89,6 +89,11 @@ class EmotionEncoder:
         """Where the weights are."""
         return next(self.net.parameters()).device
 
+    @property
+    def preferred_batch(self) -> int:
+        """Faces worth reading at once: on the CPU few, whose maps stay in its caches (twice as fast as hundreds)."""
+        return 16 if self.device.type == "cpu" else 256
+
     def forward_unit(self, grey: Tensor) -> EncoderOutput:
         """The raw network on (N, 1, H, W) floats in [0, 1], already grey; differentiable, not checked."""
         return self.net(normalise(resize(grey, self.preprocessing.size), self.preprocessing))
@@ -102,11 +107,12 @@ class EmotionEncoder:
         return fold_to_seven(self.head_log_probabilities(output, self.calibration.answer))
 
     @torch.inference_mode()
-    def predict(self, faces: Any, *, batch_size: int = 256) -> Prediction:
+    def predict(self, faces: Any, *, batch_size: int | None = None) -> Prediction:
         """Read a batch of tightly cropped faces.
 
         Args:
             faces: see :func:`encoder.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
+            batch_size: faces that go through the network at once; None: :attr:`preferred_batch`.
 
         Raises:
             UserError: faces of another shape, type or range.
@@ -114,7 +120,7 @@ class EmotionEncoder:
         grey = to_grey(faces)
         distributions, embeddings = [], []
         heads: dict[str, list[Tensor]] = {name: [] for name in self.net.config.heads}
-        for chunk in grey.split(batch_size):
+        for chunk in grey.split(batch_size or self.preferred_batch):
             output = self.forward_unit(chunk.to(self.device))
             distributions.append(self.log_distribution(output).exp().cpu())
             embeddings.append(output.embedding.cpu())

@@ -1,23 +1,32 @@
-"""Judge an encoder on a labelled split: table on the screen, ``evaluation.json`` and confusion matrices as PNG."""
+"""Judge encoders on a labelled split: tables on the screen, figures as JSON, confusion matrices, and a report page."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, run
+
+if TYPE_CHECKING:
+    from encoder.datasets import FaceSet
 
 EXAMPLES = """examples:
   python -m encoder.evaluate --data DATA                               shipped encoder, FER-2013 test split
   python -m encoder.evaluate --data DATA --weights pretrained/judge    the second judge
   python -m encoder.evaluate --data DATA --split valid --weights runs/encoder/weights --out runs/encoder/evaluation
   python -m encoder.evaluate --data drawn --weights runs/encoder/weights
+  python -m encoder.evaluate --data DATA --report out/report           one HTML page with figures, charts and faces
+  python -m encoder.evaluate --data DATA --weights pretrained/encoder --weights pretrained/judge --report out/report
 
 DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare checks it); "drawn" are the faces that
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
-beside the full ones. Logits are averaged over each face and its mirror image."""
+beside the full ones. Logits are averaged over each face and its mirror image. With several --weights the first is
+compared with the others on the same faces. The report shows faces of the data set: share it only as far as you may
+share them."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,12 +38,16 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
-    parser.add_argument("--weights", default="pretrained/encoder", help="folder with the weights (default: %(default)s)")
+    parser.add_argument(
+        "--weights", action="append", help="folder with the weights; again for each further model (default: pretrained/encoder)"
+    )
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, help="folder for the files (default: evaluation/ beside the weights' run)")
+    parser.add_argument("--out", type=Path, help="folder for JSON and PNGs (default: out/evaluation-MODEL-SPLIT)")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
+    parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
     return parser
 
 
@@ -43,27 +56,74 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     import json
 
-    from encoder.assessment import assess, draw_confusions, format_table
+    import numpy as np
+
+    from encoder.assessment import draw_confusions, format_table
     from encoder.atomic import atomic_write_text
     from encoder.classifier import EmotionEncoder
+    from encoder.datasets import twins
     from encoder.devices import resolve_device
+    from encoder.report import evaluate_model, find_face, write_report
 
-    encoder = EmotionEncoder.from_pretrained(resolve_folder(arguments.weights))
-    encoder.to(resolve_device(arguments.device))
-    faces, train = _load(arguments, encoder.preprocessing.size)
-    report = assess(encoder, faces, train, split=arguments.split, weights=arguments.weights)
-    out = arguments.out or Path("out") / f"evaluation-{Path(arguments.weights).name}-{arguments.split}"
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(out / "evaluation.json", json.dumps(report, indent=2) + "\n")
-    pictures = draw_confusions(report, out)
+    given = arguments.weights or ["pretrained/encoder"]
+    folders = [resolve_folder(name) for name in given]
+    device = resolve_device(arguments.device)
+    encoders = [EmotionEncoder.from_pretrained(folder).to(device) for folder in folders]
+    names = model_names(given)
+    outs = _output_folders(arguments, names)
+    models = []
+    loaded: dict[int, tuple[FaceSet, Any]] = {}
+    for name, weights, folder, encoder in zip(names, given, folders, encoders, strict=True):
+        size = encoder.preprocessing.size
+        if size not in loaded:
+            faces, train = _load(arguments, size)
+            loaded[size] = faces, twins(faces, train) if train is not None else np.zeros(len(faces), bool)
+        faces, twin = loaded[size]
+        if arguments.face is not None:
+            find_face(faces, arguments.face)
+        models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split))
+    written = []
+    for model, out in zip(models, outs, strict=False):
+        atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")
+        written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
+    if arguments.report is not None:
+        command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
+        written += write_report(models, arguments.report, command=command, face=arguments.face)
     if arguments.json:
-        print(json.dumps(report, indent=2))
+        print(json.dumps([model.figures for model in models] if len(models) > 1 else models[0].figures, indent=2))
     else:
-        print(format_table(report))
-        print(f"\nwritten: {', '.join(str(path) for path in (out / 'evaluation.json', *pictures))}")
-    for problem in faces.problems:
+        print("\n\n".join(format_table(model.figures) for model in models))
+        print(f"\nwritten: {', '.join(str(path) for path in written)}")
+    for problem in models[0].faces.problems:
         print(f"skipped {problem}", file=sys.stderr)
     return 0
+
+
+def _output_folders(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
+    """Makes every folder that is written to, before any work; one for each model's JSON, or none with --report alone."""
+    outs = []
+    if arguments.out is not None:
+        outs = [arguments.out if len(names) == 1 else arguments.out / name for name in names]
+    elif arguments.report is None:
+        outs = [Path("out") / f"evaluation-{name}-{arguments.split}" for name in names]
+    for folder in (*outs, *([arguments.report] if arguments.report is not None else [])):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made a folder ({(error.strerror or str(error)).lower()})") from None
+    return outs
+
+
+def model_names(given: Sequence[str]) -> list[str]:
+    """A short name for each weights folder: its own, or its run's when it is called ``weights``; numbered when taken."""
+    names: list[str] = []
+    for weights in given:
+        path = Path(weights)
+        short = path.parent.name if path.name == "weights" and path.parent.name else path.name
+        short = short if short not in ("", "..") else path.resolve().name
+        taken = sum(name == short or name.rpartition("-")[0] == short for name in names)
+        names.append(f"{short}-{taken + 1}" if taken else short)
+    return names
 
 
 def resolve_folder(name: str) -> Path:

@@ -7,6 +7,9 @@ means.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -37,6 +40,13 @@ def precision(confusion: npt.NDArray[np.int64]) -> Array:
     return np.divide(np.diag(confusion), predicted, out=np.zeros(len(predicted)), where=predicted > 0)
 
 
+def specificity(confusion: npt.NDArray[np.int64]) -> Array:
+    """(C,) share of the samples of other classes that are not given this one; ``nan`` where there are no others."""
+    others = confusion.sum() - confusion.sum(axis=1)
+    wrongly = confusion.sum(axis=0) - np.diag(confusion)
+    return np.divide(others - wrongly, others, out=np.full(len(others), np.nan), where=others > 0)
+
+
 def f1(confusion: npt.NDArray[np.int64]) -> Array:
     """(C,) harmonic mean of precision and recall; ``nan`` where a class has no samples."""
     total = confusion.sum(axis=1) + confusion.sum(axis=0)
@@ -60,14 +70,54 @@ def negative_log_likelihood(labels: Labels, probabilities: Array) -> float:
     return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
 
 
-def expected_calibration_error(labels: Labels, probabilities: Array, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width confidence bins (Guo et al., 2017, eq. 3)."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+def area_under_curve(positive: npt.NDArray[np.bool_], scores: Array) -> float:
+    """Area under the ROC curve: the chance that a positive outscores a negative, equal scores counting half.
+
+    Computed from mean ranks (Mann & Whitney, 1947); ``nan`` without positives or without negatives.
+    """
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
+    return float((mean_rank[place][positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
+
+
+def one_vs_rest_auc(labels: Labels, probabilities: Array) -> Array:
+    """(C,) area under the ROC curve of each class against all others."""
+    return np.array([area_under_curve(labels == index, probabilities[:, index]) for index in range(probabilities.shape[1])])
+
+
+class ReliabilityBins(NamedTuple):
+    """Predictions by confidence, (B,) each: how many, how sure on average, how often right; ``nan`` in empty bins."""
+
+    counts: npt.NDArray[np.int64]
+    confidence: Array
+    accuracy: Array
+
+
+def reliability_bins(confidence: Array, correct: npt.NDArray[np.bool_], bins: int = 15) -> ReliabilityBins:
+    """(N,) confidences in [0, 1] and hits, gathered in bins of equal width."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(index, minlength=bins)
-    gaps = np.abs(np.bincount(index, confidence - correct, minlength=bins))
-    return float(gaps[counts > 0].sum() / len(labels))
+    empty = np.full(bins, np.nan)
+    sure = np.divide(np.bincount(index, confidence, minlength=bins), counts, out=empty.copy(), where=counts > 0)
+    right = np.divide(np.bincount(index, correct, minlength=bins), counts, out=empty, where=counts > 0)
+    return ReliabilityBins(counts, sure, right)
+
+
+def calibration_error(bins: ReliabilityBins) -> float:
+    """Mean gap between confidence and accuracy, each bin by its count (Guo et al., 2017, eq. 3)."""
+    full = bins.counts > 0
+    gaps = np.abs(bins.confidence[full] - bins.accuracy[full])
+    return float((gaps * bins.counts[full]).sum() / bins.counts.sum())
+
+
+def expected_calibration_error(labels: Labels, probabilities: Array, bins: int = 15) -> float:
+    """:func:`calibration_error` of the arg max over ``bins`` bins of confidence."""
+    correct = probabilities.argmax(axis=1) == labels
+    return calibration_error(reliability_bins(probabilities.max(axis=1), correct, bins))
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
@@ -78,3 +128,23 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def bootstrap(
+    statistics: Callable[[npt.NDArray[np.int64]], Array], count: int, *, resamples: int = 1000, seed: int = 0
+) -> tuple[Array, Array]:
+    """Ends of the 95 % percentile interval of each statistic over resampled samples (Efron, 1979).
+
+    For the difference of two classifiers let ``statistics`` apply the same indices to both: the pairs stay together.
+
+    Args:
+        statistics: takes (count,) indices drawn with replacement, returns (K,) figures; ``nan`` is left out.
+        count: number of samples, at least one.
+
+    Returns:
+        two arrays (K,): low and high ends.
+    """
+    rng = np.random.default_rng(seed)
+    values = np.stack([statistics(rng.integers(0, count, count)) for _ in range(resamples)])
+    low, high = np.nanpercentile(values, (2.5, 97.5), axis=0)
+    return low, high

@@ -17,7 +17,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("configs", "encoder", "vqvae", "generation", "eval")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # Slow to import or only needed by some users: imported where they are used.
-HEAVY = {"accelerate", "cv2", "deepface", "dlib", "gradio", "lpips", "onnxruntime", "pyarrow", "torchvision", "wandb"}
+HEAVY = {
+    "accelerate",
+    "cv2",
+    "deepface",
+    "dlib",
+    "gradio",
+    "lpips",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pyarrow",
+    "torchvision",
+    "wandb",
+}
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # Calls that read or write pickles, by the last two names of what is called.
 UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict_from_url", "pd.read_pickle"}
@@ -25,11 +38,13 @@ VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc"}
 COMMANDS = {
     "encoder.train": "encoder/train.py",
     "encoder.evaluate": "encoder/evaluate.py",
+    "encoder.export": "encoder/export.py",
     "encoder.prepare": "encoder/prepare.py",
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
+    "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",

@@ -41,3 +41,9 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     folders = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/__init__.py")}
     assert folders == {name for name in listed if "." not in name}
     assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}
+
+
+def test_templates_of_the_report_are_shipped() -> None:
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["encoder"]
+    shipped = {path for pattern in patterns for path in (ROOT / "encoder").glob(pattern)}
+    assert set((ROOT / "encoder" / "templates").iterdir()) <= shipped

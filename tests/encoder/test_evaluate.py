@@ -80,3 +80,10 @@ def test_calibration_changes_the_settings_and_not_the_weights(weights: Path, dat
 def test_missing_weights_are_one_line(data: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such folder"):
         evaluate.main(["--data", str(data), "--weights", "nowhere"])
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_file_in_the_way_is_one_line_before_any_work(weights: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match="taken: cannot be made a folder"):
+        evaluate.main(["--data", "nowhere", "--weights", str(weights), option, str(tmp_path / "taken")])

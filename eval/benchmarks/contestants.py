@@ -1,0 +1,201 @@
+"""One contestant of the speed benchmark, alone in its process: ``python -m eval.benchmarks.contestants JOB.json``.
+
+Alone, so that its peak memory is its own and no other library's threads disturb it. The job names the contestant, the file
+of crops and where to write the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.cli import UserError, run
+
+Crops = list[npt.NDArray[np.uint8]]
+# Reads all crops and returns (N, 7) or N results; and a note on how it was set up.
+Contestant = tuple[Callable[[Crops], Any], str]
+DEEPFACE_WEIGHTS = "facial_expression_model_weights.pth"
+
+
+def mimique_single(weights: str, _threads: int) -> Contestant:
+    """Our encoder, one call a crop."""
+    encoder = _encoder(weights)
+    return lambda crops: [encoder.predict(crop[None]).distributions[0] for crop in crops], weights
+
+
+def mimique_batched(weights: str, _threads: int) -> Contestant:
+    """Our encoder, one call for all crops."""
+    encoder = _encoder(weights)
+    return lambda crops: encoder.predict(np.stack(crops)).distributions.numpy(), weights
+
+
+def _encoder(weights: str) -> Any:
+    from encoder.classifier import EmotionEncoder
+    from encoder.evaluate import resolve_folder
+
+    return EmotionEncoder.from_pretrained(resolve_folder(weights))
+
+
+def onnx_single(weights: str, threads: int) -> Contestant:
+    """Our encoder through ONNX Runtime, one call a crop; grey and resized in NumPy and Pillow."""
+    session, size = _session(weights, threads)
+    return lambda crops: [session.run(["distribution"], {"faces": _grey_input([crop], size)})[0][0] for crop in crops], weights
+
+
+def onnx_batched(weights: str, threads: int) -> Contestant:
+    """Our encoder through ONNX Runtime, one call for all crops."""
+    session, size = _session(weights, threads)
+
+    def read(crops: Crops) -> npt.NDArray[np.float32]:
+        # As in EmotionEncoder.predict, small batches that stay in the processor's caches.
+        chunks = (crops[start : start + 16] for start in range(0, len(crops), 16))
+        return np.concatenate([session.run(["distribution"], {"faces": _grey_input(chunk, size)})[0] for chunk in chunks])
+
+    return read, weights
+
+
+def _session(file: str, threads: int) -> tuple[Any, int]:
+    from encoder.export import open_session
+
+    session = open_session(file, threads)
+    return session, int(session.get_inputs()[0].shape[-1])
+
+
+def _grey_input(crops: Crops, size: int) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    grey = (Image.fromarray(crop).convert("L").resize((size, size), Image.Resampling.BILINEAR) for crop in crops)
+    return np.stack([np.asarray(picture) for picture in grey])[:, None]
+
+
+def deepface_single(_weights: str, _threads: int) -> Contestant:
+    """``DeepFace.analyze``, one call a crop, without detection."""
+    analyze, note = _deepface_analyze()
+    return lambda crops: [analyze(crop)[0]["emotion"] for crop in crops], note
+
+
+def deepface_list(_weights: str, _threads: int) -> Contestant:
+    """``DeepFace.analyze``, one call with the list of all crops."""
+    analyze, note = _deepface_analyze()
+    return lambda crops: [found[0]["emotion"] for found in analyze(crops)], note
+
+
+def deepface_network(_weights: str, _threads: int) -> Contestant:
+    """DeepFace's emotion network in true batches of 64, which ``analyze`` does not use; crops resized by OpenCV as it does."""
+    _analyze, note = _deepface_analyze()
+    import cv2
+    from deepface.modules import modeling
+
+    client = modeling.build_model(task="facial_attribute", model_name="Emotion")
+
+    def read(crops: Crops) -> npt.NDArray[np.float32]:
+        rows = []
+        for start in range(0, len(crops), 64):
+            large = [cv2.resize(crop, (224, 224)) for crop in crops[start : start + 64]]
+            rows.append(np.atleast_2d(client.predict(np.stack(large).astype(np.float32) / 255.0)))
+        return np.concatenate(rows)
+
+    return read, note
+
+
+def _deepface_analyze() -> tuple[Callable[[Any], Any], str]:
+    """``DeepFace.analyze`` for emotion on crops, on the CPU, with its published weights where they lie on disk."""
+    os.environ.setdefault("DEEPFACE_BACKEND_ENGINE", "pytorch")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    home = Path(os.environ.get("DEEPFACE_HOME") or Path.home())
+    found = (home / ".deepface" / "weights" / DEEPFACE_WEIGHTS).is_file()
+    # Importing DeepFace silences every warning of the process.
+    with warnings.catch_warnings():
+        try:
+            from deepface import DeepFace
+            from deepface.models.demography.pytorch import Emotion as emotion_model
+        except ImportError as error:
+            raise UserError(f"DeepFace cannot be imported ({error}): pip install deepface werkzeug") from None
+    if not found:
+        emotion_model.load_model = lambda: emotion_model.base_model().eval()
+
+    def analyze(crops: Any) -> Any:
+        return DeepFace.analyze(crops, actions=["emotion"], detector_backend="skip", enforce_detection=False, silent=True)
+
+    return analyze, "published weights" if found else "random weights (the published ones are not on disk)"
+
+
+CONTESTANTS: dict[str, Callable[[str, int], Contestant]] = {
+    "mimique, batch 1": mimique_single,
+    "mimique, batched": mimique_batched,
+    "mimique ONNX, batch 1": onnx_single,
+    "mimique ONNX, batched": onnx_batched,
+    "mimique ONNX int8, batch 1": onnx_single,
+    "mimique ONNX int8, batched": onnx_batched,
+    "DeepFace.analyze, batch 1": deepface_single,
+    "DeepFace.analyze, list": deepface_list,
+    "DeepFace network, batched": deepface_network,
+}
+
+
+def peak_memory_mib() -> float:
+    """Highest resident memory of this process so far, in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux counts a parent's memory into a child's ru_maxrss; VmHWM starts afresh with the program.
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def measure(name: str, crops: Crops, *, weights: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Speed and memory of one contestant, in this process.
+
+    Returns:
+        ``seconds`` (wall clock of each round), ``cpu_seconds``, ``faces_per_second`` (median round), ``peak_mib``,
+        ``loaded_mib`` (peak before the first crop) and ``note``.
+    """
+    read, note = CONTESTANTS[name](weights, threads)
+    # Only the libraries that this contestant loads: importing torch for all would count as the memory of all.
+    for library, limit in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
+        if library in sys.modules:
+            getattr(sys.modules[library], limit)(threads)
+    loaded = peak_memory_mib()
+    # First calls choose kernels and fill caches; every contestant gets them for free.
+    if len(read(crops[:2])) != 2 or len(read(crops)) != len(crops):
+        raise UserError(f"{name}: gave another number of answers than crops")
+    wall, cpu = [], []
+    for _ in range(rounds):
+        started, started_cpu = time.perf_counter(), time.process_time()
+        read(crops)
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - started_cpu)
+    return {
+        "seconds": [round(value, 4) for value in wall],
+        "cpu_seconds": [round(value, 4) for value in cpu],
+        "faces_per_second": round(len(crops) / statistics.median(wall), 1),
+        "peak_mib": round(peak_memory_mib(), 1),
+        "loaded_mib": round(loaded, 1),
+        "note": note,
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do the job described by the JSON file ``argv[0]`` and write its result."""
+    from encoder.atomic import atomic_write_text
+
+    job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+    crops = list(np.load(job["crops"], allow_pickle=False))
+    found = measure(job["name"], crops, weights=job["weights"], threads=job["threads"], rounds=job["rounds"])
+    atomic_write_text(job["result"], json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

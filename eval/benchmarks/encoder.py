@@ -1,0 +1,224 @@
+"""Faces a second and memory: our encoder against DeepFace's emotion model on the same crops, on the CPU."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.cli import UserError, run
+
+EXAMPLES = """examples:
+  python -m eval.benchmarks.encoder
+  python -m eval.benchmarks.encoder --threads 1 --out out/benchmark.json
+  python -m eval.benchmarks.encoder --data DATA --contestants mimique deepface
+
+Every contestant gets the same crops in memory (uint8, three channels) and ends with seven probabilities each; detection is
+off. Each runs in a process of its own with the same number of threads: two warm-up calls, then --rounds timed ones, of
+which the median counts. "DeepFace.analyze" is what DeepFace's users call; "DeepFace network" is its emotion network in true
+batches. Crops are drawn faces, or FER-2013 test faces with --data. Without DeepFace's published weights on disk its network
+gets random ones of the same shape: the speed is the same, the answers mean nothing. ONNX files take part where the extra onnx is
+installed."""
+
+GROUPS = {
+    "mimique": ("mimique, batch 1", "mimique, batched"),
+    "onnx": ("mimique ONNX, batch 1", "mimique ONNX, batched"),
+    "int8": ("mimique ONNX int8, batch 1", "mimique ONNX int8, batched"),
+    "deepface": ("DeepFace.analyze, batch 1", "DeepFace.analyze, list", "DeepFace network, batched"),
+}
+# What the project aims at: so many times as fast as DeepFace.analyze.
+TARGETS = (("batch 1", "DeepFace.analyze, batch 1", 2.0), ("batched", "DeepFace.analyze, list", 10.0))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.benchmarks.encoder",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--weights", default="pretrained/encoder", help="folder with our weights (default: %(default)s)")
+    parser.add_argument("--contestants", nargs="+", choices=tuple(GROUPS), help="default: all that are installed")
+    parser.add_argument("--data", help="folder with FER-2013; default: drawn faces")
+    parser.add_argument("--faces", type=int, default=512, help="number of crops (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=96, help="pixels of a crop's side (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn faces (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark-encoder.json"), help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run every contestant and print the table; exit code 0 whether or not the targets are met."""
+    arguments = build_parser().parse_args(argv)
+    for name in ("faces", "size", "rounds", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < (2 if name == "faces" else 1):
+            raise UserError(f"--{name} {value}: give at least {2 if name == 'faces' else 1}")
+    from tqdm import tqdm
+
+    from encoder.atomic import atomic_write_text
+
+    groups = arguments.contestants or [name for name in GROUPS if name not in ("onnx", "int8") or _onnx_installed()]
+    threads = arguments.threads or _cores()
+    results: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        crops = _write_crops(arguments, Path(folder))
+        weights = {"mimique": arguments.weights, "deepface": ""}
+        if {"onnx", "int8"} & {*groups}:
+            weights.update(_write_onnx(arguments.weights, Path(folder)))
+        names = [(group, name) for group in groups for name in GROUPS[group]]
+        for group, name in tqdm(names, desc="contestants", disable=None):
+            job = {"name": name, "crops": str(crops), "weights": weights[group], "threads": threads, "rounds": arguments.rounds}
+            results[name] = _run_job(job, Path(folder), threads)
+            if group in ("onnx", "int8"):
+                how = ", calibrated on drawn faces (its accuracy: python -m encoder.export --help)" if group == "int8" else ""
+                results[name]["note"] = f"exported from {arguments.weights}{how}"
+    report = {
+        "faces": arguments.faces,
+        "crop_size": arguments.size,
+        "source": "fer2013 test" if arguments.data else f"drawn, seed {arguments.seed}",
+        "threads": threads,
+        "rounds": arguments.rounds,
+        "machine": _machine(),
+        "results": results,
+        "targets": compare(results),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2) if arguments.json else f"{format_table(report)}\n\nwritten: {arguments.out}")
+    return 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _onnx_installed() -> bool:
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
+
+
+def _write_crops(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The crops as one array (N, size, size, 3) in a file that every contestant reads."""
+    import numpy as np
+
+    if arguments.data:
+        from encoder.datasets import load_faces
+
+        grey = load_faces(Path(arguments.data).expanduser(), "test", size=arguments.size).images[: arguments.faces]
+        if len(grey) < arguments.faces:
+            raise UserError(f"--faces {arguments.faces}: the test split has only {len(grey)}")
+    else:
+        from encoder.drawn import draw_faces
+
+        grey = draw_faces(arguments.faces, seed=arguments.seed, size=arguments.size).images
+    path = folder / "crops.npy"
+    np.save(path, np.repeat(grey[..., None], 3, axis=3), allow_pickle=False)
+    return path
+
+
+def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
+    """Files of the exported encoder by group."""
+    from encoder.classifier import EmotionEncoder
+    from encoder.drawn import draw_faces
+    from encoder.evaluate import resolve_folder
+    from encoder.export import to_onnx
+    from encoder.quantize import quantize
+
+    if not _onnx_installed():
+        raise UserError("--contestants onnx and int8 need the extra onnx: pip install 'mimique[onnx]'")
+    encoder = EmotionEncoder.from_pretrained(resolve_folder(weights))
+    whole = to_onnx(encoder, "uint8", source=weights)
+    small = quantize(whole, draw_faces(64, seed=0, size=encoder.preprocessing.size).images[:, None])
+    files = {"onnx": folder / "float32.onnx", "int8": folder / "int8.onnx"}
+    files["onnx"].write_bytes(whole)
+    files["int8"].write_bytes(small)
+    return {name: str(path) for name, path in files.items()}
+
+
+def _run_job(job: dict[str, Any], folder: Path, threads: int) -> dict[str, Any]:
+    """One contestant in a fresh process, on the CPU, held to ``threads`` threads."""
+    file, result = folder / "job.json", folder / "result.json"
+    result.unlink(missing_ok=True)
+    file.write_text(json.dumps({**job, "result": str(result)}), encoding="utf-8")
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = {**os.environ, **limits, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "eval.benchmarks.contestants", str(file)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)  # noqa: S603
+    if done.returncode or not result.is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{job['name']} failed: {last.removeprefix('error: ')}")
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _machine() -> dict[str, str]:
+    """Processor and library versions, without which a speed means little."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
+    versions = {"python": platform.python_version(), "processor": processor, "system": platform.system()}
+    for package in ("torch", "deepface", "onnxruntime"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def compare(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How many times as fast ours is as theirs, for every way of ours that has a target."""
+    found = []
+    for ours, row in results.items():
+        for mode, theirs, least in TARGETS:
+            if ours.startswith("mimique") and ours.endswith(mode) and theirs in results:
+                ratio = row["faces_per_second"] / results[theirs]["faces_per_second"]
+                found.append({"ours": ours, "theirs": theirs, "ratio": round(ratio, 2), "target": least, "met": ratio >= least})
+    return found
+
+
+def format_table(report: Mapping[str, Any]) -> str:
+    """The report as lines for a terminal."""
+    machine = report["machine"]
+    lines = [
+        f"{report['faces']} crops of {report['crop_size']} x {report['crop_size']} ({report['source']}), {report['threads']} "
+        f"thread(s), median of {report['rounds']} rounds, {machine['processor']}",
+        "",
+        f"{'contestant':<28} {'faces/s':>9} {'ms/face':>9} {'peak MiB':>9} {'loaded':>8}",
+    ]
+    for name, row in report["results"].items():
+        speed = row["faces_per_second"]
+        lines.append(f"{name:<28} {speed:>9.1f} {1000 / speed:>9.2f} {row['peak_mib']:>9.0f} {row['loaded_mib']:>8.0f}")
+    lines.append("")
+    for target in report["targets"]:
+        verdict = "met" if target["met"] else "not met"
+        lines.append(
+            f"{target['ours']} / {target['theirs']}: {target['ratio']:.1f} x (target {target['target']:.0f} x: {verdict})"
+        )
+    for note in sorted({f"{name.split(',')[0]}: {row['note']}" for name, row in report["results"].items()}):
+        lines.append(note)
+    return "\n".join(lines)
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()
