@@ -8,14 +8,16 @@ from pydantic import Field
 
 from configs.loader import StrictModel
 
-ModelName = Literal["resnet", "plain"]
+ModelName = Literal[
+    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50"
+]  # fmt: skip
 # A stored configuration is refused before it can ask for absurd amounts of memory.
 Width = Annotated[int, Field(ge=4, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ModelConfig(StrictModel):
-    """Architecture: a name from the registry of :mod:`encoder.model` and its sizes."""
+    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes."""
 
     name: ModelName = "resnet"
     widths: tuple[Width, ...] = Field((64, 128, 256), min_length=1, max_length=8)
@@ -25,11 +27,16 @@ class ModelConfig(StrictModel):
 
 
 class PreprocessingConfig(StrictModel):
-    """Input convention; travels with the weights and is applied by :func:`encoder.preprocessing.prepare`."""
+    """Input convention; travels with the weights and is applied by :func:`encoder.preprocessing.prepare`.
+
+    ``normalisation``: each face to mean 0 and deviation 1 (``per_image``); by ``mean`` and ``std`` (``fixed``); by mean
+    and deviation of the training faces, which training measures and stores as ``fixed`` (``data_set``); grey repeated to
+    three channels with the constants of ImageNet (``imagenet``).
+    """
 
     size: int = Field(48, ge=16, le=512)
     channels: Literal["grey"] = "grey"
-    normalisation: Literal["per_image", "fixed"] = "per_image"
+    normalisation: Literal["per_image", "fixed", "data_set", "imagenet"] = "per_image"
     mean: float = 0.5
     std: float = Field(0.25, gt=0)
 
@@ -62,6 +69,7 @@ class AugmentConfig(StrictModel):
     erase: float = Field(0.4, ge=0, le=1, description="probability of one random rectangle")
     blur: float = Field(0.0, ge=0, le=1, description="largest share of a blurred copy mixed in")
     noise: float = Field(0.0, ge=0, lt=1, description="largest standard deviation of added noise, in grey levels of 0..1")
+    saturation: float = Field(0.0, ge=0, le=1, description="saturation drawn from 1 - x to 1 + x; only for colour")
 
 
 class DataConfig(StrictModel):
@@ -71,6 +79,9 @@ class DataConfig(StrictModel):
     path: str | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     drawn_count: int = Field(12000, ge=64)
+    sixfold_rotation: float | None = Field(
+        None, gt=0, le=180, description="degrees; every training face is replaced by six turned copies; null: off"
+    )
 
 
 class TrainConfig(StrictModel):
@@ -79,13 +90,23 @@ class TrainConfig(StrictModel):
     epochs: float = Field(60, gt=0)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(1.5e-3, gt=0)
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: Nesterov momentum 0.9")
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="plateau: factor on the rate")
+    plateau_patience: int = Field(3, ge=1, description="plateau: evaluations without improvement before the rate falls")
+    early_stopping: int | None = Field(None, ge=1, description="evaluations without improvement before the run ends")
+    evaluate_every: float = Field(2.0, gt=0, description="epochs between evaluations on valid")
+    select: Literal["last", "best"] = Field("last", description="which weights are kept: of the end, or best on valid")
+    trainable: Literal["all", "last4", "head"] = Field(
+        "all", description="last4: the dense layers and the last four convolutions; head: the dense layers"
+    )
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ferplus_weight: float = Field(1.0, ge=0, description="weight of the loss on FER+ votes")
     mixup: float = Field(0.2, ge=0, description="alpha of the Beta distribution; 0: off")
     ema_decay: float = Field(0.998, ge=0, lt=1)
     seed: int = Field(0, ge=0)
-    init: str | None = Field(None, description="folder of weights to start from (fine-tuning); null: fresh ones")
+    init: str | None = Field(None, description="folder of weights to start from, or imagenet; null: fresh ones")
     max_minutes: float | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"

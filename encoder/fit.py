@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +18,14 @@ from encoder.augment import NUM_UNIFORMS, augment
 from encoder.batches import GlobalBatches, uniforms
 from encoder.calibration import fit_calibration
 from encoder.classifier import EmotionEncoder
-from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration
+from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration, PreprocessingConfig, TrainConfig
 from encoder.datasets import FaceSet, load_faces
 from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
+from encoder.freezing import freeze
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
-from encoder.model import create_model
+from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
+from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
 from encoder.tracking import Tracker
 from encoder.training import (
@@ -53,10 +56,62 @@ def load_split(config: EncoderConfig, split: str) -> FaceSet:
         from encoder.drawn import drawn_set
 
         count = data.drawn_count if split == "train" else max(data.drawn_count // 10, 64)
-        return drawn_set(split, count, seed=config.train.seed, size=size)  # type: ignore[arg-type]
-    if data.path is None:
+        faces = drawn_set(split, count, seed=config.train.seed, size=size)  # type: ignore[arg-type]
+    elif data.path is None:
         raise UserError("data.path: say where FER-2013 is, e.g. data.path=~/fer2013 (python -m encoder.prepare checks it)")
-    return load_faces(Path(data.path).expanduser(), split, on_error=data.on_error, size=size)  # type: ignore[arg-type]
+    else:
+        faces = load_faces(Path(data.path).expanduser(), split, on_error=data.on_error, size=size)  # type: ignore[arg-type]
+    if split == "train" and data.sixfold_rotation is not None:
+        from encoder.sixfold import sixfold
+
+        return sixfold(faces, data.sixfold_rotation)
+    return faces
+
+
+def measured_preprocessing(config: PreprocessingConfig, train: FaceSet) -> PreprocessingConfig:
+    """``config``, with mean and deviation of the training faces as fixed constants where it asks for ``data_set``."""
+    if config.normalisation != "data_set":
+        return config
+    counts = np.bincount(train.images.ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = float((counts * levels).sum() / counts.sum())
+    deviation = float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()))
+    return config.model_copy(update={"normalisation": "fixed", "mean": mean, "std": max(deviation, 1e-3)})
+
+
+def make_net(config: EncoderConfig) -> EmotionNet:
+    """The network to train, seeded, with the weights it starts from and the layers that do not learn.
+
+    Raises:
+        UserError: settings that do not go together, or weights that cannot be had.
+    """
+    check_input(config.model, config.preprocessing)
+    if config.augment.saturation:
+        raise UserError("augment.saturation: the data sets of this program are read as grey, which has none; set it to 0")
+    settings = config.train
+    torch.manual_seed(settings.seed)
+    net = create_model(config.model)
+    if settings.init == "imagenet":
+        load_imagenet = registered_model(config.model.name).load_imagenet
+        if load_imagenet is None:
+            having = ", ".join(name for name in list_models() if registered_model(name).load_imagenet)
+            raise UserError(f"train.init: there are no ImageNet weights for {config.model.name}; there are for {having}")
+        load_imagenet(net)
+    elif settings.init is not None:
+        start = EmotionEncoder.from_pretrained(settings.init).net
+        if start.config != config.model:
+            raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
+        net.load_state_dict(start.state_dict())
+    freeze(net, settings.trainable)
+    return net
+
+
+def make_optimizer(net: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed."""
+    groups = decay_groups(net, settings.weight_decay)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
 class EncoderTask(TrainingTask):
@@ -66,19 +121,13 @@ class EncoderTask(TrainingTask):
         self._config, self._accelerator = config, accelerator
         settings = config.train
         device = accelerator.device
-        torch.manual_seed(settings.seed)
-        net = create_model(config.model)
-        if settings.init is not None:
-            start = EmotionEncoder.from_pretrained(settings.init).net
-            if start.config != config.model:
-                raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
-            net.load_state_dict(start.state_dict())
-        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
+        net = make_net(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = make_optimizer(net, settings)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
         self.emas = {"net": Ema(net, settings.ema_decay)}
+        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
@@ -111,9 +160,27 @@ class EncoderTask(TrainingTask):
             faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
         return faces.contiguous(memory_format=torch.channels_last), targets, votes
 
+    def _rate(self, progress: float) -> float:
+        """Factor on the learning rate."""
+        schedule = self._config.train.schedule
+        return cosine_schedule(progress) if schedule == "cosine" else self._plateau.rate
+
+    def after_evaluation(self, figures: Mapping[str, float]) -> None:
+        if self._config.train.schedule == "plateau" and self._plateau.update(figures["score"]):
+            lowered = self._config.train.learning_rate * self._plateau.rate
+            if self._accelerator.is_main_process:
+                print(f"encoder: no better on valid; learning rate {lowered:.2e}", file=sys.stderr)
+
+    def state(self) -> dict[str, Any]:
+        return {"plateau": self._plateau.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if "plateau" in state:
+            self._plateau.load_state(state["plateau"])
+
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         faces, targets, votes = self._batch(step)
-        set_learning_rate(self._optimizer, self._config.train.learning_rate * cosine_schedule(progress))
+        set_learning_rate(self._optimizer, self._config.train.learning_rate * self._rate(progress))
         with self._accelerator.autocast():
             output = self._net(faces)
         losses: dict[str, Tensor] = {}
@@ -204,14 +271,18 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         )
         if "ferplus" in config.model.heads and not train.votes.any():
             raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
+    described = config
+    config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
     task = EncoderTask(config, train, valid, accelerator)
     every = task.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
         seed=config.train.seed,
         max_minutes=config.train.max_minutes,
-        evaluate_every=2 * every,
+        evaluate_every=max(1, round(config.train.evaluate_every * every)),
         checkpoint_every=max(20, 20 * round(every / 10)),
+        patience=config.train.early_stopping,
+        keep_best=config.train.select == "best",
     )
     tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
     outcome = run_training(task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker)
@@ -221,7 +292,13 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     encoder.calibration = calibrate(encoder, train, valid)
     encoder.save_pretrained(
         run_dir / "weights",
-        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}), "steps": outcome.step},
+        training={
+            "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}),
+            "steps": outcome.step,
+            "kept_step": outcome.kept,
+            "epochs": round(outcome.step / every, 2),
+            "minutes": round(outcome.minutes, 2),
+        },
         metrics={"split": "valid", "count": len(valid), **{k: round(v, 6) for k, v in outcome.figures.items()}},
         data={"source": train.source, "train_faces": len(train)},
     )
