@@ -72,7 +72,7 @@ def _vgg16(config: ModelConfig) -> EmotionNet:
 
 
 def _vgg_trunk(net: EmotionNet) -> nn.Module:
-    layers = [layer for stage in net.stages for layer in stage if not isinstance(layer, _RepeatGrey)]  # type: ignore[union-attr]
+    layers = [layer for stage in net.stages for layer in stage.children() if not isinstance(layer, _RepeatGrey)]
     return nn.Sequential(*layers)
 
 

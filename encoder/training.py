@@ -24,17 +24,11 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.atomic import atomic_write_text
-from encoder.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    pack_optimizer,
-    save_checkpoint,
-    step_folder,
-    unpack_optimizer,
-)
+from encoder.checkpoint import latest_checkpoint, step_folder
 from encoder.ema import Ema
 from encoder.stop_request import StopRequest
 from encoder.tracking import Tracker
+from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -151,49 +145,6 @@ def _seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
-def _save(task: TrainingTask, run_dir: Path, step: int, elapsed: float, best: dict[str, Any], keep: int) -> None:
-    tensors: dict[str, dict[str, Tensor]] = {name: dict(module.state_dict()) for name, module in task.modules.items()}
-    state: dict[str, Any] = {"elapsed": elapsed, "best": best, "task": task.state(), "ema_updates": {}, "optimizers": {}}
-    for name, ema in task.emas.items():
-        tensors[f"ema-{name}"] = dict(ema.state())
-        state["ema_updates"][name] = ema.updates
-    for name, optimizer in task.optimizers.items():
-        tensors[f"optimizer-{name}"], state["optimizers"][name] = pack_optimizer(optimizer)
-    protect = [best["step"]] if best else []
-    save_checkpoint(run_dir, step, tensors=tensors, state=state, keep=keep, protect=protect)
-
-
-def _restore(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, Any]]:
-    checkpoint = load_checkpoint(path)
-    for name, module in task.modules.items():
-        module.load_state_dict(dict(checkpoint.tensors[name]))
-    for name, ema in task.emas.items():
-        ema.module.load_state_dict(dict(checkpoint.tensors[f"ema-{name}"]))
-        ema.updates = checkpoint.state["ema_updates"][name]
-    for name, optimizer in task.optimizers.items():
-        unpack_optimizer(optimizer, checkpoint.tensors[f"optimizer-{name}"], checkpoint.state["optimizers"][name])
-    task.load_state(checkpoint.state.get("task", {}))
-    return checkpoint.step, float(checkpoint.state["elapsed"]), dict(checkpoint.state["best"])
-
-
-def _judged(best: dict[str, Any], step: int, score: float) -> dict[str, Any]:
-    """The best evaluation after one more; ``waited`` counts those since the score last rose."""
-    if best and score < best["score"]:
-        return {**best, "waited": best.get("waited", 0) + 1}
-    rose = not best or score > best["score"]
-    return {"step": step, "score": score, "waited": 0 if rose else best.get("waited", 0) + 1}
-
-
-def _keep_best(task: TrainingTask, run_dir: Path, best: Mapping[str, Any], figures: Mapping[str, float]) -> bool:
-    """Put the averages of the best evaluation into ``task`` if they beat the present ones; whether they did."""
-    if not best or best["score"] <= figures["score"]:
-        return False
-    tensors = load_checkpoint(step_folder(run_dir, best["step"])).tensors
-    for name, ema in task.emas.items():
-        ema.module.load_state_dict(dict(tensors[f"ema-{name}"]))
-    return True
-
-
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -251,7 +202,7 @@ def run_training(
 
     step, elapsed, best = 0, 0.0, dict[str, Any]()
     if resume_from is not None:
-        step, elapsed, best = _restore(task, resume_from)
+        step, elapsed, best = restore_task(task, resume_from)
         if accelerator.is_main_process:
             print(f"{label}: resumed from {resume_from} at step {step}", file=sys.stderr)
         if settings.keep_best and best and not step_folder(run_dir, best["step"]).is_dir():
@@ -302,18 +253,17 @@ def run_training(
                 # One score for all processes: they must end, and lower their rates, together.
                 figures["score"] = _agree(accelerator, (figures["score"], 0.0))[0]
                 task.after_evaluation(figures)
-                best = _judged(best, step, figures["score"])
-                if settings.keep_best and best["step"] == step and main:
-                    _save(task, run_dir, step, time.monotonic() - started, best, settings.keep)
+                best = judged(best, step, figures["score"])
                 if main:
                     tracker.log(step, {f"valid/{name}": value for name, value in figures.items()})
                     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
                     tqdm.write(f"{label} step {step}: {shown}", file=sys.stderr)
                 last_log = (time.monotonic(), step)
-            if step % settings.checkpoint_every == 0 and main:
-                _save(task, run_dir, step, time.monotonic() - started, best, settings.keep)
+            is_best = settings.keep_best and best.get("step") == step
+            if main and (is_best or step % settings.checkpoint_every == 0):
+                save_task(task, run_dir, step, time.monotonic() - started, best, settings.keep)
     if main:
-        _save(task, run_dir, step, elapsed, best, settings.keep)
+        save_task(task, run_dir, step, elapsed, best, settings.keep)
         tracker.finish()
     accelerator.wait_for_everyone()
     if stop_code and not finished:
@@ -321,7 +271,7 @@ def run_training(
             print(f"{label}: stopped at step {step}; continue with --resume latest", file=sys.stderr)
         return Outcome(step, int(stop_code), figures, elapsed / 60, step)
     figures = task.evaluate()
-    if settings.keep_best and _keep_best(task, run_dir, best, figures):
+    if settings.keep_best and keep_best(task, run_dir, best, figures):
         return Outcome(step, 0, task.evaluate(), elapsed / 60, best["step"])
     return Outcome(step, 0, figures, elapsed / 60, step)
 

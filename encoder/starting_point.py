@@ -1,0 +1,61 @@
+"""What a training of the encoder starts from: the network and its weights, the optimiser, the measured normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from configs.cli import UserError
+from encoder.classifier import EmotionEncoder
+from encoder.config import EncoderConfig, PreprocessingConfig, TrainConfig
+from encoder.face_set import FaceSet
+from encoder.freezing import freeze
+from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
+from encoder.training import decay_groups
+
+
+def measured_preprocessing(config: PreprocessingConfig, train: FaceSet) -> PreprocessingConfig:
+    """``config``, with mean and deviation of the training faces as fixed constants where it asks for ``data_set``."""
+    if config.normalisation != "data_set":
+        return config
+    counts = np.bincount(train.images.ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = float((counts * levels).sum() / counts.sum())
+    deviation = float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum()))
+    return config.model_copy(update={"normalisation": "fixed", "mean": mean, "std": max(deviation, 1e-3)})
+
+
+def make_net(config: EncoderConfig) -> EmotionNet:
+    """The network to train, seeded, with the weights it starts from and the layers that do not learn.
+
+    Raises:
+        UserError: settings that do not go together, or weights that cannot be had.
+    """
+    check_input(config.model, config.preprocessing)
+    if config.augment.saturation:
+        raise UserError("augment.saturation: the data sets of this program are read as grey, which has none; set it to 0")
+    settings = config.train
+    torch.manual_seed(settings.seed)
+    net = create_model(config.model)
+    if settings.init == "imagenet":
+        load_imagenet = registered_model(config.model.name).load_imagenet
+        if load_imagenet is None:
+            having = ", ".join(name for name in list_models() if registered_model(name).load_imagenet)
+            raise UserError(f"train.init: there are no ImageNet weights for {config.model.name}; there are for {having}")
+        load_imagenet(net)
+    elif settings.init is not None:
+        start = EmotionEncoder.from_pretrained(settings.init).net
+        if start.config != config.model:
+            raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
+        net.load_state_dict(start.state_dict())
+    freeze(net, settings.trainable)
+    return net
+
+
+def make_optimizer(net: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed."""
+    groups = decay_groups(net, settings.weight_decay)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
