@@ -19,8 +19,8 @@ def shipped() -> FacePipeline:
     return FacePipeline.from_pretrained(PRETRAINED)
 
 
-@pytest.mark.parametrize("emotion", ["happiness", "surprise", "neutral"])
-def test_the_common_emotions_are_delivered(shipped: FacePipeline, emotion: str) -> None:
+@pytest.mark.parametrize("emotion", EMOTION_NAMES)
+def test_every_emotion_is_delivered(shipped: FacePipeline, emotion: str) -> None:
     batch = shipped(emotion, 4, 0)
     assert batch.complete
     assert {verdict.top.label for verdict in batch.verdicts} == {emotion}
@@ -29,7 +29,7 @@ def test_the_common_emotions_are_delivered(shipped: FacePipeline, emotion: str) 
 
 @pytest.mark.parametrize("emotion", EMOTION_NAMES)
 def test_no_face_of_another_emotion_is_passed_off(shipped: FacePipeline, emotion: str) -> None:
-    batch = shipped(emotion, 2, 5, max_tries=4)
+    batch = shipped(emotion, 2, 5, max_tries=1)
     assert {verdict.top.label for verdict in batch.verdicts} <= {emotion}
     assert batch.complete == (len(batch.faces) == 2)
 
