@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("configs", "encoder", "vqvae", "generation", "eval")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # Slow to import or only needed by some users: imported where they are used.
-HEAVY = {"accelerate", "cv2", "deepface", "dlib", "gradio", "lpips", "onnxruntime", "pyarrow", "torchvision", "wandb"}
+HEAVY = {"accelerate", "cv2", "deepface", "dlib", "gradio", "lpips", "onnxruntime", "pandas", "pyarrow", "torchvision", "wandb"}
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # Calls that read or write pickles, by the last two names of what is called.
 UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict_from_url", "pd.read_pickle"}
@@ -28,6 +28,7 @@ COMMANDS = {
     "encoder.prepare": "encoder/prepare.py",
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
+    "encoder.analyze": "encoder/analyze.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
