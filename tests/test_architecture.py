@@ -24,7 +24,9 @@ UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc"}
 COMMANDS = {
     "encoder.train": "encoder/train.py",
+    "encoder.train_gender": "encoder/train_gender.py",
     "encoder.evaluate": "encoder/evaluate.py",
+    "encoder.evaluate_gender": "encoder/evaluate_gender.py",
     "encoder.prepare": "encoder/prepare.py",
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
