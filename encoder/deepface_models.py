@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from configs.cli import UserError
+from encoder.colour_crops import colour_crops
 from encoder.detect_deepface import import_deepface
 
 _ATTRIBUTE_SIZE = (224, 224)
-# Pictures that go through DeepFace's larger networks at once: 32 of 224 x 224 pixels need about 2 GB.
+# Faces that go through at once: 16 of 224 x 224 pixels need about 1 GB in the VGG trunk.
 _BATCH = 16
 
 
@@ -28,7 +28,7 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
     """One of DeepFace's clients, with its PyTorch network on ``device``.
 
     Raises:
-        UserError: deepface is missing, or the model is unknown or its weights cannot be had.
+        UserError: deepface or a package of the model is missing, the model is unknown, or its weights cannot be had.
     """
     from encoder.devices import resolve_device
 
@@ -41,6 +41,8 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
         # Its download reports to the screen, in the middle of whatever is printed there.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             client = modeling.build_model(task=task, model_name=name)
+    except ImportError as error:
+        raise UserError(f"deepface:{name}: needs a package that is missing ({_one_line(error)})") from None
     except Exception as error:  # whatever a backend or its download raises; DeepFace promises no set
         raise UserError(
             f"deepface:{name}: its weights cannot be had ({_one_line(error)}); DeepFace downloads them at first use, so "
@@ -54,28 +56,8 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
 
 
 def deepface_input(faces: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Faces as DeepFace's networks take them: (N, height, width, 3) float32 in [0, 1], **blue first**.
-
-    Args:
-        faces: (N, H, W, 3) or (N, H, W) uint8, or a list of such pictures of any sizes; three channels are red, green,
-            blue. Of a picture that is not square the central square is used.
-
-    Raises:
-        UserError: something else.
-    """
-    height, width = size
-    batch = np.zeros((len(faces), height, width, 3), np.float32)
-    for index, face in enumerate(faces):
-        pixels = np.asarray(face)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-            raise UserError(f"face {index}: need (H, W, 3) or (H, W) uint8, got {pixels.shape} {pixels.dtype}")
-        if 0 in pixels.shape:
-            raise UserError(f"face {index}: it is empty, {pixels.shape}")
-        side = min(pixels.shape[:2])
-        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-        square = Image.fromarray(np.ascontiguousarray(pixels[top : top + side, left : left + side])).convert("RGB")
-        batch[index] = np.asarray(square.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., ::-1] / 255.0
-    return batch
+    """Faces (see :func:`colour_crops`) as DeepFace's networks take them: float32 in [0, 1], **blue first**."""
+    return colour_crops(faces, size)[..., ::-1].astype(np.float32) / np.float32(255.0)
 
 
 class DeepFaceGender:
@@ -85,7 +67,7 @@ class DeepFaceGender:
         self._client = load_deepface("facial_attribute", "Gender", device)
 
     def predict(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N, 2) float32 probabilities of (female, male); faces as in :func:`deepface_input`."""
+        """(N, 2) float32 probabilities of (female, male); faces as in :func:`encoder.colour_crops.colour_crops`."""
         return _in_batches(self._client, deepface_input(faces, _ATTRIBUTE_SIZE), (2,))
 
 
@@ -96,7 +78,7 @@ class DeepFaceAge:
         self._client = load_deepface("facial_attribute", "Age", device)
 
     def predict(self, faces: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(N,) float32 apparent age in years; faces as in :func:`deepface_input`."""
+        """(N,) float32 apparent age in years; faces as in :func:`encoder.colour_crops.colour_crops`."""
         return _in_batches(self._client, deepface_input(faces, _ATTRIBUTE_SIZE), ())
 
 

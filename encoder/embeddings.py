@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from encoder.colour_crops import colour_crops
+from encoder.weights import file_sha256
 
 Metric = Literal["cosine", "euclidean"]
 _DLIB_SIZE = 150
@@ -24,7 +26,7 @@ class Embedder(Protocol):
     """A network and its published rule for "the same person".
 
     Attributes:
-        name: by which :func:`create_embedder` makes it.
+        name: what it is called in messages and in caches; another network has another name.
         metric: how its vectors are compared; see :func:`distances`.
         threshold: largest distance at which its authors call two faces the same person.
     """
@@ -98,7 +100,8 @@ class DlibEmbedder:
     """dlib's residual network with 128 numbers a face; its author calls faces nearer than 0.6 the same person (King, 2017).
 
     Args:
-        weights: ``dlib_face_recognition_resnet_model_v1.dat``, which dlib publishes; downloaded by the user.
+        weights: ``dlib_face_recognition_resnet_model_v1.dat``, which dlib publishes and the user downloads. Name no file of
+            unknown origin: dlib does not defend itself against made-up ones.
 
     Raises:
         UserError: the package dlib or the file is missing, or dlib cannot read it.
@@ -119,14 +122,13 @@ class DlibEmbedder:
             self._network: Any = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as error:
             raise UserError(f"{path}: dlib cannot read it ({' '.join(str(error).split())}); {_DLIB_MEND}") from None
-        self.name = f"dlib:{path.name}"
+        # With the hash, because a cache must tell one file of that name from another.
+        self.name = f"dlib:{path.name} ({file_sha256(path)[:12]})"
 
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See :class:`Embedder`."""
-        from encoder.deepface_models import deepface_input
-
-        faces = (deepface_input(crops, (_DLIB_SIZE, _DLIB_SIZE))[..., ::-1] * 255.0).round().astype(np.uint8)
-        rows = [np.asarray(self._network.compute_face_descriptor(np.ascontiguousarray(face)), np.float32) for face in faces]
+        chips = colour_crops(crops, (_DLIB_SIZE, _DLIB_SIZE))
+        rows = [np.asarray(self._network.compute_face_descriptor(chip), np.float32) for chip in chips]
         return np.stack(rows) if rows else np.zeros((0, 128), np.float32)
 
 

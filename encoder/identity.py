@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedder", "Gallery", "Match", "Verification", "create_embedder", "largest_face", "verify"]
 
+# Faces that go through the network at once, and what they may weigh together.
+_BATCH = 32
+_MAX_WAITING_BYTES = 128 * 2**20
+
 # Cuts the face out of an (H, W, 3) uint8 RGB picture; None where it finds none.
 Crop = Callable[[NDArray[np.uint8]], "NDArray[np.uint8] | None"]
 
@@ -116,28 +120,34 @@ class Gallery:
             what = "is not a folder" if folder.exists() else "no such folder"
             raise UserError(f"{folder}: {what}; a gallery has a sub-folder, or one picture, for each person")
         known = {} if cache is None else read_embeddings(cache, embedder.name)
-        names: list[str] = []
-        vectors: list[NDArray[np.float32]] = []
-        kept: dict[str, NDArray[np.float32]] = {}
-        problems: list[str] = []
-        for name, path in tqdm(_pictures(folder), desc="gallery", unit="face", delay=1, leave=False, disable=None):
+        files, problems = _pictures(folder)
+        keys: list[tuple[str, str]] = []
+        vectors: dict[str, NDArray[np.float32]] = {}
+        waiting: dict[str, NDArray[np.uint8]] = {}
+        for name, path in tqdm(files, desc="gallery", unit="face", delay=1, leave=False, disable=None):
             try:
                 face = _face(path, crop)
             except BadImage as error:
                 problems.append(printable(f"{path}: {error}"))
                 continue
             key = crop_hash(face)
-            vector = known.get(key)
-            kept[key] = checked_embeddings(embedder, [face])[0] if vector is None else vector
-            names.append(printable(name))
-            vectors.append(kept[key])
-        if not names:
+            keys.append((printable(name), key))
+            if key in known:
+                vectors[key] = known[key]
+            elif key not in vectors:
+                waiting[key] = face
+            if len(waiting) >= _BATCH or sum(pixels.nbytes for pixels in waiting.values()) > _MAX_WAITING_BYTES:
+                vectors |= _embed(embedder, waiting)
+                waiting = {}
+        vectors |= _embed(embedder, waiting)
+        if not keys:
             first = f" (first: {problems[0]})" if problems else ""
             raise UserError(f"{folder}: no picture of a face in it that can be used{first}")
-        if cache is not None and kept.keys() != known.keys():
-            write_embeddings(cache, embedder.name, kept)
+        if cache is not None and vectors.keys() != known.keys():
+            write_embeddings(cache, embedder.name, vectors)
+        names = tuple(name for name, _ in keys)
         limit = embedder.threshold if threshold is None else threshold
-        return cls(tuple(names), np.stack(vectors), embedder, limit, tuple(problems))
+        return cls(names, np.stack([vectors[key] for _, key in keys]), embedder, limit, tuple(problems))
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -154,20 +164,32 @@ class Gallery:
         return [match if match.distance <= self.threshold else None for match in found]
 
 
-def _pictures(folder: Path) -> list[tuple[str, Path]]:
-    """(person, file) of every file that is not hidden, in the order of names."""
+def _pictures(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """(person, file) of every file that is not hidden, in the order of names; and sub-folders that cannot be read."""
     found: list[tuple[str, Path]] = []
+    problems: list[str] = []
+    for entry in _entries(folder):
+        if not entry.is_dir():
+            found.append((entry.stem, entry))
+            continue
+        try:
+            found += [(entry.name, path) for path in _entries(entry)]
+        except UserError as error:
+            problems.append(printable(str(error)))
+    return found, problems
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
-        for entry in sorted(folder.iterdir()):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                found += [(entry.name, path) for path in sorted(entry.iterdir()) if not path.name.startswith(".")]
-            else:
-                found.append((entry.stem, entry))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    return found
+
+
+def _embed(embedder: Embedder, faces: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+    if not faces:
+        return {}
+    return dict(zip(faces, checked_embeddings(embedder, list(faces.values())), strict=True))
 
 
 def _face(path: Path, crop: Crop | None) -> NDArray[np.uint8]:

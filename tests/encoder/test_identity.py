@@ -118,6 +118,23 @@ def test_a_picture_without_a_face_is_listed(folder: Path) -> None:
     assert "Green.png: no face found" in gallery.problems[0]
 
 
+def test_a_large_gallery_goes_through_the_network_in_batches(tmp_path: Path, rng: np.random.Generator) -> None:
+    calls = []
+
+    class Counting(MeanColour):
+        def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            calls.append(len(crops))
+            return super().embed(crops)
+
+    colours = {f"p{number:02d}": tuple(rng.integers(0, 256, 3).tolist()) for number in range(70)}
+    for name, colour in colours.items():
+        save(np.full((8, 8, 3), colour, np.uint8), tmp_path / "gallery" / f"{name}.png")
+    gallery = Gallery.from_folder(tmp_path / "gallery", Counting())
+    assert calls == [32, 32, 6]
+    assert gallery.people == tuple(colours)
+    np.testing.assert_allclose(gallery.vectors, list(colours.values()))
+
+
 def test_the_largest_face_of_a_picture_is_cut_out(rng: np.random.Generator) -> None:
     from encoder.detect import Face
 
@@ -284,6 +301,8 @@ def test_dlib_is_asked_for_colour_chips_of_its_size(
         create_embedder(f"dlib:{tmp_path / 'bad.dat'}")
     embedder = create_embedder(f"dlib:{tmp_path / 'good.dat'}")
     assert (embedder.metric, embedder.threshold) == ("euclidean", 0.6)
+    (tmp_path / "good.dat").write_bytes(b"y")
+    assert create_embedder(f"dlib:{tmp_path / 'good.dat'}").name != embedder.name
     np.testing.assert_allclose(embedder.embed([face(RED, rng)])[0, :3], RED, atol=3)
     assert embedder.embed([]).shape[0] == 0
 

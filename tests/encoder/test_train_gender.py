@@ -141,6 +141,21 @@ def test_both_genders_are_drawn_equally_and_no_person_dominates() -> None:
     assert weights[identities == "a"].sum() == pytest.approx(10 * weights[identities == "b"].sum())
 
 
+def test_errors_that_pile_up_on_one_person_widen_the_interval(rng: np.random.Generator) -> None:
+    identities = np.repeat([f"p{number}" for number in range(50)], 4)
+    piled, spread = np.ones(200, bool), np.ones(200, bool)
+    piled[:4] = False
+    spread[[0, 40, 80, 120]] = False
+    of_piled, of_spread = (evaluate_gender.accuracy_by_person(each, identities) for each in (piled, spread))
+    assert of_piled["accuracy_of_people"] == of_spread["accuracy_of_people"] == 0.98
+    (low, high), (lower, higher) = (each["accuracy_interval_by_person"] for each in (of_spread, of_piled))
+    assert lower < low < 0.98 < high <= higher
+    order = rng.permutation(200)
+    assert evaluate_gender.accuracy_by_person(piled[order], identities[order]) == of_piled
+    one_each = evaluate_gender.accuracy_by_person([True, False, False, False], ["a", "b", "b", "b"])
+    assert one_each["accuracy_of_people"] == 0.5
+
+
 @pytest.mark.parametrize("size", [16, 48, 63, 128])
 def test_the_tight_crop_is_the_centre(size: int) -> None:
     images = np.zeros((2, size, size), np.uint8)
