@@ -11,7 +11,7 @@ from encoder.emotions import EMOTION_NAMES
 from generation.pipeline import FacePipeline
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-PARTS = ("encoder", "judge", "tokenizer", "prior")
+PARTS = ("encoder", "judge", "tokenizer", "prior", "gender")
 
 
 @pytest.fixture(scope="module")
