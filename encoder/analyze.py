@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
     parser.add_argument("--fps", type=float, metavar="RATE", help="instead of --every: so many frames a second of a video")
     parser.add_argument("--gender", action="store_true", help="add gender as data sets record it")
-    parser.add_argument("--gender-weights", default="pretrained/gender", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument(
+        "--gender-weights", default="pretrained/gender", metavar="NAME", help="a folder or deepface (default: %(default)s)"
+    )
     parser.add_argument(
         "--gallery", type=Path, metavar="FOLDER", help="name the faces that are in this gallery, a folder a person"
     )
@@ -128,14 +130,18 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
 
     options: dict[str, Any] = {}
     if arguments.gender:
-        from encoder.attributes import GenderClassifier
-        from encoder.evaluate import resolve_folder
+        from encoder.attributes import create_gender
 
-        options["gender"] = GenderClassifier.from_pretrained(resolve_folder(arguments.gender_weights))
+        options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
     if arguments.gallery is not None:
-        from encoder.identity import Gallery, create_embedder
+        from encoder.detect import create_detector
+        from encoder.identity import Gallery, create_embedder, largest_face
 
-        options["gallery"] = Gallery.from_folder(arguments.gallery, create_embedder(arguments.embedder))
+        embedder = create_embedder(arguments.embedder, device=arguments.device)
+        gallery = Gallery.from_folder(arguments.gallery, embedder, crop=largest_face(create_detector(arguments.detector)))
+        for problem in gallery.problems:
+            print(f"gallery: skipped {problem}", file=sys.stderr)
+        options["gallery"] = gallery
     return FaceAnalyzer.from_pretrained(
         arguments.weights,
         detector=arguments.detector,

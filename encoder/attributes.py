@@ -24,7 +24,7 @@ from encoder.weights import load_weights, read_config, save_weights
 
 KIND = "gender"
 GENDERS = ("female", "male")
-SHIPPED = Path(__file__).resolve().parents[1] / "pretrained" / "gender"
+SHIPPED = "pretrained/gender"
 
 
 class GenderModel(Protocol):
@@ -53,7 +53,7 @@ class GenderClassifier:
         self.calibration = calibration
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path = SHIPPED) -> Self:
+    def from_pretrained(cls, folder: str | Path) -> Self:
         """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``); nothing is fetched.
 
         Raises:
@@ -109,25 +109,27 @@ class GenderClassifier:
         return torch.softmax(torch.from_numpy(scaled), dim=1).float().numpy()
 
 
-def create_gender(name: str = "shipped", *, device: str = "auto") -> GenderModel:
+def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
     """A gender classifier by name.
 
     Args:
-        name: ``shipped`` (this project's, offline), ``deepface`` (about 0.5 GB, downloaded at first use), or a folder of weights.
+        name: a folder of weights (the shipped one works offline), or ``deepface`` (about 0.5 GB, downloaded at first use).
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         UserError: no such folder, or DeepFace or its weights cannot be had.
     """
-    from encoder.devices import resolve_device
-
     if name == "deepface":
         from encoder.deepface_models import DeepFaceGender
 
         return DeepFaceGender(device)
-    folder = SHIPPED if name == "shipped" else Path(name)
-    if not folder.is_dir():
-        raise UserError(f"gender classifier {name!r}: choose shipped, deepface, or a folder of weights of kind {KIND}")
+    from encoder.devices import resolve_device
+    from encoder.evaluate import resolve_folder
+
+    try:
+        folder = resolve_folder(name)
+    except UserError:
+        raise UserError(f"gender classifier {name!r}: no such folder of weights, and not deepface") from None
     return GenderClassifier.from_pretrained(folder).to(resolve_device(device))
 
 

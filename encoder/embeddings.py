@@ -49,7 +49,7 @@ def distances(a: NDArray[np.float32], b: NDArray[np.float32], metric: Metric) ->
     left, right = a.astype(np.float64), b.astype(np.float64)
     if metric == "cosine":
         left, right = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (left, right))
-        return 1.0 - left @ right.T
+        return np.clip(1.0 - left @ right.T, 0.0, 2.0)
     squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None] - 2.0 * left @ right.T
     return np.sqrt(np.maximum(squares, 0.0))
 

@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", required=True, help="folder that holds faces.parquet")
-    parser.add_argument("--weights", default="shipped", help="shipped, deepface or a folder (default: %(default)s)")
+    parser.add_argument("--weights", default="pretrained/gender", help="a folder, or deepface (default: %(default)s)")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--split-seed", type=int, default=0, help="data.split_seed of the training (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for gender.json (default: out/evaluation-gender-SPLIT)")

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.attributes import SHIPPED, GenderClassifier, create_age, create_gender
+from encoder.attributes import GenderClassifier, create_age, create_gender
 from encoder.config import PreprocessingConfig
 from encoder.gender_config import GenderCalibration, GenderModelConfig
 from encoder.gender_net import GenderNet
+
+SHIPPED = Path(__file__).resolve().parents[2] / "pretrained" / "gender"
 
 
 def small(temperature: float = 1.0) -> GenderClassifier:
@@ -93,7 +95,8 @@ def test_the_shipped_classifier_needs_no_network(rng: np.random.Generator) -> No
 @pytest.mark.parametrize(("top", "left", "side"), [(66, 176, 97), (76, 186, 77), (56, 166, 117)])
 def test_the_shipped_classifier_reads_tight_crops(top: int, left: int, side: int) -> None:
     """The astronaut of scikit-image is a woman; FER-2013 would have cut her face about like this."""
-    data = pytest.importorskip("skimage.data")
+    from skimage import data
+
     crop = data.astronaut()[top : top + side, left : left + side].copy()
     classifier = create_gender(device="cpu")
     assert classifier.predict(crop)[0, 0] > 0.8

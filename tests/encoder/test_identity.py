@@ -155,6 +155,34 @@ def test_the_largest_face_of_a_picture_is_cut_out(rng: np.random.Generator) -> N
     assert crop(np.zeros_like(picture)) is None
 
 
+def test_the_program_cuts_gallery_and_searched_faces_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gallery of whole photographs: the person is found by her face, whatever else is in the picture."""
+    from skimage import data
+
+    from encoder import analyze
+
+    class Blocks(MeanColour):
+        threshold = 0.3
+
+        def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            blocks = np.stack([crop.reshape(10, 16, 10, 16, 3).mean(axis=(1, 3)).ravel() for crop in crops])
+            return (blocks - blocks.mean(axis=1, keepdims=True)).astype(np.float32)
+
+    monkeypatch.setattr("encoder.identity.create_embedder", lambda name, device: Blocks())
+    photograph = data.astronaut()
+    save(photograph, tmp_path / "gallery" / "Eileen" / "portrait.png")
+    save(np.zeros((200, 200, 3), np.uint8), tmp_path / "gallery" / "Nobody.png")
+    save(photograph[:400, 60:400], tmp_path / "other.png")
+    arguments = [str(tmp_path / "other.png"), "--gallery", str(tmp_path / "gallery"), "--gender", "--device", "cpu"]
+    assert analyze.main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "Eileen" in printed.out
+    assert "female" in printed.out
+    assert "Nobody.png: no face found" in printed.err
+
+
 @pytest.mark.parametrize("kind", ["missing", "file", "empty", "junk only"])
 def test_a_gallery_without_faces_is_one_line(kind: str, tmp_path: Path) -> None:
     place = tmp_path / "gallery"
