@@ -233,10 +233,10 @@ class _Listing:
         if not self.pictures:
             first = f"; first of {len(self.skipped)} problems: {self.skipped[0]}" if self.skipped else ""
             raise UserError(f"nothing could be read{first}")
-        parts = [f"{self.faces:,} faces in {self.pictures:,} pictures"]
+        parts = [f"{_count(self.faces, 'face')} in {_count(self.pictures, 'picture')}"]
         parts += [f"{self.faceless:,} without a face"] if self.faceless else []
-        parts += [f"{len(self.skipped):,} problems"] if self.skipped else []
-        parts += [f"{ignored:,} files with other endings ignored"] if ignored else []
+        parts += [_count(len(self.skipped), "problem")] if self.skipped else []
+        parts += [f"{_count(ignored, 'file')} with another ending ignored"] if ignored else []
         print("; ".join(parts), file=sys.stderr)
         if written:
             print(f"written: {', '.join(written)}", file=sys.stderr)
@@ -260,6 +260,10 @@ class _Listing:
         further = f"  {row.gender or '':<7}{row.gender_probability or 0:<7.2f}" if self._gender else ""
         further += f"  {row.identity or '-':<14}" if self._gallery else ""
         return f"{head}{source:<{self._width}} {box:<22} {row.emotion or '':<10}{numbers}{further}".rstrip()
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def cli() -> None:

@@ -23,7 +23,7 @@ from encoder.face_table import FaceRow
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))
 _INK, _PAPER, _TRACK = (245, 245, 245), (22, 24, 28, 205), (255, 255, 255, 45)
-_MIN_SIDE, _MAX_SIDE = 480, 1920
+_MIN_SIDE, _MAX_SIDE = 720, 1920
 
 Rectangle = tuple[float, float, float, float]
 
@@ -43,7 +43,7 @@ def draw_faces(
     zoom = _zoom(picture.shape[1], picture.shape[0])
     size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
     image = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
-    unit = max(11.0, min(size) / 42)
+    unit = max(12.0, min(size) / 40)
     font = ImageFont.load_default(unit)
     faces = [row for row in rows if row.box is not None and row.distribution is not None]
     boxes = [_scaled(row.box, zoom / scale) for row in faces if row.box is not None]
@@ -56,9 +56,15 @@ def draw_faces(
     taken = [*boxes, *labels]
     for number, (row, box) in enumerate(zip(faces, boxes, strict=True)):
         overlay = overlays[number] if overlays else None
-        place = _place_panel(box, unit, overlay is not None, size, taken)
+        for smaller in (1.0, 0.8, 0.65):
+            place = _place_panel(box, unit * smaller, overlay is not None, size, taken)
+            if place is not None:
+                break
+        else:
+            # A single face that fills its picture keeps its panel, in the corner where it hides least.
+            place = _least_hiding_corner(box, unit * smaller, overlay is not None, size) if len(faces) == 1 else None
         if place is not None:
-            _draw_panel(image, pen, place, row, overlay, font, unit)
+            _draw_panel(image, pen, place, row, overlay, unit * smaller)
             taken.append(place)
     return np.asarray(image)
 
@@ -124,8 +130,20 @@ def _place_panel(
     return None
 
 
+def _least_hiding_corner(box: Rectangle, unit: float, overlay: bool, size: tuple[int, int]) -> Rectangle:
+    width, height = _panel_size(unit, overlay)
+    corners = [(x, y, x + width, y + height) for y in (size[1] - height, 0.0) for x in (size[0] - width, 0.0)]
+    return min(corners, key=lambda place: _common_area(place, box))
+
+
+def _common_area(one: Rectangle, other: Rectangle) -> float:
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, down)
+
+
 def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return _common_area(one, other) > 0
 
 
 def _draw_panel(
@@ -134,9 +152,9 @@ def _draw_panel(
     place: Rectangle,
     row: FaceRow,
     overlay: NDArray[np.uint8] | None,
-    font: Any,
     unit: float,
 ) -> None:
+    font = ImageFont.load_default(unit)
     pen.rounded_rectangle(place, radius=unit / 2, fill=_PAPER)
     left, y, right = place[0] + unit / 2, place[1] + unit / 2, place[2] - unit / 2
     if overlay is not None:
@@ -201,8 +219,11 @@ class Annotator:
             self.files += 1
 
     def _new_path(self, source: str, ending: str) -> Path:
-        """A name after the source's, numbered where two sources share one."""
-        stem = Path(source.replace(":", "-")).stem or "picture"
+        """A name after the source's: with its former ending, then with a number, where two sources share one."""
+        path = Path(source.replace(":", "-"))
+        stem = path.stem
+        if f"{stem}{ending}".lower() in self._used:
+            stem = path.name.replace(".", "-")
         name, number = f"{stem}{ending}", 2
         while name.lower() in self._used:
             name, number = f"{stem}-{number}{ending}", number + 1

@@ -43,6 +43,13 @@ class Face:
             return np.stack([self.landmarks[36:42].mean(axis=0), self.landmarks[42:48].mean(axis=0)])
         return self.landmarks[:2]
 
+    @property
+    def mouth(self) -> NDArray[np.float32] | None:
+        """(2,) centre of the mouth, or None where there are no landmarks but the eyes."""
+        if self.landmarks is None or len(self.landmarks) < 5:
+            return None
+        return (self.landmarks[48:] if len(self.landmarks) == 68 else self.landmarks[3:5]).mean(axis=0)
+
 
 class Detector(Protocol):
     """Finds faces; made once by :func:`create_detector`, used for many pictures."""

@@ -128,6 +128,7 @@ class _Draft:
         self.path = path
         self.beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(self.beside, "xb")  # noqa: SIM115
         except OSError as error:
             raise self.refused(error) from None
@@ -135,8 +136,6 @@ class _Draft:
     def refused(self, error: OSError) -> UserError:
         with suppress(OSError):
             self.beside.unlink()
-        if isinstance(error, FileNotFoundError):
-            return UserError(f"{self.path}: cannot be written: no folder {self.path.parent}; make it first")
         return UserError(f"{self.path}: cannot be written: {explain_write_error(error)}")
 
     def finish(self) -> None:

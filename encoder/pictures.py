@@ -59,16 +59,16 @@ def read_start(path: str | Path) -> bytes:
     """
     try:
         # A pipe or a device would never end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadImage("not a regular file")
-        with open(path, "rb") as file:
-            start = file.read(256)
-    except FileNotFoundError:
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+        if regular:
+            with open(path, "rb") as file:
+                start = file.read(256)
+    except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name
         raise BadImage("no such file") from None
     except OSError as error:
         raise BadImage(f"cannot be read ({(error.strerror or str(error)).lower()})") from None
-    except ValueError:  # a NUL in the name
-        raise BadImage("no such file") from None
+    if not regular:
+        raise BadImage("not a regular file")
     if not start:
         raise BadImage("the file is empty")
     return start
@@ -91,8 +91,8 @@ def read_picture(path: str | Path) -> Picture:
         raise BadImage(f"{size / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for a picture")
     try:
         with warnings.catch_warnings():
-            # The limits here are checked before anything is decoded; Pillow's stays on for what is larger still.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow warns of what is refused or mended here anyway; its own limit stays on for what is larger still.
+            warnings.simplefilter("ignore")
             with open(path, "rb") as file, _open(file, start) as image:
                 return _decode(image)
     except Image.DecompressionBombError:
