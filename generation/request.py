@@ -20,11 +20,11 @@ class FaceRequest(StrictModel):
     emotion: tuple[float, ...] = Field(min_length=NUM_EMOTIONS, max_length=NUM_EMOTIONS)
     count: int = Field(16, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    guidance: float = Field(8.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
+    guidance: float = Field(3.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
     steps: int = Field(12, ge=1, le=1024, description="unmasking steps")
-    temperature: float = Field(0.7, ge=0, le=10)
+    temperature: float = Field(0.8, ge=0, le=10)
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
-    max_tries: int = Field(64, ge=1, le=10_000, description="draws per face before giving up")
+    max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     source: Literal["fer2013", "faces128", "drawn"] = "fer2013"
 
     @field_validator("emotion")

@@ -27,6 +27,7 @@ HEAVY = {
     "onnx",
     "onnxruntime",
     "onnxscript",
+    "pandas",
     "pyarrow",
     "torchvision",
     "wandb",
@@ -37,11 +38,14 @@ UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc"}
 COMMANDS = {
     "encoder.train": "encoder/train.py",
+    "encoder.train_gender": "encoder/train_gender.py",
     "encoder.evaluate": "encoder/evaluate.py",
     "encoder.export": "encoder/export.py",
+    "encoder.evaluate_gender": "encoder/evaluate_gender.py",
     "encoder.prepare": "encoder/prepare.py",
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
+    "encoder.analyze": "encoder/analyze.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",

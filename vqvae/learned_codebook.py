@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +13,9 @@ from vqvae.quantizer import Quantised, Quantizer
 class _LearnedQuantizer(Quantizer):
     """Nearest code by Euclidean distance; vectors and codes pull each other (van den Oord et al., 2017, eq. 3)."""
 
+    @abstractmethod
     def _codes(self) -> Tensor:
         """(G, K, dim)."""
-        raise NotImplementedError
 
     def quantise(self, vectors: Tensor) -> Quantised:
         split = vectors.float().reshape(-1, self.groups, self.dim)

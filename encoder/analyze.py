@@ -1,0 +1,275 @@
+"""Find the faces in pictures, folders, videos or a camera and say which emotion each shows."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.cli import UserError, run
+from encoder.detect import list_detectors
+from encoder.emotions import EMOTION_NAMES
+
+if TYPE_CHECKING:
+    from encoder.analysis import FaceAnalyzer, Reading
+    from encoder.face_table import FaceRow
+    from encoder.sources import View
+
+EXAMPLES = f"""examples:
+  python -m encoder.analyze photo.jpg
+  python -m encoder.analyze photos/ holiday.mp4 --out faces.csv --annotate annotated
+  python -m encoder.analyze 'archive/**/*.png' --out faces.parquet --largest --min-size 60
+  python -m encoder.analyze interview.mp4 --fps 5 --out faces.jsonl --annotate annotated --explain
+  python -m encoder.analyze --camera 0 --seconds 30 --out me.csv
+
+One row a face: source, frame and time of a video, box in pixels of the file, score of the detector, seven
+probabilities, and the most probable emotion. A picture without a face and a file that cannot be read have a row as well,
+which says so in its last column. Rows are kept when Ctrl-C stops the work.
+
+The probabilities say what people would be likely to see in the face, not what somebody feels.
+
+detectors: {", ".join(list_detectors())}
+  haar needs nothing else and finds frontal faces. dlib needs the extra "dlib" and a landmark model (dlib:FILE). Most
+  deepface detectors download weights at first use.
+
+exit code: 0 everything was read (a picture without a face is no error), 1 something was skipped and the rest done,
+2 nothing could be read or the command was refused, 130 stopped by Ctrl-C (for a camera that is the usual end: 0)."""
+
+_MAX_SOURCE_WIDTH = 40
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m encoder.analyze",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="pictures, videos, folders or quoted patterns")
+    parser.add_argument("--camera", type=int, metavar="N", help="read this camera instead of files (0 is the first)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop the camera after so many seconds (default: at Ctrl-C)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows: .csv, .json, .jsonl or .parquet")
+    parser.add_argument("--landmarks", action="store_true", help="add the landmarks to the rows, where the detector has them")
+    parser.add_argument("--annotate", type=Path, metavar="FOLDER", help="write pictures and videos with boxes and bars")
+    parser.add_argument("--explain", action="store_true", help="show in them what spoke for the emotion (Grad-CAM)")
+    parser.add_argument("--detector", default="haar", metavar="NAME", help="see below (default: %(default)s)")
+    parser.add_argument(
+        "--min-size", type=int, default=24, metavar="PIXELS", help="leave out smaller faces (default: %(default)s)"
+    )
+    parser.add_argument("--largest", action="store_true", help="only the largest face of each picture")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
+    parser.add_argument("--fps", type=float, metavar="RATE", help="instead of --every: so many frames a second of a video")
+    parser.add_argument("--gender", action="store_true", help="add gender as data sets record it")
+    parser.add_argument(
+        "--gender-weights", default="pretrained/gender", metavar="NAME", help="a folder or deepface (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gallery", type=Path, metavar="FOLDER", help="name the faces that are in this gallery, a folder a person"
+    )
+    parser.add_argument("--embedder", default="deepface:Facenet512", metavar="NAME", help="for --gallery (default: %(default)s)")
+    parser.add_argument("--weights", default="pretrained/encoder", metavar="FOLDER", help="the encoder (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="faces read together (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quiet", action="store_true", help="print no rows, only the summary")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Analyse; returns 0, or 1 where something was skipped.
+
+    Raises:
+        UserError: the command is refused, or nothing could be read.
+    """
+    arguments = build_parser().parse_args(argv)
+    _check(arguments)
+    from tqdm import tqdm
+
+    from encoder.sources import Found, find_files
+
+    live = arguments.camera is not None
+    found = Found((), 0) if live else find_files(arguments.paths)
+    listing = _Listing(found.files, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
+    analyzer = _make_analyzer(arguments)
+    with contextlib.ExitStack() as stack:
+        outputs = _open_outputs(arguments, stack)
+        # Ctrl-C is how a camera is stopped; elsewhere it goes on to the caller, after the rows so far were written.
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
+        bar = stack.enter_context(tqdm(desc="reading", unit="picture", leave=False, disable=None))
+        for reading in _readings(arguments, analyzer, found.files):
+            for output in outputs:
+                output.add(reading)
+            listing.add(reading)
+            bar.update()
+    return listing.finish(found.ignored, [str(path) for path in (arguments.out, arguments.annotate) if path is not None])
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse, before anything is loaded, what cannot be meant."""
+    if (arguments.camera is None) == (not arguments.paths):
+        raise UserError("give either PATHs or --camera N (python -m encoder.analyze --help shows examples)")
+    if arguments.explain and arguments.annotate is None:
+        raise UserError("--explain draws on annotated pictures; add --annotate FOLDER")
+    if arguments.seconds is not None and (arguments.camera is None or not arguments.seconds > 0):
+        raise UserError("--seconds is for --camera and must be positive")
+    if arguments.camera is not None and (arguments.camera < 0 or arguments.fps is not None):
+        raise UserError("--camera takes a number from 0 on and --every, not --fps")
+    if arguments.fps is not None and not arguments.fps > 0:
+        raise UserError(f"--fps must be positive, got {arguments.fps}")
+    for name in ("every", "batch_size"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(arguments, name)}")
+
+
+def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
+    from encoder.analysis import FaceAnalyzer
+
+    options: dict[str, Any] = {}
+    if arguments.gender:
+        from encoder.attributes import create_gender
+
+        options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
+    if arguments.gallery is not None:
+        from encoder.detect import create_detector
+        from encoder.identity import Gallery, create_embedder, largest_face
+
+        embedder = create_embedder(arguments.embedder, device=arguments.device)
+        gallery = Gallery.from_folder(arguments.gallery, embedder, crop=largest_face(create_detector(arguments.detector)))
+        for problem in gallery.problems:
+            print(f"gallery: skipped {problem}", file=sys.stderr)
+        options["gallery"] = gallery
+    return FaceAnalyzer.from_pretrained(
+        arguments.weights,
+        detector=arguments.detector,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        min_size=arguments.min_size,
+        largest=arguments.largest,
+        **options,
+    )
+
+
+def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequence[str]) -> Iterator[Reading]:
+    from encoder.sources import view_camera, view_files
+
+    live = arguments.camera is not None
+    views: Iterator[View]
+    if live:
+        limit = arguments.seconds or float("inf")
+        views = itertools.takewhile(
+            lambda view: (view.time or 0.0) <= limit, view_camera(arguments.camera, every=arguments.every)
+        )
+    else:
+        views = view_files(files, every=arguments.every, rate=arguments.fps)
+    return analyzer.stream(views, keep_pictures=arguments.annotate is not None, explain=arguments.explain, at_once=live)
+
+
+class _Table:
+    """Rows of readings into a table file."""
+
+    def __init__(self, path: Path, *, landmarks: bool) -> None:
+        from encoder.face_table import create_table
+
+        self._table = create_table(path, landmarks=landmarks)
+        self.close = self._table.close
+
+    def add(self, reading: Reading) -> None:
+        for row in reading.rows:
+            self._table.write(row)
+
+
+def _open_outputs(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Any]:
+    """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
+    outputs: list[Any] = []
+    if arguments.out is not None:
+        outputs.append(_Table(arguments.out, landmarks=arguments.landmarks))
+        stack.callback(outputs[-1].close)
+    if arguments.annotate is not None:
+        from encoder.annotate import Annotator
+
+        outputs.append(Annotator(arguments.annotate))
+        stack.callback(outputs[-1].close)
+    return outputs
+
+
+class _Listing:
+    """Rows on the screen as they come, problems on the error stream, and the count of both."""
+
+    def __init__(self, files: Sequence[str], *, quiet: bool, gender: bool, gallery: bool) -> None:
+        self._quiet, self._gender, self._gallery = quiet, gender, gallery
+        self._width = min(_MAX_SOURCE_WIDTH, max((len(name) for name in files), default=8) + 12)
+        self._headed = False
+        self.faces = self.pictures = self.faceless = 0
+        self.skipped: list[str] = []
+
+    def add(self, reading: Reading) -> None:
+        """Print and count one reading."""
+        from tqdm import tqdm
+
+        from encoder.face_table import NO_FACE
+
+        for row in reading.rows:
+            if row.problem not in (None, NO_FACE):
+                self.skipped.append(f"{row.place}: {row.problem}")
+                tqdm.write(f"skipped {self.skipped[-1]}", file=sys.stderr)
+                continue
+            if not row.face:  # the first face of a picture, or none
+                self.pictures += 1
+            self.faces += row.problem is None
+            self.faceless += row.problem is not None
+            if not self._quiet:
+                tqdm.write(self._line(row), file=sys.stdout)
+
+    def finish(self, ignored: int, written: Sequence[str]) -> int:
+        """Print the summary; the exit code.
+
+        Raises:
+            UserError: no picture could be read.
+        """
+        if not self.pictures:
+            first = f"; first of {len(self.skipped)} problems: {self.skipped[0]}" if self.skipped else ""
+            raise UserError(f"nothing could be read{first}")
+        parts = [f"{_count(self.faces, 'face')} in {_count(self.pictures, 'picture')}"]
+        parts += [f"{self.faceless:,} without a face"] if self.faceless else []
+        parts += [_count(len(self.skipped), "problem")] if self.skipped else []
+        parts += [f"{_count(ignored, 'file')} with another ending ignored"] if ignored else []
+        print("; ".join(parts), file=sys.stderr)
+        if written:
+            print(f"written: {', '.join(written)}", file=sys.stderr)
+        return 1 if self.skipped else 0
+
+    def _line(self, row: FaceRow) -> str:
+        head = ""
+        if not self._headed:
+            self._headed = True
+            names = " ".join(f"{name:>9}" for name in EMOTION_NAMES)
+            further = f"  {'gender':<14}" if self._gender else ""
+            further += f"  {'identity':<14}" if self._gallery else ""
+            head = f"{'source':<{self._width}} {'x, y, width, height':<22} {'emotion':<10}{names}{further}".rstrip() + "\n"
+        source = row.place
+        if len(source) > self._width:
+            source = "…" + source[-self._width + 1 :]
+        if row.box is None or row.distribution is None:
+            return f"{head}{source:<{self._width}} {row.problem}"
+        box = ", ".join(map(str, row.box))
+        numbers = " ".join(f"{value:9.2f}" for value in row.distribution)
+        further = f"  {row.gender or '':<7}{row.gender_probability or 0:<7.2f}" if self._gender else ""
+        further += f"  {row.identity or '-':<14}" if self._gallery else ""
+        return f"{head}{source:<{self._width}} {box:<22} {row.emotion or '':<10}{numbers}{further}".rstrip()
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,146 @@
+"""Attributes of a face: gender as data sets record it. Off unless asked for; docs/attributes.md says what it is fit for.
+
+``female`` and ``male`` are labels that people gave to photographs, from name and appearance (Afifi & Abdelhamed, 2017).
+They are not anybody's gender identity, which no picture shows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs.cli import UserError
+from configs.loader import validate
+from encoder.config import PreprocessingConfig
+from encoder.gender_config import GenderCalibration, GenderModelConfig
+from encoder.gender_net import GenderNet
+from encoder.preprocessing import normalise, resize, to_grey
+from encoder.weights import load_weights, read_config, save_weights
+
+KIND = "gender"
+GENDERS = ("female", "male")
+SHIPPED = "pretrained/gender"
+
+
+class GenderModel(Protocol):
+    """What :func:`create_gender` returns."""
+
+    def predict(self, faces: Any) -> NDArray[np.float32]:
+        """(N, 2) float32 probabilities in the order of ``GENDERS``; faces as in :meth:`GenderClassifier.predict`."""
+
+
+class AgeModel(Protocol):
+    """What :func:`create_age` returns."""
+
+    def predict(self, faces: Any) -> NDArray[np.float32]:
+        """(N,) float32 apparent age in years; faces as in :meth:`GenderClassifier.predict`."""
+
+
+class GenderClassifier:
+    """A network with its input convention and temperature, trained with both genders equally frequent.
+
+    Its probabilities therefore take female and male to be equally likely beforehand, whatever the crowd in the picture.
+    """
+
+    def __init__(self, net: GenderNet, preprocessing: PreprocessingConfig, calibration: GenderCalibration) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.calibration = calibration
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``); nothing is fetched.
+
+        Raises:
+            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
+        """
+        stored = read_config(folder, KIND)
+        where = f"{folder}/config.json"
+        net = GenderNet(validate(GenderModelConfig, stored["model"], where))
+        preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
+        calibration = validate(GenderCalibration, stored.get("calibration", {}), where)
+        load_weights(folder, net, stored)
+        return cls(net, preprocessing, calibration)
+
+    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
+        """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""
+        config = {
+            "kind": KIND,
+            "model": self.net.config.model_dump(mode="json"),
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            "calibration": self.calibration.model_dump(mode="json"),
+            **notes,
+        }
+        save_weights(folder, self.net.state_dict(), config)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to ``device``; returns self."""
+        self.net.to(device)
+        return self
+
+    @torch.inference_mode()
+    def logits(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float64]:
+        """(N, 2) uncalibrated logits, the mean over each face and its mirror image."""
+        device = next(self.net.parameters()).device
+        rows: list[Tensor] = []
+        for chunk in to_grey(faces).split(batch_size):
+            unit = normalise(resize(chunk.to(device), self.preprocessing.size), self.preprocessing)
+            rows.append(0.5 * (self.net(unit) + self.net(unit.flip(-1))).double().cpu())
+        return torch.cat(rows).numpy() if rows else np.zeros((0, len(GENDERS)))
+
+    def predict(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
+        """Read a batch of cropped faces.
+
+        Args:
+            faces: see :func:`encoder.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
+
+        Returns:
+            (N, 2) float32 probabilities of (female, male).
+
+        Raises:
+            UserError: faces of another shape, type or range.
+        """
+        scaled = self.logits(faces, batch_size=batch_size) / self.calibration.temperature
+        return torch.softmax(torch.from_numpy(scaled), dim=1).float().numpy()
+
+
+def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
+    """A gender classifier by name.
+
+    Args:
+        name: a folder of weights (the shipped one works offline), or ``deepface`` (about 0.5 GB, downloaded at first use).
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: no such folder, or DeepFace or its weights cannot be had.
+    """
+    if name == "deepface":
+        from encoder.deepface_models import DeepFaceGender
+
+        return DeepFaceGender(device)
+    from encoder.devices import resolve_device
+    from encoder.evaluate import resolve_folder
+
+    try:
+        folder = resolve_folder(name)
+    except UserError:
+        raise UserError(f"gender classifier {name!r}: no such folder of weights, and not deepface") from None
+    return GenderClassifier.from_pretrained(folder).to(resolve_device(device))
+
+
+def create_age(name: str = "deepface", *, device: str = "auto") -> AgeModel:
+    """An age model by name; there is only DeepFace's (about 0.5 GB, downloaded at first use).
+
+    Raises:
+        UserError: another name, or DeepFace or its weights cannot be had.
+    """
+    if name != "deepface":
+        raise UserError(f"age model {name!r}: the only one is deepface; this project ships none")
+    from encoder.deepface_models import DeepFaceAge
+
+    return DeepFaceAge(device)
