@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   python -m encoder.evaluate --data drawn --weights runs/encoder/weights
   python -m encoder.evaluate --data DATA --report out/report           one HTML page with figures, charts and faces
   python -m encoder.evaluate --data DATA --weights pretrained/encoder --weights pretrained/judge --report out/report
+  python -m encoder.evaluate --data DATA --report out/report --ladder out/ladder/short/ladder.json
 
 DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare checks it); "drawn" are the faces that
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder for JSON and PNGs (default: out/evaluation-MODEL-SPLIT)")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
+    parser.add_argument("--ladder", type=Path, metavar="FILE", help="ladder.json of encoder.ladder: its table joins the report")
     parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -66,10 +68,15 @@ def main(argv: Sequence[str]) -> int:
     from encoder.atomic import atomic_write_text
     from encoder.datasets import twins
     from encoder.devices import resolve_device
+    from encoder.ladder_table import read_table
     from encoder.landmark_assessment import assess_landmarks
     from encoder.landmark_classifier import LandmarkClassifier
     from encoder.report import EvaluatedModel, evaluate_model, find_face, write_report
 
+    if arguments.ladder is not None:
+        if arguments.report is None:
+            raise UserError("--ladder: its table goes into the report; say where that is written with --report FOLDER")
+        read_table(arguments.ladder)
     given = arguments.weights or ["pretrained/encoder"]
     folders = [resolve_folder(name) for name in given]
     device = resolve_device(arguments.device)
@@ -100,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         written += [out / "evaluation.json", *draw_confusions(found, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
-        written += write_report(models, arguments.report, command=command, face=arguments.face)
+        written += write_report(models, arguments.report, command=command, face=arguments.face, ladder=arguments.ladder)
     if arguments.json:
         print(json.dumps(figures if len(figures) > 1 else figures[0], indent=2))
     else:
