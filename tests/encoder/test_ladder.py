@@ -153,7 +153,7 @@ def test_an_interrupted_rung_is_continued_with_its_own_settings(
 
 
 def test_a_program_that_fails_leaves_its_one_line(tmp_path: Path) -> None:
-    with pytest.raises(_RungError, match="^nowhere: no such file"):
+    with pytest.raises(_RungError, match=r"^nowhere: no such file"):
         _program("encoder.train", ["--config", "nowhere"], tmp_path / "log.txt")
     with pytest.raises(_RungError, match=r"ended with code 1; see .*log\.txt"):
         _program("encoder.no_such_program", [], tmp_path / "log.txt")
