@@ -25,7 +25,7 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
 from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
-from encoder.starting_point import make_net, make_optimizer, measured_preprocessing
+from encoder.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
 from encoder.tracking import Tracker
 from encoder.training import (
     LoopSettings,
@@ -246,6 +246,8 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         run_dir / "weights",
         training={
             "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}),
+            # A folder's name would say where it stood on this machine, and no more.
+            "start": described.train.init if described.train.init in (None, *PUBLISHED) else "other weights",
             "steps": outcome.step,
             "kept_step": outcome.kept,
             "epochs": round(outcome.step / every, 2),

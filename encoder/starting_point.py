@@ -15,6 +15,10 @@ from encoder.model import EmotionNet, check_input, create_model, list_models, re
 from encoder.training import decay_groups
 
 
+# Weights of others that ``train.init`` knows by name.
+PUBLISHED = ("imagenet", "deepface")
+
+
 def measured_preprocessing(config: PreprocessingConfig, train: FaceSet) -> PreprocessingConfig:
     """``config``, with mean and deviation of the training faces as fixed constants where it asks for ``data_set``."""
     if config.normalisation != "data_set":

@@ -232,3 +232,25 @@ def test_landmarks_are_found_once_and_kept_beside_the_run(
     with pytest.raises(UserError, match=r"damaged .*; delete it"):
         with_landmarks(unknown, tmp_path)
     assert landmarks.with_landmarks(faces, None) is faces
+
+
+@pytest.mark.slow
+def test_dlib_itself_finds_the_landmarks_of_drawn_crops(tmp_path: Path) -> None:
+    dlib = pytest.importorskip("dlib")
+    faces = drawn_set("train", 90, size=48)
+    assert faces.landmarks is not None
+    pictures, shapes, hog = [], [], dlib.get_frontal_face_detector()
+    for image, points in zip(faces.images, faces.landmarks, strict=True):
+        pictures.append(np.pad(image.repeat(4, axis=0).repeat(4, axis=1), 48, mode="edge"))
+        box = max(hog(pictures[-1]), key=lambda found: found.width(), default=dlib.rectangle(54, 74, 234, 254))
+        parts = [dlib.point(round(float(x)), round(float(y))) for x, y in (points + 0.5) * 4 - 0.5 + 48]
+        shapes.append([dlib.full_object_detection(box, parts)])
+    options = dlib.shape_predictor_training_options()
+    options.cascade_depth, options.num_trees_per_cascade_level, options.oversampling_amount = 5, 60, 2
+    dlib.train_shape_predictor(pictures, shapes, options).save(str(tmp_path / "own.dat"))
+    detector = detect_dlib.DlibDetector(tmp_path / "own.dat", sha256=None)
+    unseen = drawn_set("test", 20, size=48)
+    found = np.stack([detector.landmarks_of_crop(image) for image in unseen.images])
+    off = found - unseen.landmarks
+    assert np.linalg.norm(off, axis=-1).mean() < 1.5
+    assert np.abs(off.mean(axis=(0, 1))).max() < 0.4

@@ -100,6 +100,8 @@ def test_training_can_start_from_other_weights(tmp_path: Path) -> None:
     assert fit_encoder(settings(epochs=0.2, init=start, learning_rate=1e-9, weight_decay=0), tmp_path / "second", None) == 0
     before, after = (EmotionEncoder.from_pretrained(tmp_path / run / "weights").net.state_dict() for run in ("first", "second"))
     torch.testing.assert_close(after["stages.0.0.weight"], before["stages.0.0.weight"], atol=1e-3, rtol=1e-3)
+    starts = [read_config(tmp_path / run / "weights", "encoder")["training"]["start"] for run in ("first", "second")]
+    assert starts == [None, "other weights"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
