@@ -14,7 +14,6 @@ from encoder.freezing import freeze
 from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
 from encoder.training import decay_groups
 
-
 # Weights of others that ``train.init`` knows by name.
 PUBLISHED = ("imagenet", "deepface")
 
