@@ -80,7 +80,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung("deepface-published", "DeepFace, its published weights", weights="deepface"),
     Rung("deepface", "DeepFace's network, trained here", f"{_FOLDER}/deepface.yaml", minutes=5),
     Rung("conv4-100", "4 convolutions, 100×100", f"{_FOLDER}/conv4-100.yaml", minutes=5),
-    Rung("conv4-bn-128", "4 convolutions, batch norm, 128×128", f"{_FOLDER}/conv4-bn-128.yaml", minutes=5),
+    Rung("conv4-bn-128", "4 convolutions, batch norm, 128×128", f"{_FOLDER}/conv4-bn-128.yaml", minutes=8),
     Rung("conv4-1024", "4 convolutions, dense 1024, 48×48", f"{_FOLDER}/conv4-1024.yaml", minutes=5),
     *_pretrained("vgg16", "VGG16"),
     *_pretrained("resnet50", "ResNet-50"),
