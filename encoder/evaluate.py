@@ -24,9 +24,9 @@ EXAMPLES = """examples:
 
 DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare checks it); "drawn" are the faces that
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
-beside the full ones. Logits are averaged over each face and its mirror image. With several --weights the first is
-compared with the others on the same faces. The report shows faces of the data set: share it only as far as you may
-share them."""
+beside the full ones. Logits are averaged over each face and its mirror image, or over ten crops (--views). With several
+--weights the first is compared with the others on the same faces. The report shows faces of the data set: share it only
+as far as you may share them."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
     parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
+    parser.add_argument("--views", choices=("plain", "mirror", "ten-crop"), default="mirror", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
     return parser
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         faces, twin = loaded[size]
         if arguments.face is not None:
             find_face(faces, arguments.face)
-        models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split))
+        models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split, views=arguments.views))
     written = []
     for model, out in zip(models, outs, strict=False):
         atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")

@@ -30,6 +30,7 @@ from encoder.classifier import EmotionEncoder
 from encoder.datasets import FaceSet
 from encoder.learning_curves import read_curves
 from encoder.metrics import bootstrap, reliability_bins
+from encoder.views import Views
 
 HEADLINE_TITLES = {
     "accuracy": "accuracy",
@@ -65,7 +66,15 @@ class EvaluatedModel:
 
 
 def evaluate_model(
-    name: str, weights: str, folder: Path, encoder: EmotionEncoder, faces: FaceSet, twin: npt.NDArray[np.bool_], *, split: str
+    name: str,
+    weights: str,
+    folder: Path,
+    encoder: EmotionEncoder,
+    faces: FaceSet,
+    twin: npt.NDArray[np.bool_],
+    *,
+    split: str,
+    views: Views = "mirror",
 ) -> EvaluatedModel:
     """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
 
@@ -74,8 +83,8 @@ def evaluate_model(
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]
-    readings = read_heads(encoder, faces)
-    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights)
+    readings = read_heads(encoder, faces, views)
+    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
     return EvaluatedModel(name, weights, folder, encoder, faces, twin, readings, figures)
 
 
@@ -128,6 +137,7 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         "command": command,
         "data": first.faces.source,
         "split": first.figures["split"],
+        "test_time": first.figures["test_time"],
         "faces": len(first.faces),
         "twins_in_train": int(first.twin.sum()),
         "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
