@@ -117,7 +117,7 @@ class TrainConfig(StrictModel):
     mixup: float = Field(0.2, ge=0, description="alpha of the Beta distribution; 0: off")
     ema_decay: float = Field(0.998, ge=0, lt=1)
     seed: int = Field(0, ge=0)
-    init: str | None = Field(None, description="folder of weights to start from, or imagenet; null: fresh ones")
+    init: str | None = Field(None, description="folder of weights to start from, imagenet or deepface; null: fresh ones")
     max_minutes: float | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"

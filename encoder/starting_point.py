@@ -44,6 +44,8 @@ def make_net(config: EncoderConfig) -> EmotionNet:
             having = ", ".join(name for name in list_models() if registered_model(name).load_imagenet)
             raise UserError(f"train.init: there are no ImageNet weights for {config.model.name}; there are for {having}")
         load_imagenet(net)
+    elif settings.init == "deepface":
+        _load_deepface(net, config.preprocessing)
     elif settings.init is not None:
         start = EmotionEncoder.from_pretrained(settings.init).net
         if start.config != config.model:
@@ -56,6 +58,19 @@ def make_net(config: EncoderConfig) -> EmotionNet:
             head.reset_parameters()  # type: ignore[operator]
     freeze(net, settings.trainable)
     return net
+
+
+def _load_deepface(net: EmotionNet, preprocessing: PreprocessingConfig) -> None:
+    from encoder.import_deepface import load_published_weights
+
+    if net.config.name != "deepface":
+        raise UserError(f"train.init: DeepFace's weights fit model.name=deepface, not {net.config.name}")
+    if (preprocessing.normalisation, preprocessing.mean, preprocessing.std) != ("fixed", 0.0, 1.0):
+        raise UserError(
+            "preprocessing.normalisation: DeepFace's weights read grey levels from 0 to 1; "
+            "set preprocessing.normalisation=fixed preprocessing.mean=0.0 preprocessing.std=1.0"
+        )
+    load_published_weights(net)
 
 
 def make_optimizer(net: EmotionNet, settings: TrainConfig) -> torch.optim.Optimizer:

@@ -46,6 +46,8 @@ COMMANDS = {
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
     "encoder.analyze": "encoder/analyze.py",
+    "encoder.import_deepface": "encoder/import_deepface.py",
+    "encoder.ladder": "encoder/ladder.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
