@@ -26,7 +26,7 @@ DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare ch
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
 beside the full ones. Logits are averaged over each face and its mirror image, or over ten crops (--views). With several
 --weights the first is compared with the others on the same faces. The report shows faces of the data set: share it only
-as far as you may share them."""
+as far as you may share them, or make it --without-faces."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder for JSON and PNGs (default: out/evaluation-MODEL-SPLIT)")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
     parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
+    parser.add_argument("--without-faces", action="store_true", help="leave the data set's faces out of the report: to share it")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
     parser.add_argument("--views", choices=("plain", "mirror", "ten-crop"), default="mirror", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -89,7 +90,9 @@ def main(argv: Sequence[str]) -> int:
         written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
-        written += write_report(models, arguments.report, command=command, face=arguments.face)
+        written += write_report(
+            models, arguments.report, command=command, face=arguments.face, show_faces=not arguments.without_faces
+        )
     if arguments.json:
         print(json.dumps([model.figures for model in models] if len(models) > 1 else models[0].figures, indent=2))
     else:

@@ -99,13 +99,16 @@ def find_face(faces: FaceSet, name: str) -> int:
     return faces.ids.index(name)
 
 
-def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None) -> list[Path]:
+def write_report(
+    models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None, show_faces: bool = True
+) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
     Args:
         models: at least one; the others are compared with the first.
         command: how the report is made again; shown on the page.
         face: name of the face whose activation maps are shown; None: the one each model is surest of and right about.
+        show_faces: False leaves out every picture of a face of the data set, and what only makes sense with one.
 
     Returns:
         the files written, the page first.
@@ -127,7 +130,7 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         detail, drawn = _detail(model, face)
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
-        for name, picture in drawn.items():
+        for name, picture in drawn.items() if show_faces else ():
             atomic_write_bytes(folder / name, report_faces.png(picture))
             pictures.append(folder / name)
     noise = report_faces.label_noise(first.faces)
@@ -135,6 +138,7 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         noise["models"] = {model.name: _where_labels_agree(model) for model in models}
     content = {
         "command": command,
+        "show_faces": show_faces,
         "data": first.faces.source,
         "split": first.figures["split"],
         "test_time": first.figures["test_time"],
