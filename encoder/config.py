@@ -9,7 +9,9 @@ from pydantic import Field
 from configs.loader import StrictModel
 
 ModelName = Literal[
-    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50"
+    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50",
+    "landmarks-lightgbm", "landmarks-forest", "landmarks-linear-svc", "landmarks-svc", "landmarks-knn", "landmarks-mlp",
+    "landmarks-net",
 ]  # fmt: skip
 # A stored configuration is refused before it can ask for absurd amounts of memory.
 Width = Annotated[int, Field(ge=4, le=2048)]
@@ -17,7 +19,11 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ModelConfig(StrictModel):
-    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes."""
+    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes.
+
+    Names that begin with ``landmarks`` are the models of :mod:`encoder.landmark_models`: they read 68 points of a face
+    instead of its pixels, know FER-2013's labels only, and take their settings from :class:`LandmarkConfig`.
+    """
 
     name: ModelName = "resnet"
     widths: tuple[Width, ...] = Field((64, 128, 256), min_length=1, max_length=8)
@@ -124,6 +130,19 @@ class TrainConfig(StrictModel):
     wandb: bool = False
 
 
+class LandmarkConfig(StrictModel):
+    """Settings of the models on landmarks; each reads those of its kind."""
+
+    most_faces: int | None = Field(None, ge=7, description="training faces at most, drawn by the seed; null: all")
+    trees: int = Field(300, ge=1, le=5000, description="forest: trees; lightgbm: rounds at most")
+    leaves: int = Field(31, ge=2, le=1024, description="lightgbm: leaves of a tree")
+    smallest_leaf: int = Field(5, ge=1, description="forest, lightgbm: faces in a leaf at least")
+    penalty: float = Field(1.0, gt=0, description="linear-svc, svc: C, the price of an error")
+    neighbours: int = Field(25, ge=1, description="knn: how many decide")
+    hidden: tuple[Width, ...] = Field((256, 128), min_length=1, max_length=6, description="mlp, net: widths of the layers")
+    epochs: int = Field(60, ge=1, description="mlp, net: passes over the training faces at most")
+
+
 class EncoderConfig(StrictModel):
     """Everything ``python -m encoder.train`` reads."""
 
@@ -132,3 +151,4 @@ class EncoderConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    landmarks: LandmarkConfig = LandmarkConfig()
