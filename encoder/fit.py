@@ -194,7 +194,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
     accelerator = make_accelerator(config.train.device, config.train.precision)
     text = to_yaml(config)
-    resume_from = open_run(run_dir, text, resume) if accelerator.is_main_process else None
+    resume_from = open_run(run_dir, text, resume, config=config) if accelerator.is_main_process else None
     train, valid = load_split(config, "train"), load_split(config, "valid")
     if accelerator.num_processes > 1:
         from accelerate.utils import broadcast_object_list

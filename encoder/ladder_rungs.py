@@ -89,7 +89,7 @@ RUNGS: tuple[Rung, ...] = (
     _on_landmarks("knn", "k-NN"),
     _on_landmarks("mlp", "MLP classifier", "landmarks.epochs=30"),
     _on_landmarks("net", "feed-forward network", "landmarks.epochs=30"),
-    Rung("ours", "ours, stage 1", "configs/encoder/base.yaml", minutes=6, short=_GENTLE),
+    Rung("ours", "ours, stage 1", "configs/encoder/base.yaml", minutes=10, short=_GENTLE),
     Rung("shipped", "ours, the shipped weights", weights="pretrained/encoder"),
 )
 

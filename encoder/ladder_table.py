@@ -170,9 +170,10 @@ def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 def _caption(ran: Sequence[Row]) -> str:
     """What the figures are of; rows that were judged on something else would not stand in one table."""
     first = ran[0]
+    searched = "" if first["data"] == "drawn" else "; with the search for landmarks where they are read"
     return (
         f"{first['data']}, {first['split']} split, {first['faces']} faces, FER-2013 labels; one seed; interval: 95 % (Wilson); "
-        f"faces/s: batched, {first['device']}, {first['threads']} thread(s), landmarks found included"
+        f"faces/s: batched, {first['device']}, {first['threads']} thread(s){searched}"
     )
 
 

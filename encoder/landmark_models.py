@@ -16,6 +16,8 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.landmark_scores import import_extra
 
 Fitted = dict[str, NDArray[Any]]
+# Margins are small numbers; so the temperature that calibrates them lies where temperatures are looked for.
+_MARGIN = 4.0
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def _forest(train: Examples, _valid: Examples, config: LandmarkConfig, seed: int
 
 
 def _linear_svc(train: Examples, _valid: Examples, config: LandmarkConfig, seed: int) -> Fitted:
-    """Linear support-vector machines, one class against the rest."""
+    """Linear support-vector machines, one class against the rest; a margin of 1 makes a logit of ``_MARGIN``."""
     svm = import_extra("sklearn.svm")
     model = svm.LinearSVC(C=config.penalty, dual=False, max_iter=2000, tol=1e-3, random_state=seed).fit(train.x, train.y)
-    return {"weight0": model.coef_.T.astype(np.float32), "bias0": model.intercept_.astype(np.float32)}
+    return _layers([_MARGIN * model.coef_.T], [_MARGIN * model.intercept_])
 
 
 def _svc(train: Examples, _valid: Examples, config: LandmarkConfig, seed: int) -> Fitted:

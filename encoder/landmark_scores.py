@@ -6,6 +6,7 @@ Every function takes (N, F) float32 features, standardised, and returns (N, 7) f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,18 @@ def neighbours(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def booster(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Raw scores of a LightGBM model kept in its own text format, as the bytes ``text``."""
+    model = _parsed(arrays["text"].tobytes())
+    return np.asarray(model.predict(x, raw_score=True), np.float64).reshape(len(x), NUM_EMOTIONS)
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: bytes) -> Any:
+    """The model of that text; kept, because reading it takes longer than a hundred faces."""
     lightgbm = import_extra("lightgbm")
     try:
-        model = lightgbm.Booster(model_str=arrays["text"].tobytes().decode())
+        return lightgbm.Booster(model_str=text.decode())
     except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
         raise UserError(f"LightGBM cannot read this model ({' '.join(str(error).split())})") from None
-    return np.asarray(model.predict(x, raw_score=True), np.float64).reshape(len(x), NUM_EMOTIONS)
 
 
 def import_extra(package: str) -> Any:

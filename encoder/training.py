@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from configs.loader import StrictModel, load_config
 from encoder.atomic import atomic_write_text
 from encoder.checkpoint import latest_checkpoint, step_folder
 from encoder.ema import Ema
@@ -149,8 +150,12 @@ def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None:
+def open_run(run_dir: Path, config_text: str, resume: str | None, *, config: StrictModel | None = None) -> Path | None:
     """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
+
+    Args:
+        config: what ``config_text`` says. With it a stored file that lacks settings added since, with defaults that leave
+            training as it was, counts as the same.
 
     Raises:
         UserError: the folder already holds a run and ``resume`` is not given, or there is nothing to resume.
@@ -167,9 +172,16 @@ def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None
     if found is None:
         raise UserError(f"--resume latest: {run_dir} holds no checkpoint that verifies; start without --resume")
     stored = run_dir / "config.yaml"
-    if stored.is_file() and stored.read_text() != config_text:
+    if stored.is_file() and stored.read_text() != config_text and not _says(stored, config):
         raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
     return found
+
+
+def _says(file: Path, config: StrictModel | None) -> bool:
+    try:
+        return config is not None and load_config(type(config), file) == config
+    except UserError:  # settings that exist no longer
+        return False
 
 
 def _agree(accelerator: Accelerator, values: tuple[float, float]) -> tuple[float, float]:

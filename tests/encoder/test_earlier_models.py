@@ -14,9 +14,11 @@ from configs.cli import UserError
 from configs.loader import load_config
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, EncoderConfig, ModelConfig, PreprocessingConfig
+from encoder.drawn import drawn_set
 from encoder.freezing import freeze
 from encoder.model import create_model, registered_model
 from encoder.preprocessing import prepare
+from encoder.report_faces import explain_face
 from encoder.starting_point import make_net
 
 LAYERS = nn.Conv2d | nn.Linear
@@ -152,3 +154,14 @@ def test_shipped_weights_still_load(rng: np.random.Generator) -> None:
     faces = rng.integers(0, 256, (2, 48, 48), dtype=np.uint8)
     for name in ("encoder", "judge"):
         assert EmotionEncoder.from_pretrained(root / "pretrained" / name).predict(faces).distributions.shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["deepface", "conv4-100", "vgg16", "resnet50"])
+def test_the_report_can_show_what_a_network_looks_at(name: str) -> None:
+    entry = registered_model(name)
+    normalisation = "imagenet" if entry.colour else "per_image"
+    preprocessing = PreprocessingConfig(size=entry.size or 48, normalisation=normalisation)
+    encoder = EmotionEncoder(build(name), preprocessing, CalibrationConfig())
+    shown, strips = explain_face(encoder, drawn_set("test", 1, size=preprocessing.size), 0)
+    assert len(strips) == len(encoder.net.stages)
+    assert shown["id"] == "drawn-test-0000000"

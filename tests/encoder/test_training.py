@@ -76,6 +76,10 @@ def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: py
         patch.setattr(EncoderTask, "train_step", interrupted)
         assert fit_encoder(settings(), tmp_path / "broken", None) == 130
     assert not (tmp_path / "broken" / "weights").exists()
+    # A run begun before there were such settings, whose defaults change nothing.
+    text = (tmp_path / "broken" / "config.yaml").read_text()
+    assert "  optimizer: adamw\n" in text
+    (tmp_path / "broken" / "config.yaml").write_text(text.replace("  optimizer: adamw\n", "").partition("landmarks:")[0])
     assert fit_encoder(settings(), tmp_path / "broken", "latest") == 0
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()
