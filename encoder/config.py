@@ -51,7 +51,7 @@ class HeadCalibration(StrictModel):
     """Post-hoc correction of one head, chosen on valid: ``softmax((logits - tau * log_prior) / temperature)``."""
 
     temperature: float = Field(1.0, gt=0, le=100)
-    tau: float = Field(0.0, ge=0, le=4)
+    tau: float = Field(0.0, ge=-1, le=4)
     log_prior: tuple[float, ...] = ()
 
 
@@ -103,9 +103,20 @@ class TrainConfig(StrictModel):
     early_stopping: int | None = Field(None, ge=1, description="evaluations without improvement before the run ends")
     evaluate_every: float = Field(2.0, gt=0, description="epochs between evaluations on valid")
     select: Literal["last", "best"] = Field("last", description="which weights are kept: of the end, or best on valid")
-    trainable: Literal["all", "last4", "head"] = Field(
-        "all", description="last4: the dense layers and the last four convolutions; head: the dense layers"
+    trainable: Literal["all", "last_stage", "last4", "head"] = Field(
+        "all", description="what learns besides the dense layers: everything, the last stage, the last four convolutions, nothing"
     )
+    reset_heads: bool = Field(False, description="with init: start the heads afresh (classifier re-training)")
+    trunk_rate: float = Field(1.0, gt=0, le=1, description="factor on the learning rate of everything but the heads")
+    sampling: Literal["instance", "square_root", "balanced"] = Field(
+        "instance", description="how often a face is drawn: all alike, by 1 / sqrt(size of its class), by 1 / size"
+    )
+    logit_adjustment: float = Field(
+        0.0, ge=0, le=2, description="multiple of the log class frequencies added to the logits in the loss; 1: balanced softmax"
+    )
+    teacher: str | None = Field(None, description="folder of weights whose answers are learnt too (distillation)")
+    teacher_weight: float = Field(0.7, gt=0, le=1, description="share of the teacher in the loss")
+    teacher_temperature: float = Field(2.0, gt=0, description="softens the answers of teacher and pupil")
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ferplus_weight: float = Field(1.0, ge=0, description="weight of the loss on FER+ votes")

@@ -29,9 +29,9 @@ EXAMPLES = """examples:
 
 DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare checks it); "drawn" are the faces that
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
-beside the full ones. Logits are averaged over each face and its mirror image. With several --weights the first is
-compared with the others on the same faces. The report shows faces of the data set: share it only as far as you may
-share them."""
+beside the full ones. Logits are averaged over each face and its mirror image, or over ten crops (--views). With several
+--weights the first is compared with the others on the same faces. The report shows faces of the data set: share it only
+as far as you may share them, or make it --without-faces."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
     parser.add_argument("--ladder", type=Path, metavar="FILE", help="ladder.json of encoder.ladder: its table joins the report")
     parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
+    parser.add_argument("--without-faces", action="store_true", help="leave the data set's faces out of the report: to share it")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
+    parser.add_argument("--views", choices=("plain", "mirror", "ten-crop"), default="mirror", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
     return parser
@@ -99,7 +101,9 @@ def main(argv: Sequence[str]) -> int:
             continue
         if arguments.face is not None:
             find_face(faces, arguments.face)
-        models.append(evaluate_model(name, weights, folder, classifier, faces, twin, split=arguments.split))
+        models.append(
+            evaluate_model(name, weights, folder, classifier, faces, twin, split=arguments.split, views=arguments.views)
+        )
         figures.append(dict(models[-1].figures))
     written = []
     for found, out in zip(figures, outs, strict=False):
@@ -107,7 +111,14 @@ def main(argv: Sequence[str]) -> int:
         written += [out / "evaluation.json", *draw_confusions(found, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
-        written += write_report(models, arguments.report, command=command, face=arguments.face, ladder=arguments.ladder)
+        written += write_report(
+            models,
+            arguments.report,
+            command=command,
+            face=arguments.face,
+            ladder=arguments.ladder,
+            show_faces=not arguments.without_faces,
+        )
     if arguments.json:
         print(json.dumps(figures if len(figures) > 1 else figures[0], indent=2))
     else:

@@ -53,7 +53,10 @@ def fit_landmarks(config: EncoderConfig, run_dir: Path, resume: str | None) -> i
     figures[f"{HEAD}_macro_f1"] = macro_f1(table)
     model.save_pretrained(
         run_dir / "weights",
-        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}}), "minutes": round(minutes, 2)},
+        training={
+            "config": config.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init", "teacher"}}),
+            "minutes": round(minutes, 2),
+        },
         metrics={"split": "valid", "count": len(valid), **{key: round(value, 6) for key, value in figures.items()}},
         data={"source": train.source, "train_faces": len(train)},
     )

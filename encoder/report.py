@@ -31,6 +31,7 @@ from encoder.datasets import FaceSet
 from encoder.ladder_table import as_html, read_table
 from encoder.learning_curves import read_curves
 from encoder.metrics import bootstrap, reliability_bins
+from encoder.views import Views
 
 HEADLINE_TITLES = {
     "accuracy": "accuracy",
@@ -66,7 +67,15 @@ class EvaluatedModel:
 
 
 def evaluate_model(
-    name: str, weights: str, folder: Path, encoder: EmotionEncoder, faces: FaceSet, twin: npt.NDArray[np.bool_], *, split: str
+    name: str,
+    weights: str,
+    folder: Path,
+    encoder: EmotionEncoder,
+    faces: FaceSet,
+    twin: npt.NDArray[np.bool_],
+    *,
+    split: str,
+    views: Views = "mirror",
 ) -> EvaluatedModel:
     """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
 
@@ -75,8 +84,8 @@ def evaluate_model(
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]
-    readings = read_heads(encoder, faces)
-    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights)
+    readings = read_heads(encoder, faces, views)
+    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
     return EvaluatedModel(name, weights, folder, encoder, faces, twin, readings, figures)
 
 
@@ -92,7 +101,13 @@ def find_face(faces: FaceSet, name: str) -> int:
 
 
 def write_report(
-    models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None, ladder: Path | None = None
+    models: Sequence[EvaluatedModel],
+    out: Path,
+    *,
+    command: str,
+    face: str | None = None,
+    ladder: Path | None = None,
+    show_faces: bool = True,
 ) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
@@ -100,6 +115,7 @@ def write_report(
         models: at least one; the others are compared with the first.
         command: how the report is made again; shown on the page.
         face: name of the face whose activation maps are shown; None: the one each model is surest of and right about.
+        show_faces: False leaves out every picture of a face of the data set, and what only makes sense with one.
         ladder: ``ladder.json`` of ``encoder.ladder``, whose table becomes a section of the page; None: no such section.
 
     Returns:
@@ -126,7 +142,7 @@ def write_report(
         detail, drawn = _detail(model, face)
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
-        for name, picture in drawn.items():
+        for name, picture in drawn.items() if show_faces else ():
             atomic_write_bytes(folder / name, report_faces.png(picture))
             pictures.append(folder / name)
     noise = report_faces.label_noise(first.faces)
@@ -134,8 +150,10 @@ def write_report(
         noise["models"] = {model.name: _where_labels_agree(model) for model in models}
     content = {
         "command": command,
+        "show_faces": show_faces,
         "data": first.faces.source,
         "split": first.figures["split"],
+        "test_time": first.figures["test_time"],
         "faces": len(first.faces),
         "twins_in_train": int(first.twin.sum()),
         "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},

@@ -54,6 +54,11 @@ def make_net(config: EncoderConfig) -> EmotionNet:
         if start.config != config.model:
             raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
         net.load_state_dict(start.state_dict())
+    if settings.reset_heads:
+        if settings.init is None:
+            raise UserError("train.reset_heads: heads are fresh anyway without train.init; set it to false")
+        for head in net.heads.values():
+            head.reset_parameters()  # type: ignore[operator]
     freeze(net, settings.trainable)
     return net
 
@@ -71,9 +76,11 @@ def _load_deepface(net: EmotionNet, preprocessing: PreprocessingConfig) -> None:
     load_published_weights(net)
 
 
-def make_optimizer(net: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed."""
-    groups = decay_groups(net, settings.weight_decay)
+def make_optimizer(net: EmotionNet, settings: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed, the trunk learns more slowly."""
+    trunk = nn.ModuleList([part for name, part in net.named_children() if name != "heads"])
+    slow = [{**group, "lr_scale": settings.trunk_rate} for group in decay_groups(trunk, settings.weight_decay)]
+    groups = [group for group in (*slow, *decay_groups(net.heads, settings.weight_decay)) if group["params"]]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
