@@ -51,6 +51,7 @@ COMMANDS = {
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
+    "generation.dataset": "generation/dataset.py",
     "generation.sample": "generation/sample.py",
 }
 
