@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--least-difference",
         type=float,
-        default=6.0,
+        default=10.0,
         help="grey levels by which two faces differ at least; 0 keeps near copies (default: %(default)s)",
     )
     parser.add_argument("--guidance", type=float)

@@ -35,7 +35,7 @@ class DatasetRequest(StrictModel):
     seed: int = Field(0, ge=0, le=MAX_SEED)
     valid_share: float = Field(0.1, ge=0, le=0.9, description="share of each emotion that goes to the split valid")
     form: Literal["folders", "parquet"] = "folders"
-    least_difference: float = Field(6.0, ge=0, le=255, description="grey levels by which any two faces differ at least")
+    least_difference: float = Field(10.0, ge=0, le=255, description="grey levels by which any two faces differ at least")
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("counts")
