@@ -25,7 +25,8 @@ EXAMPLES = """examples:
 Rows: real train faces by their FER-2013 labels and by their FER+ majority, and generated faces in the proportions of the real
 ones, --times as many. Every row takes the same number of steps. Rows of generated faces see no real face, not even in
 validation. Tested on the real test split by both label schemes (Ravuri & Vinyals, 2019). Stopped at any moment, the same
-command goes on. Without --generated the faces are made in OUT/generated, which takes the longest."""
+command goes on. Without --generated the faces are made in OUT/generated, which takes the longest. Seeds may be added later;
+sizes, too, where --generated names a set that is large enough."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     splits = load_splits(arguments.data, config.preprocessing.size)
     made, needed = generated_faces(arguments, times, splits["train"], config.preprocessing.size)
-    plan = describe_plan(config, splits, times=times, rounds=arguments.rounds, generated=set_facts(made))
+    plan = describe_plan(config, splits, rounds=arguments.rounds, generated=set_facts(made))
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(splits["train"])))
     command = shlex.join(["python", "-m", "eval.cas", *argv])
     rows = table_rows(splits, made, needed, times, config)
@@ -157,7 +158,7 @@ def table_rows(
 
 
 def _cut(made: GeneratedSet, parts: Mapping[str, Mapping[str, int]], name: str) -> tuple[FaceSet, FaceSet]:
-    """The first faces of each emotion to train on, the last ones for validation."""
+    """The first faces of each emotion for validation, whatever the size, and those after them to train on."""
     import numpy as np
 
     from encoder.emotions import Emotion
@@ -166,9 +167,9 @@ def _cut(made: GeneratedSet, parts: Mapping[str, Mapping[str, int]], name: str) 
     faces = from_generated(made)
     train, valid = [], []
     for emotion, count in parts[name].items():
-        rows = np.flatnonzero(made.labels == Emotion[emotion.upper()])
-        train.append(rows[:count])
-        valid.append(rows[len(rows) - parts["valid"][emotion] :])
+        rows, held_out = np.flatnonzero(made.labels == Emotion[emotion.upper()]), parts["valid"][emotion]
+        valid.append(rows[:held_out])
+        train.append(rows[held_out : held_out + count])
     return faces.subset(np.concatenate(train)), faces.subset(np.concatenate(valid))
 
 

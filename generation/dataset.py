@@ -28,8 +28,8 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node 2 -m generation.dataset --per-emotion 1000 --out faces/ --device cpu
 
 Layouts: folders (train/EMOTION/*.png, faces.csv) or Parquet (an image column of {bytes, path}); both are read by
-python -m encoder.prepare, python -m encoder.train and Hugging Face datasets. Stopped at any moment, even by kill -9, the
-same command goes on and ends with the same files. The faces do not depend on the number of processes.
+python -m encoder.train (data.path=FOLDER) and by Hugging Face datasets. Stopped at any moment, even by kill -9, the same
+command goes on and ends with the same files. The faces do not depend on the number of processes.
 exit codes: 0 complete, 2 bad input, 3 an emotion has fewer faces than asked (the set is written), 130 stopped by Ctrl-C."""
 
 
@@ -117,7 +117,8 @@ def make_dataset(
         selection = collect(pipe, request, folder / WORK, state)
         if main:
             write_dataset(selection, folder / WORK, folder, pipe, command)
-            shutil.rmtree(folder / WORK, ignore_errors=True)
+    if main:
+        shutil.rmtree(folder / WORK, ignore_errors=True)
     if state is not None:
         state.wait_for_everyone()
     content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -133,6 +134,7 @@ def _resolved(request: DatasetRequest) -> DatasetRequest:
 def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -> None:
     """Prepare the folder, or make sure that what it holds belongs to this request."""
     import json
+    import shutil
 
     from encoder.atomic import atomic_write_text, explain_write_error
     from generation.dataset_files import MANIFEST
@@ -146,9 +148,11 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
                 if {key: found.get(key) for key in wanted} != wanted:
                     raise UserError(f"{folder}: holds a set made with other settings or weights; choose another --out")
                 return
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
             raise UserError(f"{folder}: is not empty and holds no set of this program; choose another --out")
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        # Without its request, what an earlier run left says nothing.
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        (folder / WORK).mkdir(parents=True)
         atomic_write_text(stored, json.dumps(wanted, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{folder}: cannot be used: {explain_write_error(error)}") from None

@@ -114,6 +114,28 @@ def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, li
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_a_run_that_fails_while_writing_ends_with_the_same_files(
+    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import generation.dataset_files as files
+
+    write, room = files.atomic_write_bytes, iter(range(5))
+
+    def filling_up(path: Path, data: bytes) -> None:
+        if next(room, None) is None:
+            raise UserError("the disk is full")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "atomic_write_bytes", filling_up)
+        with pytest.raises(UserError, match="disk is full"):
+            main(command(weights, tmp_path / "parts", likely, 12, "--quiet"))
+    assert len(list((tmp_path / "parts").rglob("*.png"))) == 5
+    assert main(command(weights, tmp_path / "parts", likely, 12, "--quiet")) == 0
+    assert main(command(weights, tmp_path / "whole", likely, 12, "--quiet")) == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
 def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launchers = {
