@@ -29,7 +29,8 @@ EXAMPLES = """examples:
 
 Layouts: folders (train/EMOTION/*.png, faces.csv) or Parquet (an image column of {bytes, path}); both are read by
 python -m encoder.train (data.path=FOLDER) and by Hugging Face datasets. Stopped at any moment, even by kill -9, the same
-command goes on and ends with the same files. The faces do not depend on the number of processes.
+command goes on and ends with the same files. The faces do not depend on the number of processes: with as many threads in
+each (OMP_NUM_THREADS) bit for bit, with other numbers of threads up to single grey levels of single pixels.
 exit codes: 0 complete, 2 bad input, 3 an emotion has fewer faces than asked (the set is written), 130 stopped by Ctrl-C."""
 
 

@@ -71,7 +71,7 @@ def write_dataset(selection: Selection, blocks: Path, folder: Path, pipe: FacePi
         entries(selection, blocks, pipe.weights), total=total, desc="writing", unit="face", delay=1, leave=False, disable=None
     )
     splits = _write_parquet(rows, folder) if selection.request.form == "parquet" else _write_folders(rows, folder)
-    content = manifest(selection, splits, pipe.weights, command)
+    content = manifest(selection, splits, pipe, command)
     atomic_write_text(folder / CARD, data_card(content))
     atomic_write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
     return content
@@ -131,8 +131,10 @@ def _count(splits: dict[str, dict[str, int]], entry: Entry) -> None:
     counts[entry.emotion.label] = counts.get(entry.emotion.label, 0) + 1
 
 
-def manifest(selection: Selection, splits: dict[str, dict[str, int]], weights: dict[str, str], command: str) -> dict[str, Any]:
+def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: FacePipeline, command: str) -> dict[str, Any]:
     """Everything needed to make the set again and to trust it."""
+    import torch
+
     request = selection.request
     emotions = {}
     for emotion, tally in selection.tallies.items():
@@ -152,7 +154,9 @@ def manifest(selection: Selection, splits: dict[str, dict[str, int]], weights: d
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "request": request.model_dump(mode="json"),
-        "weights_sha256": weights,
+        "weights_sha256": pipe.weights,
+        # Sums in another order differ in their last bits, which may move a pixel by one grey level.
+        "environment": {"torch": torch.__version__, "device": pipe.encoder.device.type, "threads": torch.get_num_threads()},
         "complete": all(tally.full for tally in selection.tallies.values()),
         "splits": splits,
         "emotions": emotions,
