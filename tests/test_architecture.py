@@ -52,9 +52,13 @@ COMMANDS = {
     "encoder.ladder": "encoder/ladder.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
+    "eval.report": "eval/report.py",
+    "eval.cas": "eval/cas.py",
+    "eval.augmentation": "eval/augmentation.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
+    "generation.dataset": "generation/dataset.py",
     "generation.sample": "generation/sample.py",
 }
 

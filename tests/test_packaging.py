@@ -43,7 +43,8 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}
 
 
-def test_templates_of_the_report_are_shipped() -> None:
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["encoder"]
-    shipped = {path for pattern in patterns for path in (ROOT / "encoder").glob(pattern)}
-    assert set((ROOT / "encoder" / "templates").iterdir()) <= shipped
+@pytest.mark.parametrize("package", ["encoder", "eval", "generation"])
+def test_templates_are_shipped(package: str) -> None:
+    patterns = PROJECT["tool"]["setuptools"]["package-data"][package]
+    shipped = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+    assert set((ROOT / package / "templates").iterdir()) <= shipped

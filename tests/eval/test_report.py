@@ -1,0 +1,102 @@
+"""``python -m eval.report`` with the shipped weights, a few faces, and drawn faces in the place of real ones."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.datasets import load_faces
+from encoder.emotions import EMOTION_NAMES
+from encoder.report_faces import data_uri
+from eval import report
+from eval.report import main
+
+TINY = ["--quick", "--per-emotion", "3", "--rounds", "3", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, drawn_data: Path) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    assert main(["--data", str(drawn_data), "--out", str(out), *TINY]) == 0
+    return out
+
+
+def test_the_page_and_its_figures(made: Path) -> None:
+    content = json.loads((made / "report.json").read_text())
+    assert content["counts"]["generated"] == content["counts"]["first_draws"] == 21
+    assert content["counts"]["bootstrap"] == {"rounds": 3, "seed": 0}
+    judge = content["accuracy"]["second judge"]
+    assert set(judge["real"]) == {"FER-2013 labels", "FER+ majority"}
+    assert sum(map(sum, judge["accepted"]["confusion"])) == 21
+    # The encoder selected these faces, so it must agree with every one.
+    assert content["accuracy"]["encoder"]["accepted"]["balanced_accuracy"] == 1.0
+    assert set(content["acceptance"]["emotions"]) == set(EMOTION_NAMES)
+    assert set(content["distances"]) == {"second judge", "encoder"}
+    assert set(content["memorisation"]) == {"pixels", "second judge"}
+    assert content["gender"]["generated"]["all"]["faces"] == 21
+    assert content["settings"]["steps"] == 12
+    assert set(content["weights_sha256"]) == {"encoder", "tokenizer", "prior"}
+    page = (made / "report.html").read_text()
+    for text in ("Quick run", "AI-generated", "FER+ majority", "second judge", "python -m eval.report"):
+        assert text in page
+
+
+def test_the_page_stands_alone_and_shows_no_real_face(made: Path, drawn_data: Path) -> None:
+    page = (made / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    shown = set(re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]+", page))
+    assert len(shown) >= 21
+    real = {data_uri(image) for split in ("train", "test") for image in load_faces(drawn_data, split).images}
+    assert not shown & real
+    for address in shown:
+        assert base64.b64decode(address.split(",")[1]).startswith(b"\x89PNG")
+    assert not (made / "private").exists()
+
+
+def test_sheets_say_that_they_are_generated(made: Path) -> None:
+    for name in EMOTION_NAMES:
+        with Image.open(made / f"sheet-{name}.png") as picture:
+            assert picture.text["AI-generated"] == "true"
+
+
+def test_the_same_command_gives_the_same_figures(made: Path, drawn_data: Path, tmp_path: Path) -> None:
+    more = ["--faces", str(made / "generated"), "--closest-pairs"]
+    assert main(["--data", str(drawn_data), "--out", str(tmp_path), *TINY, *more]) == 0
+    one, two = (json.loads((folder / "report.json").read_text()) for folder in (made, tmp_path))
+    for content in (one, two):
+        content.pop("command")
+        content["acceptance"] = content["acceptance"]["emotions"]
+    assert one == two
+    assert (tmp_path / "private" / "closest_pairs.png").is_file()
+
+
+def test_a_set_from_other_weights_is_refused(made: Path, drawn_data: Path, tmp_path: Path) -> None:
+    manifest = json.loads((made / "generated" / "manifest.json").read_text())
+    manifest["weights_sha256"]["prior"] = "0" * 64
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train.parquet").write_bytes((made / "generated" / "train.parquet").read_bytes())
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="other weights"):
+        main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), "--faces", str(tmp_path / "other"), *TINY])
+    with pytest.raises(UserError, match="no finished set"):
+        main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), "--faces", str(tmp_path), *TINY])
+
+
+def test_text_from_outside_is_escaped(made: Path) -> None:
+    content = json.loads((made / "report.json").read_text())
+    sheets = {name: {"accepted": [], "refused": []} for name in EMOTION_NAMES}
+    page = report.render({**content, "command": "<script>alert(1)</script>", "sheets": sheets})
+    assert "<script>" not in page
+
+
+@pytest.mark.parametrize("option", [["--per-emotion", "1"], ["--rounds", "1"], ["--seed", "-1"]])
+def test_bad_numbers_are_refused_before_any_work(option: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=option[0]):
+        main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *option])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,219 @@
+"""``eval.cas`` and ``eval.augmentation`` row by row, on drawn faces and a tiny network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.cli import UserError
+from encoder.datasets import FaceSet, load_faces
+from encoder.emotions import EMOTION_NAMES
+from eval import augmentation, cas, training_rows
+from eval.row_tables import compared, figures_of
+from eval.training_rows import labelled, oversampled
+
+TINY = [
+    "--epochs",
+    "2",
+    "--widths",
+    "4,8",
+    "model.depths=[1,1]",
+    "train.batch_size=32",
+    "train.device=cpu",
+    "train.ema_decay=0.5",
+]
+
+
+def run(program, out: Path, data: Path, made: Path, *more: str) -> int:  # type: ignore[no-untyped-def]
+    return program.main(["--data", str(data), "--out", str(out), "--generated", str(made), *TINY, *more])
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs that are trained, as they start."""
+    started: list[str] = []
+    fit = training_rows.fit_encoder
+
+    def counted(config, place: Path, resume: str | None) -> int:  # type: ignore[no-untyped-def]
+        started.append(place.name + (" resumed" if resume else ""))
+        return fit(config, place, resume)
+
+    monkeypatch.setattr(training_rows, "fit_encoder", counted)
+    return started
+
+
+@pytest.fixture(scope="module")
+def compared_sets(tmp_path_factory: pytest.TempPathFactory, drawn_data: Path, stand_in: Path) -> Path:
+    out = tmp_path_factory.mktemp("cas")
+    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+    return out
+
+
+def test_cas_compares_generated_with_real(compared_sets: Path) -> None:
+    content = json.loads((compared_sets / "cas.json").read_text())
+    rows = content["rows"]
+    assert {name: row["train_faces"] for name, row in rows.items()} == {
+        "real-fer2013": 160,
+        "real-ferplus": 160,
+        "generated-0.5x": 83,
+        "generated-1x": 160,
+    }
+    # Every row took as many steps: 2 epochs of 160 faces in batches of 32.
+    assert content["steps"] == 10
+    assert rows["real-fer2013"]["test"]["fer2013"]["relative_to_real"]["accuracy"]["value"] == 1.0
+    assert set(rows["generated-1x"]["test"]) == {"fer2013", "ferplus"}
+    for row in rows.values():
+        figure = row["test"]["fer2013"]["figures"]["accuracy"]
+        assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
+    table = list(csv.DictReader((compared_sets / "cas.csv").open()))
+    assert [line["trained on"] for line in table] == [row["title"] for row in rows.values()]
+    assert "80 test faces" in (compared_sets / "cas.md").read_text()
+
+
+def test_rows_of_generated_faces_see_no_real_face(compared_sets: Path, drawn_data: Path) -> None:
+    real = {image.tobytes() for split in ("train", "valid", "test") for image in load_faces(drawn_data, split).images}
+    train, valid = (load_faces(compared_sets / "data" / "generated-1x", split) for split in ("train", "valid"))
+    seen = [image.tobytes() for image in (*train.images, *valid.images)]
+    assert not real & set(seen)
+    assert len(set(seen)) == len(seen) == len(train) + len(valid)
+
+
+def test_rows_of_other_settings_are_not_mixed(compared_sets: Path, drawn_data: Path, stand_in: Path) -> None:
+    with pytest.raises(UserError, match="other settings"):
+        run(cas, compared_sets, drawn_data, stand_in, "--times", "0.5,1", "train.learning_rate=0.5")
+
+
+def test_a_stopped_comparison_goes_on_where_it_was(
+    drawn_data: Path,
+    stand_in: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trainings: list[str],
+    compared_sets: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "cas"
+    shutil.copytree(compared_sets, out)
+    removed = ["real-ferplus-s0", "generated-1x-s0"]
+    for name in removed:
+        shutil.rmtree(out / "rows" / name)
+    with monkeypatch.context() as patch:
+        patch.setattr(training_rows, "fit_encoder", lambda *_: 130)
+        assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 130
+    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+    assert trainings == removed
+    one, two = (json.loads((folder / "cas.json").read_text())["rows"] for folder in (compared_sets, out))
+    assert one == two
+    capsys.readouterr()
+    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+    assert trainings == removed
+    assert (out / "cas.md").read_text() in capsys.readouterr().out
+
+
+def test_an_interrupted_training_is_resumed(
+    drawn_data: Path, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainings: list[str]
+) -> None:
+    import signal
+
+    from encoder.fit import EncoderTask
+
+    step = EncoderTask.train_step
+    stops = [4]
+
+    def interrupted(self, number: int, progress: float):  # type: ignore[no-untyped-def]
+        if number in stops:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, number, progress)
+
+    monkeypatch.setattr(EncoderTask, "train_step", interrupted)
+    assert run(cas, tmp_path, drawn_data, stand_in, "--times", "1") == 143
+    assert not (tmp_path / "cas.json").exists()
+    stops[:] = [0]  # lets the first row finish, and stops the second
+    assert run(cas, tmp_path, drawn_data, stand_in, "--times", "1") == 143
+    assert trainings == ["real-fer2013-s0", "real-fer2013-s0 resumed", "real-ferplus-s0"]
+    assert list(json.loads((tmp_path / "cas.json").read_text())["rows"]) == ["real-fer2013"]
+
+
+def test_augmentation_sets_generated_faces_against_the_best_baseline(
+    drawn_data: Path, stand_in: Path, tmp_path: Path, trainings: list[str]
+) -> None:
+    assert run(augmentation, tmp_path, drawn_data, stand_in, "--amounts", "30", "--seeds", "3") == 0
+    assert len(trainings) == 4
+    content = json.loads((tmp_path / "augmentation.json").read_text())
+    rows = content["rows"]
+    assert {name: row["train_faces"] for name, row in rows.items()} == {
+        "real": 160,
+        "stage2": 161,
+        "oversampled-30": 220,
+        "generated-30": 220,
+    }
+    # 10 steps, over 5 or 6 batches an epoch; stage 2 a quarter of them.
+    assert {row["steps"] for name, row in rows.items() if name != "stage2"} == {10}
+    assert rows["stage2"]["steps"] == 2
+    assert set(rows["generated-30"]["gain_over"]) == {"real", "stage2", "oversampled-30"}
+    assert set(content["best_baseline"].values()) <= set(rows["generated-30"]["gain_over"])
+    assert "gain" in (tmp_path / "augmentation.md").read_text()
+
+
+def test_too_small_a_set_is_refused_by_name(drawn_data: Path, stand_in: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"40 faces of anger, but .* are needed"):
+        run(cas, tmp_path, drawn_data, stand_in, "--times", "3")
+
+
+@pytest.mark.parametrize(
+    ("program", "option", "words"),
+    [
+        (cas, ["--times", "0,1"], "positive"),
+        (cas, ["--seeds", "0,0"], "each once"),
+        (cas, ["--widths", "a,b"], "whole numbers"),
+        (augmentation, ["--amounts", "0"], "at least 1"),
+        (augmentation, ["--emotions", "joyful,fera"], "did you mean"),
+    ],
+)
+def test_bad_options_are_one_line(program, option: Sequence[str], words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UserError, match=words):
+        program.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *option])
+
+
+def some_faces(labels: Sequence[int], rng: np.random.Generator) -> FaceSet:
+    images = rng.integers(0, 256, (len(labels), 8, 8), np.uint8)
+    votes = np.zeros((len(labels), 8), np.float32)
+    return FaceSet(images, np.array(labels, np.int8), votes, tuple(map(str, range(len(labels)))), "made")
+
+
+def test_oversampling_copies_only_what_is_asked(rng: np.random.Generator) -> None:
+    faces = oversampled(some_faces([0, 0, 1, 1, 1, 2], rng), {1: 8, 2: 1, 5: 9})
+    assert np.bincount(faces.labels).tolist() == [2, 8, 1]
+    # Copies are spread evenly: five more over three faces.
+    ones = [image.tobytes() for image, label in zip(faces.images, faces.labels, strict=True) if label == 1]
+    assert sorted(map(ones.count, set(ones))) == [2, 3, 3]
+
+
+def test_relabelling_by_votes_drops_contempt_and_quarrels(rng: np.random.Generator) -> None:
+    import dataclasses
+
+    counts = np.zeros((3, 10), np.int16)
+    counts[0, 6], counts[1, 7], counts[2, 1], counts[2, 3] = 10, 10, 5, 5
+    found = labelled(dataclasses.replace(some_faces([3, 3, 3], rng), vote_counts=counts), "ferplus")
+    assert found.labels.tolist() == [EMOTION_NAMES.index("fear")]
+    assert not found.votes.any()
+
+
+def test_figures_and_gains_of_known_predictions(rng: np.random.Generator) -> None:
+    labels = np.concatenate([np.repeat(np.arange(7), 40), [-1] * 5])
+    right = labels.clip(min=0)
+    half = np.where(np.arange(len(labels)) % 2 == 0, right, (right + 1) % 7)
+    figures = figures_of(labels, [half, half])
+    assert figures["accuracy"]["value"] == figures["recall_fear"]["value"] == 0.5
+    assert figures["accuracy"]["interval"][0] == pytest.approx(0.5 - 1.96 * 0.5 / np.sqrt(280), abs=0.02)
+    gain = compared(labels, [right], [half])
+    assert gain["macro_f1"]["value"] == pytest.approx(1.0 - figures["macro_f1"]["value"], abs=1e-3)
+    assert gain["accuracy"]["interval"][0] > 0.4
+    assert compared(labels, [half], [half])["accuracy"] == {"value": 0.0, "interval": [0.0, 0.0]}
+    assert compared(labels, [half], [right], ratio=True)["accuracy"]["value"] == 0.5

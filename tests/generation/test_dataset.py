@@ -1,0 +1,249 @@
+"""``python -m generation.dataset``: balanced, verified, without near copies, resumable, the same on several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.datasets import load_faces
+from encoder.emotions import Emotion
+from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts
+from generation.face_blocks import Block, DatasetRequest
+from generation.pipeline import Face, FacePipeline
+from generation.selection import Selection
+from generation.verify import Verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+EASY = ["--threshold", "0", "--max-tries", "40", "--steps", "2", "--device", "cpu", "--least-difference", "0"]
+
+
+def command(weights: Path, out: Path, likely: str, count: int, *more: str) -> list[str]:
+    return ["--counts", f"{likely}:{count}", "--out", str(out), "--weights", str(weights), *EASY, *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a set; of manifest and card, without time and command line."""
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    manifest = json.loads(found.pop("manifest.json"))
+    card = found.pop("README.md").decode().replace(manifest["command"], "")
+    return {
+        **found,
+        "manifest.json": json.dumps(manifest | {"created": "", "command": ""}).encode(),
+        "README.md": card.encode(),
+    }
+
+
+@pytest.mark.parametrize("form", ["folders", "parquet"])
+def test_our_readers_read_what_is_written(weights: Path, tmp_path: Path, likely: str, form: str) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 20, "--format", form, "--valid", "0.25", "--quiet")) == 0
+    train, valid = load_faces(out, "train", size=16), load_faces(out, "valid", size=16)
+    assert (len(train), len(valid)) == (15, 5)
+    assert {*train.labels, *valid.labels} == {int(Emotion[likely.upper()])}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["ai_generated"] is True
+    assert manifest["complete"] is True
+    assert manifest["splits"] == {"train": {likely: 15}, "valid": {likely: 5}}
+    assert manifest["emotions"][likely]["delivered"] == 20
+    assert set(manifest["weights_sha256"]) == {"encoder", "tokenizer", "prior"}
+    assert "20 grey faces" in (out / "README.md").read_text()
+    assert not (out / ".work").exists()
+
+
+def test_every_file_says_that_it_is_generated(weights: Path, tmp_path: Path, likely: str) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 3, "--seed", "5", "--quiet")) == 0
+    pictures = sorted(out.rglob("*.png"))
+    assert len(pictures) == 3
+    rows = (out / "faces.csv").read_text().splitlines()
+    assert len(rows) == 4
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.text["AI-generated"] == "true"
+            assert picture.text["Seed"] == str(int(path.stem.split("-")[1]))
+            assert "trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+        assert any(row.startswith(path.relative_to(out).as_posix()) for row in rows)
+
+
+def test_parquet_holds_pictures_that_hugging_face_recognises(weights: Path, tmp_path: Path, likely: str) -> None:
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 3, "--format", "parquet", "--quiet")) == 0
+    table = pq.read_table(out / "train.parquet")
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["image"] == {"_type": "Image"}
+    assert set(features) == set(table.column_names)
+    assert table.column("image")[0].as_py()["path"].startswith(likely)
+
+
+def test_a_face_of_the_set_is_the_face_of_its_seed(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 4, "--quiet")) == 0
+    path = sorted(out.rglob("*.png"))[-1]
+    seed = int(path.stem.split("-")[1])
+    (again,) = pipe(likely, 1, seed, threshold=0.0, max_tries=40, steps=2).faces
+    assert np.array_equal(np.asarray(Image.open(path)), again.image)
+
+
+def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, likely: str) -> None:
+    asked = [*command(weights, tmp_path / "killed", likely, 600, "--format", "parquet", "--quiet")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-m", "generation.dataset", *asked], cwd=tmp_path, env=environment) as process:
+        blocks = tmp_path / "killed" / ".work"
+        deadline = time.monotonic() + 120
+        while len(list(blocks.glob("block-*"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in blocks.glob("block-*")}
+    assert 2 <= len(kept) < 600 // 32
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    assert main(asked) == 0
+    assert main(command(weights, tmp_path / "whole", likely, 600, "--format", "parquet", "--quiet")) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_run_that_fails_while_writing_ends_with_the_same_files(
+    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import generation.dataset_files as files
+
+    write, room = files.atomic_write_bytes, iter(range(5))
+
+    def filling_up(path: Path, data: bytes) -> None:
+        if next(room, None) is None:
+            raise UserError("the disk is full")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "atomic_write_bytes", filling_up)
+        with pytest.raises(UserError, match="disk is full"):
+            main(command(weights, tmp_path / "parts", likely, 12, "--quiet"))
+    assert len(list((tmp_path / "parts").rglob("*.png"))) == 5
+    assert main(command(weights, tmp_path / "parts", likely, 12, "--quiet")) == 0
+    assert main(command(weights, tmp_path / "whole", likely, 12, "--quiet")) == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launchers = {
+        "one": [sys.executable, "-m"],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"],
+    }
+    for name, launcher in launchers.items():
+        asked = ["generation.dataset", *command(weights, tmp_path / name, likely, 100)]
+        done = subprocess.run([*launcher, *asked], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("delivered") == 1
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_work_is_shared(pipe: FacePipeline, likely: str, tmp_path: Path) -> None:
+    from generation.dataset import collect
+
+    class Rank:
+        """One of two processes, whose partner never writes."""
+
+        process_index, num_processes = 1, 2
+
+        def wait_for_everyone(self) -> None:
+            raise InterruptedError
+
+    request = DatasetRequest(counts={likely: 256}, settings={"threshold": 0.0, "steps": 2, "max_tries": 1})
+    with pytest.raises(InterruptedError):
+        collect(pipe, request, tmp_path, Rank())  # type: ignore[arg-type]
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [f"block-{number:06d}" for number in (1, 3, 5, 7)]
+
+
+def test_too_few_faces_are_written_and_the_exit_code_says_so(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "faces"
+    hard = ["--threshold", "1", "--max-tries", "1", "--steps", "2", "--device", "cpu", "--quiet"]
+    assert main(["--counts", "fear:2", "--out", str(out), "--weights", str(weights), *hard]) == INCOMPLETE_EXIT
+    assert "fewer faces than asked" in capsys.readouterr().err
+    row = json.loads((out / "manifest.json").read_text())["emotions"]["fear"]
+    assert (row["delivered"], row["refused"], row["candidates"]) == (0, 8, 8)
+    assert "Incomplete" in (out / "README.md").read_text()
+
+
+def test_another_request_does_not_touch_a_set(weights: Path, tmp_path: Path, likely: str) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    before = contents(out)
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    with pytest.raises(UserError, match="other settings"):
+        main(command(weights, out, likely, 3, "--quiet"))
+    assert contents(out) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        main(command(weights, tmp_path / "mine", likely, 2, "--quiet"))
+
+
+def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import generation.dataset_files as files
+
+    request = DatasetRequest(counts={likely: 2}, settings={"threshold": 0.0, "steps": 2})
+
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write_folders", full)
+        with pytest.raises(UserError, match="disk is full"):
+            make_dataset(pipe, request, tmp_path / "faces")
+    (block,) = (tmp_path / "faces" / ".work").glob("block-*")
+    block.write_bytes(block.read_bytes()[:100])
+    with pytest.raises(UserError, match="block-000000"):
+        make_dataset(pipe, request, tmp_path / "faces")
+
+
+def face(image: np.ndarray, seed: int) -> Face:
+    return Face(image, seed, 1, Verdict((1.0, 0, 0, 0, 0, 0, 0), Emotion.ANGER, 1.0, True))
+
+
+def test_near_copies_are_left_out(rng: np.random.Generator) -> None:
+    images = [rng.integers(0, 256, (32, 32), np.uint8) for _ in range(3)]
+    copy = np.clip(images[0].astype(int) + rng.integers(-2, 3, (32, 32)), 0, 255).astype(np.uint8)
+    selection = Selection(DatasetRequest(counts={"anger": 4}))
+    selection.add(
+        Block(0, Emotion.ANGER, tuple(face(image, seed) for seed, image in enumerate([images[0], copy, *images[1:]])), 4)
+    )
+    tally = selection.tallies[Emotion.ANGER]
+    assert tally.kept == [(0, 0), (0, 2), (0, 3)]
+    assert tally.duplicates == 1
+    assert selection.missing() == [1]
+
+
+def test_counts_are_read_in_both_languages_and_refused_by_name() -> None:
+    assert parse_counts("disgust:40,peur:2") == {"disgust": 40, "fear": 2}
+    for text, words in (("fear:2,peur:3", "named twice"), ("fear", "no whole number"), ("fera:3", "did you mean")):
+        with pytest.raises(UserError, match=words):
+            parse_counts(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--per-emotion", "0"], "between 1 and"),
+        (["--per-emotion", "3", "--steps", "0"], "steps"),
+        (["--counts", "fear:1", "--valid", "2"], "valid_share"),
+    ],
+)
+def test_bad_requests_are_refused_before_any_work(options: list[str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        main([*options, "--out", str(tmp_path / "faces")])
+    assert not (tmp_path / "faces").exists()
