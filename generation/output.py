@@ -44,39 +44,44 @@ def face_png(face: Face, batch: FaceBatch, size: int | None = None, *, mark: boo
     return png(resized(face.image, size), {**texts, **_face_texts(face)}, mark=mark)
 
 
-def contact_sheet(batch: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
+def contactsheet(batch: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
     """All faces of a batch on one PNG, the reading under each."""
     faces = batch.faces
     columns = min(columns, max(len(faces), 1))
     title = describe(batch.request.emotion)
     labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
-    sheet = _sheet([face.image for face in faces], labels, columns, tile, f"{title} - AI-generated")
-    return png(sheet, {**_texts(batch.request, batch.weights, title), "Seed": f"{batch.request.seed} and following"})
+    made = sheet([face.image for face in faces], labels, columns, tile, f"{title} - AI-generated")
+    return png(made, {**_texts(batch.request, batch.weights, title), "Seed": f"{batch.request.seed} and following"})
 
 
-def strip_sheet(strip: FaceStrip, *, tile: int = 128) -> bytes:
+def stripsheet(strip: FaceStrip, *, tile: int = 128) -> bytes:
     """The rows of a strip on one PNG, the reading under each face."""
     faces = [face for row in strip.rows for face in row]
     labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
-    sheet = _sheet([face.image for face in faces], labels, len(strip.emotions), tile, f"{strip.path} - AI-generated")
+    made = sheet([face.image for face in faces], labels, len(strip.emotions), tile, f"{strip.path} - AI-generated")
     seeds = ", ".join(str(row[0].seed) for row in strip.rows)
-    return png(sheet, {**_texts(strip.request, strip.weights, strip.path), "Seed": seeds})
+    return png(made, {**_texts(strip.request, strip.weights, strip.path), "Seed": seeds})
 
 
-def _sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
+def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
+    """Pictures (H, W) or (H, W, 3) in rows of ``columns``, each fitted into ``tile`` pixels over its label; a PIL image."""
     from PIL import Image, ImageDraw, ImageFont
 
     rows, margin, caption, head = -(-max(len(images), 1) // columns), 8, 18, 34
-    sheet = Image.new("L", (margin + columns * (tile + margin), head + rows * (tile + caption + margin)), 255)
-    draw = ImageDraw.Draw(sheet)
-    small = ImageFont.load_default(13)
-    draw.text((margin, 8), title, fill=0, font=ImageFont.load_default(16))
+    size = (margin + columns * (tile + margin), head + rows * (tile + caption + margin))
+    colour = any(image.ndim == 3 for image in images)
+    made = Image.new("RGB" if colour else "L", size, "white")
+    draw = ImageDraw.Draw(made)
+    small, ink = ImageFont.load_default(13), "#3c3c3c"
+    draw.text((margin, 8), title, fill="black", font=ImageFont.load_default(16))
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         x = margin + index % columns * (tile + margin)
         y = head + index // columns * (tile + caption + margin)
-        sheet.paste(Image.fromarray(image).resize((tile, tile), Image.Resampling.BICUBIC), (x, y))
-        draw.text((x + tile / 2, y + tile + 2), label, fill=60, font=small, anchor="ma")
-    return sheet
+        shrink = tile / max(image.shape[:2])
+        fitted = round(image.shape[1] * shrink), round(image.shape[0] * shrink)
+        made.paste(Image.fromarray(image).resize(fitted, Image.Resampling.BICUBIC), (x, y))
+        draw.text((x + tile / 2, y + tile + 2), label, fill=ink, font=small, anchor="ma")
+    return made
 
 
 def manifest(batch: FaceBatch, files: list[str]) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark
         atomic_write_bytes(folder / name, face_png(face, batch, size, mark=mark))
     sheets = [SHEET] if batch.faces else []
     for sheet in sheets:
-        atomic_write_bytes(folder / sheet, contact_sheet(batch))
+        atomic_write_bytes(folder / sheet, contactsheet(batch))
     atomic_write_text(folder / MANIFEST, json.dumps(manifest(batch, names), indent=2) + "\n")
     return [folder / name for name in (*names, *sheets, MANIFEST)]
 
@@ -194,6 +199,6 @@ def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark
             names.append(f"strip-{face.seed:06d}-{column:02d}.png")
             texts = {**_texts(strip.request, strip.weights, describe(emotion)), **_face_texts(face), "Strip": strip.path}
             atomic_write_bytes(folder / names[-1], png(resized(face.image, size), texts, mark=mark))
-    atomic_write_bytes(folder / STRIP, strip_sheet(strip))
+    atomic_write_bytes(folder / STRIP, stripsheet(strip))
     atomic_write_text(folder / MANIFEST, json.dumps(strip_manifest(strip, names), indent=2) + "\n")
     return [folder / name for name in (*names, STRIP, MANIFEST)]

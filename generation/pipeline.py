@@ -29,6 +29,7 @@ from vqvae.sampler import Rerank, sample_tokens
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from generation.editing import EditedFace
     from generation.strip import FaceStrip
 
 __all__ = ["PARTS", "Face", "FaceBatch", "FacePipeline"]
@@ -158,6 +159,12 @@ class FacePipeline:
 
         return make_strip(self, path, frames, count, seed, **settings)
 
+    def edit(self, picture: Any, emotion: str | Sequence[float], **settings: Any) -> EditedFace:
+        """Another expression for a face in a picture; see :func:`generation.editing.edit_face`, also for ``settings``."""
+        from generation.editing import edit_face
+
+        return edit_face(self, picture, emotion, **settings)
+
     def draw_all(self, request: FaceRequest, *, batch_size: int = 32) -> FaceBatch:
         """The first draw of every face, accepted or not: what the prior makes before any selection."""
         started = time.monotonic()
@@ -213,12 +220,13 @@ class FacePipeline:
         attempt: int = 0,
         known: Tensor | None = None,
         hidden: Tensor | None = None,
+        prefer: Tensor | None = None,
     ) -> Tensor:
         """Tokens (N, L, G) of N faces under the request's settings, each with its own emotion and seed.
 
         Args:
             attempt: another one gives other faces for the same seeds.
-            known, hidden: as for :func:`vqvae.sampler.sample_tokens`.
+            known, hidden, prefer: as for :func:`vqvae.sampler.sample_tokens`.
         """
         device = self.encoder.device
         asked = torch.tensor(list(emotions), dtype=torch.float32, device=device)
@@ -234,6 +242,7 @@ class FacePipeline:
             avoid=avoid,
             known=known,
             hidden=hidden,
+            prefer=prefer,
             rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
         )
 

@@ -17,8 +17,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of
 # Where the parts lie in a crop made by encoder.align: eyes at 0.38 of the height and 0.38 of the width apart, mouth 0.40
 # below them. Wide enough for what moves with them: the folds beside the mouth, the chin under a dropped jaw.
 FIXED: dict[str, tuple[Box, ...]] = {
-    "brows": ((0.08, 0.16, 0.92, 0.34),),
-    "eyes": ((0.08, 0.28, 0.92, 0.50),),
+    "brows": ((0.13, 0.17, 0.87, 0.34),),
+    "eyes": ((0.13, 0.28, 0.87, 0.50),),
     "nose": ((0.34, 0.40, 0.66, 0.68),),
     "mouth": ((0.16, 0.63, 0.84, 1.00),),
     "all": ((0.0, 0.0, 1.0, 1.0),),

@@ -52,6 +52,7 @@ COMMANDS = {
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",
+    "generation.edit": "generation/edit.py",
 }
 
 

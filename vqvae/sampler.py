@@ -94,6 +94,7 @@ def sample_tokens(
     avoid: Tensor | None = None,
     known: Tensor | None = None,
     hidden: Tensor | None = None,
+    prefer: Tensor | None = None,
     rerank: Rerank | None = None,
 ) -> Tensor:
     """Tokens (N, L, G) of N new faces, or of N known faces some of whose positions are made anew.
@@ -105,13 +106,17 @@ def sample_tokens(
         temperature: 0 takes the likeliest code, 1 samples from the model.
         avoid: (N, 7) distributions to be guided away from: ``u`` is told them instead of nothing.
         known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
+        prefer: (N, L, G, K) added to the logits of every code.
         rerank: guidance by a scorer; the first candidates alone make the face that would be made without it.
     """
     shape = prior.shape
     count, device = len(seeds), emotion.device
     size = shape.positions, shape.groups, shape.codebook_size
     draws = rerank.candidates if rerank else 1
-    noise = [gumbel_noise([_candidate_seed(seed, draw) for seed in seeds], *size).to(device) for draw in range(draws)]
+    noise = []
+    for draw in range(draws):
+        luck = gumbel_noise([_candidate_seed(seed, draw) for seed in seeds], *size).to(device)
+        noise.append(temperature * luck + (0.0 if prefer is None else prefer))
     order = torch.tensor(_order(shape.positions, hidden), dtype=torch.int64, device=device)
     tokens = torch.zeros(count, *size[:2], dtype=torch.int64, device=device)
     masked = torch.ones(count, shape.positions, dtype=torch.bool, device=device)
@@ -128,7 +133,7 @@ def sample_tokens(
         states = prior.trunk(tokens, masked, emotion, source)[:, chosen]
         blind = prior.trunk(tokens, masked, unwanted, source)[:, chosen] if weight else None
         compare = rerank is not None and visible >= rerank.start
-        made = [_pick(prior, states, blind, weight, temperature * each[:, chosen]) for each in noise[: draws if compare else 1]]
+        made = [_pick(prior, states, blind, weight, each[:, chosen]) for each in noise[: draws if compare else 1]]
         masked[:, chosen] = False
         tokens[:, chosen] = made[0]
         if rerank is not None and compare:
