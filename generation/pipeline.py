@@ -165,11 +165,15 @@ class FacePipeline:
 
         return edit_face(self, picture, emotion, **settings)
 
-    def draw_all(self, request: FaceRequest, *, batch_size: int = 32) -> FaceBatch:
-        """The first draw of every face, accepted or not: what the prior makes before any selection."""
+    def draw_all(self, request: FaceRequest, *, batch_size: int = 32, people: People | None = None) -> FaceBatch:
+        """The first draw of every face, accepted or not: what the prior makes before any selection.
+
+        Args:
+            people: of an earlier request that differs in its emotion only, so that ``identity`` need not find them again.
+        """
         started = time.monotonic()
         faces: list[Face] = []
-        people = People(self, request)
+        people = people or People(self, request)
         for start in range(0, request.count, batch_size):
             chunk = range(start, min(start + batch_size, request.count))
             faces += self._draw(request, chunk, 0, people)

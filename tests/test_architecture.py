@@ -48,6 +48,7 @@ COMMANDS = {
     "encoder.analyze": "encoder/analyze.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
+    "eval.intensity": "eval/intensity.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
