@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from configs.cli import UserError
@@ -19,6 +21,7 @@ from encoder.classifier import EmotionEncoder
 from encoder.detect import Detector, Face, create_detector
 from encoder.embeddings import Embedder, checked_embeddings, distances
 from encoder.identity import Verification
+from encoder.pictures import read_picture
 from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
 from generation.request import FaceRequest
 from generation.seam import Placement, luma, paste, soft_mask
@@ -106,7 +109,7 @@ class EditedFace:
 
 def edit_face(
     pipe: FacePipeline,
-    picture: NDArray[np.uint8],
+    picture: NDArray[np.uint8] | Image.Image | str | Path,
     emotion: str | Sequence[float],
     *,
     intensity: float = 1.0,
@@ -124,7 +127,7 @@ def edit_face(
     """Change the expression of one face.
 
     Args:
-        picture: (H, W, 3) uint8 RGB.
+        picture: a file, a PIL image, or (H, W, 3) uint8 RGB.
         emotion, intensity, seed: as for generating; intensity 0 gives a neutral face. Proposal i uses ``seed + i``.
         count: proposals.
         region: parts (``"mouth,eyes"``; brows, eyes, nose, mouth, all) or a box (x, y, width, height) in pixels. Parts are
@@ -138,6 +141,7 @@ def edit_face(
 
     Raises:
         UserError: no such face, a face below 32 pixels, or a setting that is unknown or out of range.
+        BadImage: the file cannot be read as a picture.
     """
     started = time.monotonic()
     for name in _UNUSED:
@@ -147,8 +151,9 @@ def edit_face(
         raise UserError(f"keep must lie between 0 and 100, got {keep}")
     request = pipe.request(emotion, count, seed, intensity=intensity, **{**DEFAULTS, **settings})
     levels = [pipe.request(emotion, 1, seed, intensity=level, **{**DEFAULTS, **settings}) for level in strip]
-    chosen = _find(picture, detector, face)
-    work = _Work(pipe, picture, chosen, region, keep, judge, embedder)
+    pixels = _pixels(picture)
+    chosen = _find(pixels, detector, face)
+    work = _Work(pipe, pixels, chosen, region, keep, judge, embedder)
     before = work.read(request, work.part, 0.0, seed, 0.0)
     seeds = [seed + number for number in range(count)]
     edits = sorted(work.draw([request] * count, seeds, [intensity] * count), key=lambda edit: (-edit.score, edit.seed))
@@ -158,7 +163,7 @@ def edit_face(
         before=before,
         edits=tuple(edits),
         strip=tuple(shown),
-        picture=picture,
+        picture=pixels,
         corner=work.corner,
         face=chosen,
         tokens=work.grid_mask,
@@ -168,9 +173,18 @@ def edit_face(
     )
 
 
+def _pixels(picture: Any) -> NDArray[np.uint8]:
+    if isinstance(picture, (str, Path)):
+        return read_picture(picture).pixels
+    if isinstance(picture, Image.Image):
+        return np.array(picture.convert("RGB"))
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UserError(f"picture: need (H, W, 3) RGB in uint8, got {pixels.dtype} of shape {pixels.shape}")
+    return pixels
+
+
 def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> Face:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise UserError(f"picture: need (H, W, 3) RGB in uint8, got {picture.dtype} of shape {picture.shape}")
     found = (create_detector(detector) if isinstance(detector, str) else detector).detect(picture)
     if not found:
         raise UserError("no face found; a frontal, upright face is needed, or another detector")

@@ -141,14 +141,22 @@ def _check_names(arguments: argparse.Namespace) -> None:
 def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> int:
     import json
 
+    from tqdm import tqdm
+
     from generation.output import strip_manifest, write_strip
 
     count = 1 if arguments.count is None else arguments.count
-    strip = pipe.strip(
-        arguments.strip, arguments.frames, count, arguments.seed, intensity=arguments.intensity, **_settings(arguments)
-    )
+    hidden = True if arguments.quiet else None
+    with tqdm(total=count, desc=arguments.strip, unit="row", disable=hidden, leave=False) as bar:
+
+        def advance(rows: int, _asked: int, tried: int) -> None:
+            bar.set_postfix(tried=tried)
+            bar.update(rows - bar.n)
+
+        settings = {"intensity": arguments.intensity, "progress": advance, **_settings(arguments)}
+        strip = pipe.strip(arguments.strip, arguments.frames, count, arguments.seed, **settings)
     files = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
-    made = strip_manifest(strip, [path.name for path in files[: count * arguments.frames]])
+    made = strip_manifest(strip, [path.name for path in files[: len(strip.rows) * arguments.frames]])
     if arguments.json:
         print(json.dumps(made, indent=2))
     elif not arguments.quiet:
@@ -157,6 +165,9 @@ def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
             f"{strip.path}: {result['faces']} faces, {result['accepted']} of them read as asked, mean match "
             f"{result['mean_match']:.2f}, {strip.seconds:.1f} seconds\nwritten to {folder}"
         )
+    if len(strip.rows) < count:
+        print(f"error: stopped after {len(strip.rows)} of {count} rows", file=sys.stderr)
+        return INCOMPLETE_EXIT
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class FaceStrip:
     Attributes:
         request: the settings; its ``emotion`` is the first of ``emotions``, its ``count`` the number of rows.
         path: as it was asked for. ``emotions``: the distribution of each column.
-        rows: one person a row; all faces of a row share their seed and number of tries.
+        rows: one person a row; all faces of a row share their seed and number of tries. Fewer than asked after Ctrl-C.
         tried: faces drawn for them.
     """
 
@@ -74,8 +75,17 @@ def interpolate(stops: tuple[Distribution, ...], frames: int) -> tuple[Distribut
     return tuple(made)
 
 
-def make_strip(pipe: FacePipeline, path: str, frames: int = 9, count: int = 1, seed: int = 0, **settings: Any) -> FaceStrip:
-    """Draw a strip.
+def make_strip(
+    pipe: FacePipeline,
+    path: str,
+    frames: int = 9,
+    count: int = 1,
+    seed: int = 0,
+    *,
+    progress: Callable[[int, int, int], None] | None = None,
+    **settings: Any,
+) -> FaceStrip:
+    """Draw a strip. Ctrl-C ends early with the rows that are finished by then.
 
     All faces of a row come from the same noise and, unless ``identity=False``, from one neutral face of which only brows,
     eyes and mouth are made anew. Of up to ``max_tries`` rows (4 by default) the first is kept in which the encoder accepts
@@ -85,6 +95,7 @@ def make_strip(pipe: FacePipeline, path: str, frames: int = 9, count: int = 1, s
         path: emotions or compounds between colons, e.g. ``"neutral:happiness"``.
         frames: faces a row.
         count: people. seed: row i uses ``seed + i``.
+        progress: called with (rows finished, rows asked, faces tried) after every row.
         settings: see :class:`generation.request.FaceRequest`, and ``intensity``.
 
     Raises:
@@ -97,19 +108,33 @@ def make_strip(pipe: FacePipeline, path: str, frames: int = 9, count: int = 1, s
     # Each column is checked like a request of its own: an avoided emotion may lie on the way.
     requests = [pipe.request(step, count, seed, intensity=intensity, avoid=avoid, **settings) for step in steps]
     request, emotions = requests[0], tuple(each.emotion for each in requests)
-    people, rows, tried = People(pipe, request), [], 0
-    for index in range(count):
-        best: tuple[Face, ...] = ()
-        for attempt in range(request.max_tries):
-            row = _draw_row(pipe, request, emotions, seed + index, attempt, people)
-            tried += frames
-            if not best or _mean_match(row) > _mean_match(best):
-                best = row
-            if all(face.verdict.accepted for face in row):
-                best = row
-                break
-        rows.append(best)
+    people, tried = People(pipe, request), 0
+    rows: list[tuple[Face, ...]] = []
+    try:
+        for index in range(count):
+            row, drawn = _best_row(pipe, request, emotions, seed + index, people)
+            rows.append(row)
+            tried += drawn
+            if progress is not None:
+                progress(len(rows), count, tried)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
     return FaceStrip(request, path, emotions, tuple(rows), tried, time.monotonic() - started, pipe.weights)
+
+
+def _best_row(
+    pipe: FacePipeline, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, people: People
+) -> tuple[tuple[Face, ...], int]:
+    """The row that is kept, and how many faces were drawn for it."""
+    best: tuple[Face, ...] = ()
+    for attempt in range(request.max_tries):
+        row = _draw_row(pipe, request, emotions, seed, attempt, people)
+        if all(face.verdict.accepted for face in row):
+            return row, (attempt + 1) * len(emotions)
+        if not best or _mean_match(row) > _mean_match(best):
+            best = row
+    return best, request.max_tries * len(emotions)
 
 
 def _mean_match(row: tuple[Face, ...]) -> float:

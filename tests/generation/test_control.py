@@ -106,6 +106,15 @@ def test_bad_strips_are_refused(pipe: FacePipeline, path: str, message: str) -> 
         pipe.strip(path)
 
 
+def test_rows_finished_before_ctrl_c_are_kept(pipe: FacePipeline) -> None:
+    def stop(rows: int, asked: int, tried: int) -> None:
+        if rows == 2:
+            raise KeyboardInterrupt
+
+    strip = pipe.strip("fear:joy", 3, 5, steps=2, progress=stop)
+    assert len(strip.rows) == 2
+
+
 @pytest.mark.parametrize("frames", [1, 102])
 def test_a_strip_has_at_least_two_frames(pipe: FacePipeline, frames: int) -> None:
     with pytest.raises(UserError, match="frames must lie between"):

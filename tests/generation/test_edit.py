@@ -92,7 +92,8 @@ def test_a_photograph_is_edited_and_the_rest_stays() -> None:
     assert low < 0.3 < high
     assert best.identity is not None
     assert best.identity.distance < 20
-    assert np.array_equal(pipe.edit(picture, "surprise", count=1, seed=best.seed).edits[0].part, best.part)
+    again = pipe.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
+    assert np.array_equal(again.edits[0].part, best.part)
 
 
 # ---- the command
@@ -203,6 +204,13 @@ def test_a_small_face_is_refused(pipe: FacePipeline) -> None:
         pipe.edit(scene(1), "joy", detector=Small())
     with pytest.raises(UserError, match="max_tries: has no meaning"):
         pipe.edit(scene(1), "joy", detector=Squares(), max_tries=3)
+
+
+def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:
+    edited = pipe.edit(photos / "a.png", "joy", detector=Squares(), count=2, steps=2)
+    assert edited.render(edited.edits[0]).shape == (48, 132, 3)
+    with pytest.raises(UserError, match="need \\(H, W, 3\\)"):
+        pipe.edit(np.zeros((48, 48)), "joy", detector=Squares())
 
 
 def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos: Path, tmp_path: Path) -> None:
