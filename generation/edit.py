@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--emotion", required=True, help="English or French name, a compound, or a mixture")
     parser.add_argument("--intensity", type=float, default=1.0, help="0 neutral to 1 full (default: %(default)s)")
     parser.add_argument("--not", dest="avoid", metavar="EMOTION", help="guide away from this emotion")
+    parser.add_argument("--avoidance", type=float, help="how strongly --not leads away, above 0 to 1 (default: 0.5)")
     parser.add_argument("--region", default="brows,eyes,mouth", help="of brows, eyes, nose, mouth, all; or x,y,w,h in pixels")
     parser.add_argument("--face", type=int, default=1, metavar="N", help="which face, 1 is the largest (default: %(default)s)")
     parser.add_argument("--count", type=int, default=8, help="proposals (default: %(default)s)")
@@ -66,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--detector", default="haar", metavar="NAME", help="see encoder.analyze --help (default: %(default)s)")
     parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib:FILE or deepface:Facenet512")
     parser.add_argument("--judge", default="pretrained/judge", help="second judge, or none (default: %(default)s)")
-    parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on every picture")
+    parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on the picture")
     parser.add_argument("--out", type=Path, default=Path("out/edited"), help="folder for the files (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default: %(default)s)")
     parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
@@ -75,7 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_SETTINGS = ("avoid", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "source")
+_SETTINGS = (
+    "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "source",
+)  # fmt: skip
 
 
 def parse_region(text: str) -> str | tuple[float, ...]:

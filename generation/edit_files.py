@@ -77,6 +77,8 @@ def write_edit(
 ) -> dict[str, Any]:
     """Write the picture, its proposals and strip, and the record (last: when it is there, everything is).
 
+    ``mark`` is for the picture; what shows several says in its title what it is.
+
     Returns:
         The record.
     """
@@ -95,14 +97,14 @@ def write_edit(
     shown = [edited.before, *edited.edits]
     labels = ["before", *(_label(edit) for edit in edited.edits)]
     proposals = sheet([edited.close_up(edit, _TILE) for edit in shown], labels, min(len(shown), 5), _TILE, title)
-    atomic_write_bytes(folder / files[1], png(proposals, {**texts, "Seed": "below each"}, kind="edited", mark=mark))
+    atomic_write_bytes(folder / files[1], png(proposals, {**texts, "Seed": "below each"}, kind="edited"))
     if edited.strip:
         files.append(f"{name}-strip.png")
         labels = ["before", *(f"{edit.intensity:g}: {_reading(edit)}" for edit in edited.strip)]
         strip = sheet(
             [edited.close_up(edit, _TILE) for edit in (edited.before, *edited.strip)], labels, len(labels), _TILE, title
         )
-        atomic_write_bytes(folder / files[2], png(strip, texts, kind="edited", mark=mark))
+        atomic_write_bytes(folder / files[2], png(strip, texts, kind="edited"))
     record = {
         "generator": generator(),
         "ai_generated": True,

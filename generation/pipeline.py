@@ -244,6 +244,7 @@ class FacePipeline:
             guidance=request.guidance,
             temperature=request.temperature,
             avoid=avoid,
+            avoidance=request.avoidance,
             known=known,
             hidden=hidden,
             prefer=prefer,

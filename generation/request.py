@@ -21,6 +21,7 @@ class FaceRequest(StrictModel):
     count: int = Field(16, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     avoid: tuple[float, ...] | None = Field(None, description="distribution to be guided away from; its emotions cost match")
+    avoidance: float = Field(0.5, gt=0, le=1, description="share of the guidance that leads away from what is to be avoided")
     guidance: float = Field(3.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
     encoder_guidance: float = Field(
         0.0, ge=0, le=100, description="power of the encoder's match by which candidates of each step are weighed; 0: off"

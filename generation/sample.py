@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, help="faces, or rows of a strip, to deliver (default: 16, strips 1)")
     parser.add_argument("--intensity", type=float, default=1.0, help="0 neutral to 1 full (default: %(default)s)")
     parser.add_argument("--not", dest="avoid", metavar="EMOTION", help="guide away from this emotion, and refuse faces with it")
+    parser.add_argument("--avoidance", type=float, help="how strongly --not leads away, above 0 to 1 (default: 0.5)")
     parser.add_argument("--seed", type=int, default=0, help="face i uses seed + i (default: %(default)s)")
     parser.add_argument(
         "--identity",
@@ -74,7 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _SETTINGS = (
-    "avoid", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "max_tries", "source", "identity",
+    "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "max_tries",
+    "source", "identity",
 )  # fmt: skip
 
 

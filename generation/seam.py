@@ -14,7 +14,7 @@ Grey = NDArray[np.float32]
 # In pixels of the crop (64 a side). The seam fades over about twice its blur; lighting is what a wide blur leaves.
 _SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
 # Change of luma, of 255, at which the old detail (skin, lashes, the old lips) has faded to 1/e.
-_DETAIL_FADES = 12.0
+_DETAIL_FADES = 20.0
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ COMMANDS = {
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
     "eval.intensity": "eval/intensity.py",
+    "eval.editing": "eval/editing.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",

@@ -6,7 +6,7 @@ Halton order: Besnier et al., 2025. Late guidance: while most of a face is hidde
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,6 +92,7 @@ def sample_tokens(
     guidance: float = 2.0,
     temperature: float = 1.0,
     avoid: Tensor | None = None,
+    avoidance: float = 0.5,
     known: Tensor | None = None,
     hidden: Tensor | None = None,
     prefer: Tensor | None = None,
@@ -104,7 +105,8 @@ def sample_tokens(
         steps: forward passes (twice as many with guidance), at most one per position.
         guidance: w of ``c + w (c - u)`` at the last step; grows with the visible share of the face (Ho & Salimans, 2022).
         temperature: 0 takes the likeliest code, 1 samples from the model.
-        avoid: (N, 7) distributions to be guided away from: ``u`` is told them instead of nothing.
+        avoid: (N, 7) distributions to be guided away from, a third forward pass: ``u`` becomes
+            ``(1 - avoidance) u + avoidance n`` with n told them, at 1 in place of u.
         known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
         prefer: (N, L, G, K) added to the logits of every code.
         rerank: guidance by a scorer; the first candidates alone make the face that would be made without it.
@@ -123,7 +125,10 @@ def sample_tokens(
     if known is not None and hidden is not None:
         masked = hidden.to(device).expand(count, -1).clone()
         tokens = torch.where(masked.unsqueeze(-1), tokens, known.to(device))
-    unwanted = torch.zeros_like(emotion) if avoid is None else avoid
+    # What guidance leads away from: being told nothing, and what is to be avoided.
+    blind = (
+        [(torch.zeros_like(emotion), 1.0)] if avoid is None else [(torch.zeros_like(emotion), 1 - avoidance), (avoid, avoidance)]
+    )
     counts, filled = unmask_counts(len(order), steps), 0
     luck = gumbel_noise([_candidate_seed(seed, draws) for seed in seeds], len(counts), 1, draws)[:, :, 0].to(device)
     for step, number in enumerate(counts):
@@ -131,9 +136,9 @@ def sample_tokens(
         visible = 1.0 - (len(order) - filled) / shape.positions
         weight = guidance * visible
         states = prior.trunk(tokens, masked, emotion, source)[:, chosen]
-        blind = prior.trunk(tokens, masked, unwanted, source)[:, chosen] if weight else None
+        away = [(prior.trunk(tokens, masked, told, source)[:, chosen], weight * share) for told, share in blind if weight * share]
         compare = rerank is not None and visible >= rerank.start
-        made = [_pick(prior, states, blind, weight, each[:, chosen]) for each in noise[: draws if compare else 1]]
+        made = [_pick(prior, states, away, each[:, chosen]) for each in noise[: draws if compare else 1]]
         masked[:, chosen] = False
         tokens[:, chosen] = made[0]
         if rerank is not None and compare:
@@ -158,15 +163,14 @@ def _candidate_seed(seed: int, draw: int) -> int:
     return seed if draw == 0 else (seed * 0x9E3779B1 + draw * 0x85EBCA77) % (1 << 32)
 
 
-def _pick(
-    prior: MaskedPrior, states: Tensor, blind: Tensor | None = None, weight: float = 0.0, noise: Tensor | None = None
-) -> Tensor:
-    """(N, P, G) codes for the positions of ``states`` (N, P, D): the likeliest under guidance and noise (N, P, G, K)."""
+def _pick(prior: MaskedPrior, states: Tensor, away: Sequence[tuple[Tensor, float]] = (), noise: Tensor | None = None) -> Tensor:
+    """(N, P, G) codes for the positions of ``states`` (N, P, D): the likeliest under guidance away from other states, each
+    with its weight, and under noise (N, P, G, K)."""
     codes: list[Tensor] = []
     for group in range(prior.shape.groups):
         before = codes[-1] if codes else None
-        logits = prior.head(states, group, before)
-        if blind is not None:
-            logits = logits + weight * (logits - prior.head(blind, group, before))
+        told = logits = prior.head(states, group, before)
+        for other, weight in away:
+            logits = logits + weight * (told - prior.head(other, group, before))
         codes.append((logits if noise is None else logits + noise[:, :, group]).argmax(dim=-1))
     return torch.stack(codes, dim=-1)
