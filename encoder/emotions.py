@@ -54,6 +54,37 @@ _SPELLINGS: dict[Emotion, tuple[str, ...]] = {
 }
 _BY_SPELLING: dict[str, Emotion] = {name: emotion for emotion, names in _SPELLINGS.items() for name in names}
 
+# Compound expressions that people make and recognise consistently (Du, Tao & Martinez, PNAS 2014): twelve pairs, and three
+# pairs with a word of their own and a weight on one side. Any adverb goes with any emotion, so these are only the list.
+COMPOUNDS: tuple[str, ...] = (
+    "happily surprised", "happily disgusted",
+    "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",
+    "fearfully angry", "fearfully surprised", "fearfully disgusted",
+    "angrily surprised", "angrily disgusted", "disgustedly surprised",
+    "appalled", "hatred", "awed",
+)  # fmt: skip
+_ADVERBS: dict[str, Emotion] = {
+    adverb: emotion
+    for emotion, adverbs in {
+        Emotion.ANGER: ("angrily", "colereusement", "rageusement"),
+        Emotion.DISGUST: ("disgustedly",),
+        Emotion.FEAR: ("fearfully", "craintivement", "peureusement"),
+        Emotion.HAPPINESS: ("happily", "joyeusement", "heureusement"),
+        Emotion.SADNESS: ("sadly", "tristement"),
+        Emotion.SURPRISE: ("surprisedly",),
+    }.items()
+    for adverb in adverbs
+}
+_OF_THEIR_OWN: dict[str, dict[Emotion, float]] = {
+    name: weights
+    for names, weights in (
+        (("appalled", "consterne", "consternee"), {Emotion.DISGUST: 2 / 3, Emotion.ANGER: 1 / 3}),
+        (("hatred", "hateful", "haine", "haineux", "haineuse"), {Emotion.ANGER: 2 / 3, Emotion.DISGUST: 1 / 3}),
+        (("awed", "awe", "emerveille", "emerveillee"), {Emotion.SURPRISE: 2 / 3, Emotion.FEAR: 1 / 3}),
+    )
+    for name in names
+}
+
 
 def _fold(name: str) -> str:
     """Lower case, no accents, single spaces: ``"  Colère"`` and ``"colere"`` are one name."""
@@ -72,9 +103,35 @@ def parse_emotion(name: str) -> Emotion:
     found = _BY_SPELLING.get(folded)
     if found is not None:
         return found
-    near = difflib.get_close_matches(folded, _BY_SPELLING, n=1, cutoff=0.6)
+    raise _unknown(name, folded, (), "French names work too")
+
+
+def parse_blend(name: str) -> Mapping[Emotion, float]:
+    """The weights, summing to 1, of one emotion or of a compound (:data:`COMPOUNDS`) that ``name`` means.
+
+    "Happily surprised", "happily-surprised" and "joyeusement surpris" are half happiness, half surprise.
+
+    Raises:
+        UserError: the name is not known; the message gives the nearest known one.
+    """
+    folded = _fold(name)
+    if folded in _OF_THEIR_OWN:
+        return _OF_THEIR_OWN[folded]
+    adverb, _, rest = folded.partition(" ")
+    if adverb in _ADVERBS and rest in _BY_SPELLING:
+        first, second = _ADVERBS[adverb], _BY_SPELLING[rest]
+        return {first: 1.0} if first is second else {first: 0.5, second: 0.5}
+    if folded in _BY_SPELLING:
+        return {_BY_SPELLING[folded]: 1.0}
+    pairs = [f"{word} {rest}" for word in _ADVERBS] if rest in _BY_SPELLING else []
+    also = "compounds such as 'happily surprised' and French names work too"
+    raise _unknown(name, folded, [*_OF_THEIR_OWN, *COMPOUNDS, *pairs], also)
+
+
+def _unknown(name: str, folded: str, further: Sequence[str], also: str) -> UserError:
+    near = difflib.get_close_matches(folded, [*_BY_SPELLING, *further], n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"unknown emotion {name!r}: {hint}known are {', '.join(EMOTION_NAMES)} (French names work too)")
+    return UserError(f"unknown emotion {name!r}: {hint}known are {', '.join(EMOTION_NAMES)} ({also})")
 
 
 def one_hot(emotion: Emotion) -> tuple[float, ...]:
@@ -83,26 +140,28 @@ def one_hot(emotion: Emotion) -> tuple[float, ...]:
 
 
 def parse_distribution(text: str) -> tuple[float, ...]:
-    """``"fear"`` or ``"fear:0.7,surprise:0.3"`` as a distribution over the seven, in enum order.
+    """``"fear"``, ``"fear:0.7,surprise:0.3"`` or ``"happily surprised"`` as a distribution over the seven, in enum order.
 
     Weights are relative (``fear:2,surprise:1`` is two thirds fear); a name without a weight counts 1.
 
     Raises:
-        UserError: unknown name, a name given twice, a weight that is no positive finite number.
+        UserError: unknown name, an emotion given twice, a weight that is no positive finite number.
     """
     weights: dict[Emotion, float] = {}
     for part in text.split(","):
         name, colon, number = part.partition(":")
-        emotion = parse_emotion(name)
-        if emotion in weights:
-            raise UserError(f"emotion {emotion.label!r} is named twice in {text!r}")
+        blend = parse_blend(name)
+        twice = next((emotion for emotion in blend if emotion in weights), None)
+        if twice is not None:
+            raise UserError(f"emotion {twice.label!r} is named twice in {text!r}")
+        label = name.strip()
         try:
             weight = float(number) if colon else 1.0
         except ValueError:
-            raise UserError(f"weight {number!r} of {emotion.label!r} is not a number: write e.g. fear:0.7,surprise:0.3") from None
+            raise UserError(f"weight {number!r} of {label!r} is not a number: write e.g. fear:0.7,surprise:0.3") from None
         if not (math.isfinite(weight) and weight > 0):
-            raise UserError(f"weight of {emotion.label!r} must be a positive number, got {number}")
-        weights[emotion] = weight
+            raise UserError(f"weight of {label!r} must be a positive number, got {number}")
+        weights |= {emotion: weight * share for emotion, share in blend.items()}
     total = sum(weights.values())
     return tuple(weights.get(emotion, 0.0) / total for emotion in Emotion)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,83 +12,83 @@ import numpy as np
 from configs.cli import UserError
 from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import as_mapping, describe
-from generation.pipeline import Face, FaceBatch
+from generation.batch import Face, FaceBatch
+from generation.provenance import generator, png, weights_text
+from generation.request import FaceRequest
+from generation.strip import FaceStrip
 
-SOFTWARE = "Mimique"
-MANIFEST, SHEET = "manifest.json", "contact_sheet.png"
-
-# IPTC's term for pictures made by a model, in the XMP packet that picture software reads (IPTC Photo Metadata 2023).
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
-    '"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>'
-)
+MANIFEST, SHEET, STRIP = "manifest.json", "contact_sheet.png", "strip.png"
 
 
-def _version() -> str:
-    try:
-        return metadata.version("mimique")
-    except metadata.PackageNotFoundError:
-        return "source checkout"
+def _texts(request: FaceRequest, weights: dict[str, str], emotion: str) -> dict[str, str]:
+    settings = request.as_record()
+    del settings["emotion"], settings["seed"], settings["count"]
+    return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(weights)}
 
 
-def face_png(face: Face, batch: FaceBatch, size: int | None = None) -> bytes:
-    """One face as PNG with its provenance in the metadata; ``size`` resizes with Lanczos."""
+def _face_texts(face: Face) -> dict[str, str]:
+    return {"Seed": str(face.seed), "Tries": str(face.tries), "Encoder reading": describe(face.verdict.distribution)}
+
+
+def resized(image: np.ndarray, size: int | None) -> Any:
+    """(S, S) uint8 as a PIL image, ``size`` pixels wide (Lanczos)."""
     from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
 
-    picture = Image.fromarray(face.image)
-    if size is not None and size != picture.width:
-        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-    info = PngInfo()
-    info.add_text("Software", f"{SOFTWARE} {_version()}")
-    info.add_text("Description", "AI-generated face. It shows no real person.")
-    info.add_text("AI-generated", "true")
-    info.add_text("Emotion", describe(batch.request.emotion))
-    info.add_text("Seed", str(face.seed))
-    info.add_text("Encoder reading", describe(face.verdict.distribution))
-    info.add_itxt("XML:com.adobe.xmp", _XMP)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+    picture = Image.fromarray(image)
+    return picture if size in (None, picture.width) else picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def contact_sheet(batch: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
-    """All faces of a batch on one PNG, the match under each."""
+def face_png(face: Face, batch: FaceBatch, size: int | None = None, *, mark: bool = False) -> bytes:
+    """One face as PNG with its provenance in the metadata; ``size`` resizes, ``mark`` draws the visible mark."""
+    texts = _texts(batch.request, batch.weights, describe(batch.request.emotion))
+    return png(resized(face.image, size), {**texts, **_face_texts(face)}, mark=mark)
+
+
+def contactsheet(batch: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
+    """All faces of a batch on one PNG, the reading under each."""
+    faces = batch.faces
+    columns = min(columns, max(len(faces), 1))
+    title = describe(batch.request.emotion)
+    labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
+    made = sheet([face.image for face in faces], labels, columns, tile, f"{title} - AI-generated")
+    return png(made, {**_texts(batch.request, batch.weights, title), "Seed": f"{batch.request.seed} and following"})
+
+
+def stripsheet(strip: FaceStrip, *, tile: int = 128) -> bytes:
+    """The rows of a strip on one PNG, the reading under each face."""
+    faces = [face for row in strip.rows for face in row]
+    labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
+    made = sheet([face.image for face in faces], labels, len(strip.emotions), tile, f"{strip.path} - AI-generated")
+    seeds = ", ".join(str(row[0].seed) for row in strip.rows)
+    return png(made, {**_texts(strip.request, strip.weights, strip.path), "Seed": seeds})
+
+
+def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
+    """Pictures (H, W) or (H, W, 3) in rows of ``columns``, each fitted into ``tile`` pixels over its label; a PIL image."""
     from PIL import Image, ImageDraw, ImageFont
-    from PIL.PngImagePlugin import PngInfo
 
-    count = max(len(batch.faces), 1)
-    columns = min(columns, count)
-    rows, margin, caption = -(-count // columns), 8, 18
-    head = 34
-    sheet = Image.new("L", (margin + columns * (tile + margin), head + rows * (tile + caption + margin)), 255)
-    draw = ImageDraw.Draw(sheet)
-    small = ImageFont.load_default(13)
-    draw.text((margin, 8), f"{describe(batch.request.emotion)} - AI-generated", fill=0, font=ImageFont.load_default(16))
-    for index, face in enumerate(batch.faces):
+    rows, margin, caption, head = -(-max(len(images), 1) // columns), 8, 18, 34
+    size = (margin + columns * (tile + margin), head + rows * (tile + caption + margin))
+    colour = any(image.ndim == 3 for image in images)
+    made = Image.new("RGB" if colour else "L", size, "white")
+    draw = ImageDraw.Draw(made)
+    small, ink = ImageFont.load_default(13), "#3c3c3c"
+    draw.text((margin, 8), title, fill="black", font=ImageFont.load_default(16))
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         x = margin + index % columns * (tile + margin)
         y = head + index // columns * (tile + caption + margin)
-        sheet.paste(Image.fromarray(face.image).resize((tile, tile), Image.Resampling.BICUBIC), (x, y))
-        label = f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}"
-        draw.text((x + tile / 2, y + tile + 2), label, fill=60, font=small, anchor="ma")
-    info = PngInfo()
-    info.add_text("Software", f"{SOFTWARE} {_version()}")
-    info.add_text("AI-generated", "true")
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+        shrink = tile / max(image.shape[:2])
+        fitted = round(image.shape[1] * shrink), round(image.shape[0] * shrink)
+        made.paste(Image.fromarray(image).resize(fitted, Image.Resampling.BICUBIC), (x, y))
+        draw.text((x + tile / 2, y + tile + 2), label, fill=ink, font=small, anchor="ma")
+    return made
 
 
 def manifest(batch: FaceBatch, files: list[str]) -> dict[str, Any]:
     """Everything needed to make and to trust these faces again."""
     matches = [face.verdict.match for face in batch.faces]
     return {
-        "generator": f"{SOFTWARE} {_version()}",
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "request": {**batch.request.model_dump(mode="json"), "emotion": dict(as_mapping(batch.request.emotion))},
-        "weights_sha256": batch.weights,
+        **_head(batch.request, batch.weights),
         "result": {
             "asked": batch.request.count,
             "accepted": len(batch.faces),
@@ -98,37 +96,109 @@ def manifest(batch: FaceBatch, files: list[str]) -> dict[str, Any]:
             "mean_match": round(float(np.mean(matches)), 4) if matches else None,
             "seconds": round(batch.seconds, 3),
         },
-        "faces": [
-            {
-                "file": name,
-                "seed": face.seed,
-                "tries": face.tries,
-                "match": round(face.verdict.match, 4),
-                "top": face.verdict.top.label,
-                "distribution": {key: round(p, 4) for key, p in as_mapping(face.verdict.distribution).items()},
-            }
-            for name, face in zip(files, batch.faces, strict=True)
-        ],
+        "faces": [_face_record(name, face) for name, face in zip(files, batch.faces, strict=True)],
     }
 
 
-def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None) -> list[Path]:
+def strip_manifest(strip: FaceStrip, files: list[str]) -> dict[str, Any]:
+    """As :func:`manifest`, with what was asked of each face."""
+    asked = [dict(as_mapping(emotion)) for emotion in strip.emotions] * len(strip.rows)
+    faces = [face for row in strip.rows for face in row]
+    records = [
+        {**_face_record(name, face), "asked": {key: round(p, 4) for key, p in emotion.items()}, "accepted": face.verdict.accepted}
+        for name, face, emotion in zip(files, faces, asked, strict=True)
+    ]
+    request = {**strip.request.as_record(), "strip": strip.path, "frames": len(strip.emotions)}
+    del request["emotion"]
+    return {
+        **_head(strip.request, strip.weights),
+        "request": request,
+        "result": {
+            "faces": len(faces),
+            "accepted": sum(face.verdict.accepted for face in faces),
+            "tried": strip.tried,
+            "mean_match": round(float(np.mean([face.verdict.match for face in faces])), 4),
+            "seconds": round(strip.seconds, 3),
+        },
+        "faces": records,
+    }
+
+
+def _head(request: FaceRequest, weights: dict[str, str]) -> dict[str, Any]:
+    return {
+        "generator": generator(),
+        "ai_generated": True,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "request": request.as_record(),
+        "weights_sha256": weights,
+    }
+
+
+def _face_record(name: str, face: Face) -> dict[str, Any]:
+    return {
+        "file": name,
+        "seed": face.seed,
+        "tries": face.tries,
+        "match": round(face.verdict.match, 4),
+        "top": face.verdict.top.label,
+        "distribution": {key: round(p, 4) for key, p in as_mapping(face.verdict.distribution).items()},
+    }
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that holds an earlier request's files.
+
+    Raises:
+        UserError: it does.
+    """
+    if (folder / MANIFEST).exists():
+        raise UserError(f"{folder}: already holds {MANIFEST}; choose another --out, or remove it")
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:
     """Write each face, the contact sheet and the manifest (last: when it is there, everything is).
 
     Raises:
         UserError: the folder holds an earlier request's files, or cannot be written.
     """
-    if (folder / MANIFEST).exists():
-        raise UserError(f"{folder}: already holds {MANIFEST}; choose another --out, or remove it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+    require_free(folder)
+    make_folder(folder)
     names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
     for name, face in zip(names, batch.faces, strict=True):
-        atomic_write_bytes(folder / name, face_png(face, batch, size))
+        atomic_write_bytes(folder / name, face_png(face, batch, size, mark=mark))
     sheets = [SHEET] if batch.faces else []
     for sheet in sheets:
-        atomic_write_bytes(folder / sheet, contact_sheet(batch))
+        atomic_write_bytes(folder / sheet, contactsheet(batch))
     atomic_write_text(folder / MANIFEST, json.dumps(manifest(batch, names), indent=2) + "\n")
     return [folder / name for name in (*names, *sheets, MANIFEST)]
+
+
+def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:
+    """Write each face of a strip as ``strip-SEED-COLUMN.png``, all of them on one sheet, and the manifest.
+
+    Raises:
+        UserError: as for :func:`write_batch`.
+    """
+    require_free(folder)
+    make_folder(folder)
+    names = []
+    for row in strip.rows:
+        for column, (face, emotion) in enumerate(zip(row, strip.emotions, strict=True)):
+            names.append(f"strip-{face.seed:06d}-{column:02d}.png")
+            texts = {**_texts(strip.request, strip.weights, describe(emotion)), **_face_texts(face), "Strip": strip.path}
+            atomic_write_bytes(folder / names[-1], png(resized(face.image, size), texts, mark=mark))
+    atomic_write_bytes(folder / STRIP, stripsheet(strip))
+    atomic_write_text(folder / MANIFEST, json.dumps(strip_manifest(strip, names), indent=2) + "\n")
+    return [folder / name for name in (*names, STRIP, MANIFEST)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from configs.cli import UserError
 from configs.loader import validate
@@ -19,12 +18,21 @@ from encoder.devices import resolve_device
 from encoder.emotions import at_intensity, parse_distribution
 from encoder.evaluate import resolve_folder
 from encoder.weights import WEIGHTS_FILE, file_sha256
+from generation.batch import Face, FaceBatch
+from generation.person import People
+from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
-from generation.verify import Verdict, judge
+from generation.verify import judge, log_match
 from vqvae.faces import SOURCES
 from vqvae.prior import MaskedPrior
-from vqvae.sampler import sample_tokens
+from vqvae.sampler import Rerank, sample_tokens
 from vqvae.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from generation.editing import EditedFace
+    from generation.strip import FaceStrip
+
+__all__ = ["PARTS", "Face", "FaceBatch", "FacePipeline"]
 
 PARTS = ("encoder", "tokenizer", "prior")
 
@@ -32,50 +40,6 @@ PARTS = ("encoder", "tokenizer", "prior")
 def _noise_seed(seed: int, attempt: int) -> int:
     """Seed of one try of one face. Hashed to 32 bits: torch's CPU generator ignores all bits above them."""
     return int(hash64(seed, attempt)) >> 32
-
-
-@dataclass(frozen=True)
-class Face:
-    """One generated face.
-
-    Attributes:
-        image: (S, S) uint8 grey.
-        seed: of the request plus the face's index. ``tries``: draws it took.
-        verdict: the encoder's reading of exactly these pixels.
-    """
-
-    image: np.ndarray
-    seed: int
-    tries: int
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class FaceBatch:
-    """The answer to a request: accepted faces in the order of their seeds, and what it took."""
-
-    request: FaceRequest
-    faces: tuple[Face, ...]
-    tried: int
-    seconds: float
-    weights: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def images(self) -> list[Any]:
-        """The accepted faces as PIL images (mode ``L``)."""
-        from PIL import Image
-
-        return [Image.fromarray(face.image) for face in self.faces]
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """The encoder's readings, in the order of ``images``."""
-        return [face.verdict for face in self.faces]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every face that was asked for was accepted."""
-        return len(self.faces) == self.request.count
 
 
 class FacePipeline:
@@ -145,12 +109,13 @@ class FacePipeline:
         """Generate ``count`` faces.
 
         Args:
-            emotion: a name (``"fear"``, ``"peur"``), a mixture (``"fear:0.7,surprise:0.3"``) or seven probabilities.
+            emotion: a name (``"fear"``, ``"peur"``), a compound (``"happily surprised"``), a mixture
+                (``"fear:0.7,surprise:0.3"``) or seven probabilities.
             seed: face i uses ``seed + i`` and depends on nothing else, whatever ``count`` and ``batch_size``.
             intensity: 0 (neutral) to 1.
             batch_size: faces computed at once.
             progress: called with (accepted, asked, tried) after every batch.
-            settings: see :class:`generation.request.FaceRequest`.
+            settings: see :class:`generation.request.FaceRequest`; ``avoid`` is written like ``emotion``.
 
         Returns:
             The accepted faces; fewer than asked (``complete`` is False) where ``max_tries`` ran out.
@@ -162,22 +127,56 @@ class FacePipeline:
         return self.generate(request, batch_size=batch_size, progress=progress)
 
     @staticmethod
-    def request(emotion: str | Sequence[float], count: int, seed: int, *, intensity: float = 1.0, **settings: Any) -> FaceRequest:
+    def request(
+        emotion: str | Sequence[float],
+        count: int,
+        seed: int,
+        *,
+        intensity: float = 1.0,
+        avoid: str | Sequence[float] | None = None,
+        **settings: Any,
+    ) -> FaceRequest:
         """A checked request; arguments as for calling the pipeline.
 
         Raises:
             UserError: a setting is unknown or out of range.
         """
-        distribution = parse_distribution(emotion) if isinstance(emotion, str) else tuple(float(p) for p in emotion)
-        asked = {"emotion": at_intensity(distribution, intensity), "count": count, "seed": seed, **settings}
+        asked = {
+            "emotion": at_intensity(_distribution(emotion), intensity),
+            "count": count,
+            "seed": seed,
+            "avoid": None if avoid is None else _distribution(avoid),
+            **settings,
+        }
         return validate(FaceRequest, asked, "request")
 
-    def draw_all(self, request: FaceRequest, *, batch_size: int = 32) -> FaceBatch:
-        """The first draw of every face, accepted or not: what the prior makes before any selection."""
+    def strip(self, path: str, frames: int = 9, count: int = 1, seed: int = 0, **settings: Any) -> FaceStrip:
+        """``count`` people, each in ``frames`` steps from one emotion to another (``"happiness:fear"``).
+
+        See :func:`generation.strip.make_strip`, also for ``settings``.
+        """
+        from generation.strip import make_strip
+
+        return make_strip(self, path, frames, count, seed, **settings)
+
+    def edit(self, picture: Any, emotion: str | Sequence[float], **settings: Any) -> EditedFace:
+        """Another expression for a face in a picture; see :func:`generation.editing.edit_face`, also for ``settings``."""
+        from generation.editing import edit_face
+
+        return edit_face(self, picture, emotion, **settings)
+
+    def draw_all(self, request: FaceRequest, *, batch_size: int = 32, people: People | None = None) -> FaceBatch:
+        """The first draw of every face, accepted or not: what the prior makes before any selection.
+
+        Args:
+            people: of an earlier request that differs in its emotion only, so that ``identity`` need not find them again.
+        """
         started = time.monotonic()
         faces: list[Face] = []
+        people = people or People(self, request)
         for start in range(0, request.count, batch_size):
-            faces += self._draw(request, range(start, min(start + batch_size, request.count)), 0)
+            chunk = range(start, min(start + batch_size, request.count))
+            faces += self._draw(request, chunk, 0, people)
         return FaceBatch(request, tuple(faces), request.count, time.monotonic() - started, self.weights)
 
     def generate(
@@ -193,13 +192,14 @@ class FacePipeline:
         started = time.monotonic()
         accepted: dict[int, Face] = {}
         pending = list(range(request.count))
+        people = People(self, request)
         tried = 0
         try:
             for attempt in range(request.max_tries):
                 refused: list[int] = []
                 for start in range(0, len(pending), batch_size):
                     chunk = pending[start : start + batch_size]
-                    for index, face in zip(chunk, self._draw(request, chunk, attempt), strict=True):
+                    for index, face in zip(chunk, self._draw(request, chunk, attempt, people), strict=True):
                         if face.verdict.accepted:
                             accepted[index] = face
                         else:
@@ -216,22 +216,68 @@ class FacePipeline:
         faces = tuple(accepted[index] for index in sorted(accepted))
         return FaceBatch(request, faces, tried, time.monotonic() - started, self.weights)
 
-    def _draw(self, request: FaceRequest, indices: Sequence[int], attempt: int) -> list[Face]:
+    def draw_tokens(
+        self,
+        request: FaceRequest,
+        emotions: Sequence[Sequence[float]],
+        seeds: Sequence[int],
+        attempt: int = 0,
+        known: Tensor | None = None,
+        hidden: Tensor | None = None,
+        prefer: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens (N, L, G) of N faces under the request's settings, each with its own emotion and seed.
+
+        Args:
+            attempt: another one gives other faces for the same seeds.
+            known, hidden, prefer: as for :func:`vqvae.sampler.sample_tokens`.
+        """
         device = self.encoder.device
-        emotion = torch.tensor([request.emotion], device=device).expand(len(indices), -1)
-        source = torch.full((len(indices),), SOURCES.index(request.source), device=device)
-        seeds = [request.seed + index for index in indices]
-        tokens = sample_tokens(
+        asked = torch.tensor(list(emotions), dtype=torch.float32, device=device)
+        avoid = None if request.avoid is None else torch.tensor([request.avoid], device=device).expand(len(seeds), -1)
+        return sample_tokens(
             self.prior,
-            emotion,
-            source,
+            asked,
+            torch.full((len(seeds),), SOURCES.index(request.source), device=device),
             [_noise_seed(seed, attempt) for seed in seeds],
             steps=request.steps,
             guidance=request.guidance,
             temperature=request.temperature,
+            avoid=avoid,
+            avoidance=request.avoidance,
+            known=known,
+            hidden=hidden,
+            prefer=prefer,
+            rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
         )
-        pixels = (self.tokenizer.decode(tokens) * 255.0).round().to(torch.uint8)
+
+    def pixels(self, tokens: Tensor) -> Tensor:
+        """The faces (N, 1, S, S) uint8 of tokens (N, L, G)."""
+        return (self.tokenizer.decode(tokens) * 255.0).round().to(torch.uint8)
+
+    def expression_mask(self) -> Tensor:
+        """(L,) bool: the tokens of brows, eyes and mouth in an aligned face."""
+        return token_mask(region_boxes(EXPRESSION), self.tokenizer.config.grid).to(self.encoder.device)
+
+    def _rerank(self, request: FaceRequest, asked: Tensor, avoid: Tensor | None) -> Rerank:
+        def score(tokens: Tensor) -> Tensor:
+            faces = self.tokenizer.decode(tokens.flatten(0, 1))
+            read = [self.encoder.log_distribution(self.encoder.forward_unit(part)) for part in faces.split(16)]
+            log_read = torch.cat(read).view(*tokens.shape[:2], -1)
+            return request.encoder_guidance * log_match(asked, log_read, avoid)
+
+        return Rerank(score, request.candidates)
+
+    def _draw(self, request: FaceRequest, indices: Sequence[int], attempt: int, people: People) -> list[Face]:
+        seeds = [request.seed + index for index in indices]
+        known, hidden = (people.tokens(seeds), self.expression_mask()) if request.identity else (None, None)
+        tokens = self.draw_tokens(request, [request.emotion] * len(seeds), seeds, attempt, known, hidden)
+        pixels = self.pixels(tokens)
         read = self.encoder.predict(pixels).distributions.tolist()
         images = pixels.squeeze(1).cpu().numpy()
-        verdicts = [judge(request.emotion, row, request.threshold) for row in read]
+        verdicts = [judge(request.emotion, row, request.threshold, request.avoid) for row in read]
         return [Face(image, seed, attempt + 1, verdict) for image, seed, verdict in zip(images, seeds, verdicts, strict=True)]
+
+
+def _distribution(emotion: str | Sequence[float]) -> tuple[float, ...]:
+    return parse_distribution(emotion) if isinstance(emotion, str) else tuple(float(p) for p in emotion)

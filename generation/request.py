@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from configs.cli import UserError
 from configs.loader import StrictModel
-from encoder.emotions import NUM_EMOTIONS
+from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, as_mapping
 
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
@@ -20,16 +20,39 @@ class FaceRequest(StrictModel):
     emotion: tuple[float, ...] = Field(min_length=NUM_EMOTIONS, max_length=NUM_EMOTIONS)
     count: int = Field(16, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=MAX_SEED)
+    avoid: tuple[float, ...] | None = Field(None, description="distribution to be guided away from; its emotions cost match")
+    avoidance: float = Field(0.5, gt=0, le=1, description="share of the guidance that leads away from what is to be avoided")
     guidance: float = Field(3.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
+    encoder_guidance: float = Field(
+        0.0, ge=0, le=100, description="power of the encoder's match by which candidates of each step are weighed; 0: off"
+    )
+    candidates: int = Field(4, ge=2, le=64, description="candidates of each step, where encoder_guidance is on")
     steps: int = Field(12, ge=1, le=1024, description="unmasking steps")
     temperature: float = Field(0.8, ge=0, le=10)
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     source: Literal["fer2013", "faces128", "drawn"] = "fer2013"
+    identity: bool = Field(False, description="keep the person: only brows, eyes and mouth differ from the seed's neutral face")
 
-    @field_validator("emotion")
+    @field_validator("emotion", "avoid")
     @classmethod
-    def _is_distribution(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(p < 0 for p in value) or abs(sum(value) - 1.0) > 1e-6:
+    def _is_distribution(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is None:
+            return None
+        if len(value) != NUM_EMOTIONS or any(p < 0 for p in value) or abs(sum(value) - 1.0) > 1e-6:
             raise UserError(f"emotion: must be seven probabilities that sum to 1, got {value}")
         return value
+
+    @model_validator(mode="after")
+    def _nothing_is_asked_and_avoided(self) -> FaceRequest:
+        both = [
+            name for name, p, q in zip(EMOTION_NAMES, self.emotion, self.avoid or (0.0,) * NUM_EMOTIONS, strict=True) if p and q
+        ]
+        if both:
+            raise UserError(f"{both[0]} is asked for and to be avoided at once; leave it out of one of the two")
+        return self
+
+    def as_record(self) -> dict[str, Any]:
+        """The request for a manifest: everything but distributions as it is, those by name."""
+        avoid = None if self.avoid is None else dict(as_mapping(self.avoid))
+        return {**self.model_dump(mode="json"), "emotion": dict(as_mapping(self.emotion)), "avoid": avoid}

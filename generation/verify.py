@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from encoder.emotions import Emotion
 
 # An emotion counts as asked for when its weight is at least this share of the largest: 0.7 fear with 0.3 surprise is a
@@ -19,7 +22,8 @@ class Verdict:
     Attributes:
         distribution: calibrated probabilities of the seven, enum order.
         top: the likeliest emotion.
-        match: overlap with the request, ``sum(min(asked, read))`` in [0, 1]; for one pure emotion its probability.
+        match: overlap with the request, ``sum(min(asked, read))`` in [0, 1]; for one pure emotion its probability. What
+            was to be avoided and is read all the same is taken off, down to 0.
         accepted: ``top`` was asked for and ``match`` reaches the threshold.
     """
 
@@ -35,9 +39,25 @@ def wanted_tops(asked: Sequence[float]) -> tuple[Emotion, ...]:
     return tuple(emotion for emotion in Emotion if asked[emotion] >= SHARE_OF_TOP * largest)
 
 
-def judge(asked: Sequence[float], read: Sequence[float], threshold: float) -> Verdict:
-    """Compare the distribution that was asked for with the one that was read, both over the seven in enum order."""
+def judge(asked: Sequence[float], read: Sequence[float], threshold: float, avoid: Sequence[float] | None = None) -> Verdict:
+    """Compare the distribution that was asked for with the one that was read, both over the seven in enum order.
+
+    Every emotion with a positive weight in ``avoid`` is unwanted, whatever that weight.
+    """
     top = max(Emotion, key=lambda emotion: read[emotion])
     match = sum(min(a, r) for a, r in zip(asked, read, strict=True))
+    if avoid is not None:
+        match = max(0.0, match - sum(r for a, r in zip(avoid, read, strict=True) if a))
     accepted = top in wanted_tops(asked) and match >= threshold
     return Verdict(tuple(float(p) for p in read), top, float(match), accepted)
+
+
+def log_match(asked: Tensor, log_read: Tensor, avoid: Tensor | None = None) -> Tensor:
+    """(…,) smooth counterpart of the match, for guidance, from (…, 7) distributions: the log-likelihood of ``asked``.
+
+    0 where a pure emotion is read for sure, lower elsewhere. Unwanted emotions count by the log of what is not theirs.
+    """
+    score = (asked * log_read).sum(dim=-1)
+    if avoid is not None:
+        score = score + torch.log1p(-(log_read.exp() * (avoid > 0)).sum(dim=-1).clamp(max=1.0 - 1e-6))
+    return score

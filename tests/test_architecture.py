@@ -55,11 +55,14 @@ COMMANDS = {
     "eval.report": "eval/report.py",
     "eval.cas": "eval/cas.py",
     "eval.augmentation": "eval/augmentation.py",
+    "eval.intensity": "eval/intensity.py",
+    "eval.editing": "eval/editing.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "vqvae.train": "vqvae/train.py",
     "generation.dataset": "generation/dataset.py",
     "generation.sample": "generation/sample.py",
+    "generation.edit": "generation/edit.py",
 }
 
 

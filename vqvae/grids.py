@@ -17,8 +17,12 @@ from vqvae.tokenizer_stage import reconstruct_pairs
 
 
 def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> None:
-    """Write (N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row."""
+    """Write (N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
+
+    Its metadata say that it comes from a model: grids hold generated faces, or reconstructions.
+    """
     from PIL import Image, ImageDraw, ImageFont
+    from PIL.PngImagePlugin import PngInfo
 
     size, gap = faces.shape[-1] * zoom, 2
     rows = -(-len(faces) // columns)
@@ -32,8 +36,12 @@ def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels:
     for row, label in enumerate(labels):
         place = (left - 8, row * (size + gap) + size // 2)
         draw.text(place, label, fill=0, anchor="rm", font=ImageFont.load_default(16))
+    info = PngInfo()
+    info.add_text("Software", "Mimique")
+    info.add_text("Description", "Faces generated or reconstructed by a model.")
+    info.add_text("AI-generated", "true")
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    sheet.save(buffer, "PNG", pnginfo=info)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(path, buffer.getvalue())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqvae.config import TokenizerConfig
@@ -53,6 +55,13 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def lookup(self, tokens: Tensor) -> Tensor:
         """(N, groups) tokens to (N, groups * dim) codes."""
+
+    def likeness(self, tokens: Tensor) -> Tensor:
+        """(…, G) tokens to the (…, G, K) cosines between their codes and all codes of the same group."""
+        every = torch.arange(self.size, device=tokens.device).unsqueeze(1).expand(-1, self.groups)
+        codes = F.normalize(self.lookup(every).view(self.size, self.groups, self.dim), dim=-1)
+        own = torch.stack([codes[:, group][tokens[..., group]] for group in range(self.groups)], dim=-2)
+        return torch.einsum("...gd,kgd->...gk", own, codes)
 
 
 def create_quantizer(config: TokenizerConfig) -> Quantizer:

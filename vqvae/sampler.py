@@ -6,6 +6,8 @@ Halton order: Besnier et al., 2025. Late guidance: while most of a face is hidde
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -60,6 +62,25 @@ def gumbel_noise(seeds: list[int], positions: int, groups: int, codes: int) -> T
     return torch.stack(rows)
 
 
+@dataclass(frozen=True)
+class Rerank:
+    """Guidance from outside: at each step several candidates, of which one is drawn in proportion to ``exp(score)``.
+
+    The rest of each candidate is filled with the prior's likeliest codes before it is scored, so that the scorer sees a
+    whole face: twisted sequential Monte Carlo with one particle kept (Wu et al., 2023).
+
+    Attributes:
+        score: takes (D, N, L, G) complete tokens, D candidates of each of N faces, gives (D, N) log weights.
+        candidates: D, at least 2.
+        start: share of a face that must be visible before candidates are compared; the guess of the rest says little
+            before.
+    """
+
+    score: Callable[[Tensor], Tensor]
+    candidates: int
+    start: float = 0.3
+
+
 @torch.inference_mode()
 def sample_tokens(
     prior: MaskedPrior,
@@ -70,35 +91,86 @@ def sample_tokens(
     steps: int = 12,
     guidance: float = 2.0,
     temperature: float = 1.0,
+    avoid: Tensor | None = None,
+    avoidance: float = 0.5,
+    known: Tensor | None = None,
+    hidden: Tensor | None = None,
+    prefer: Tensor | None = None,
+    rerank: Rerank | None = None,
 ) -> Tensor:
-    """Tokens (N, L, G) of N new faces.
+    """Tokens (N, L, G) of N new faces, or of N known faces some of whose positions are made anew.
 
     Args:
         emotion: (N, 7) distributions. source: (N,) indices. seeds: N integers, one per face.
         steps: forward passes (twice as many with guidance), at most one per position.
-        guidance: w of ``c + w (c - u)`` at the last step; rises linearly from 0 (Ho & Salimans, 2022).
+        guidance: w of ``c + w (c - u)`` at the last step; grows with the visible share of the face (Ho & Salimans, 2022).
         temperature: 0 takes the likeliest code, 1 samples from the model.
+        avoid: (N, 7) distributions to be guided away from, a third forward pass: ``u`` becomes
+            ``(1 - avoidance) u + avoidance n`` with n told them, at 1 in place of u.
+        known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
+        prefer: (N, L, G, K) added to the logits of every code.
+        rerank: guidance by a scorer; the first candidates alone make the face that would be made without it.
     """
     shape = prior.shape
-    count, grid = len(seeds), math.isqrt(shape.positions)
-    device = emotion.device
-    noise = gumbel_noise(seeds, shape.positions, shape.groups, shape.codebook_size).to(device)
-    order = torch.tensor(halton_order(grid), device=device)
-    tokens = torch.zeros(count, shape.positions, shape.groups, dtype=torch.int64, device=device)
-    hidden = torch.ones(count, shape.positions, dtype=torch.bool, device=device)
-    filled = 0
-    for number in unmask_counts(shape.positions, steps):
-        chosen = order[filled : filled + number]
-        weight = guidance * filled / shape.positions
-        states = prior.trunk(tokens, hidden, emotion, source)[:, chosen]
-        blind = prior.trunk(tokens, hidden, torch.zeros_like(emotion), source)[:, chosen] if weight else None
-        picked: Tensor | None = None
-        for group in range(shape.groups):
-            logits = prior.head(states, group, picked)
-            if blind is not None:
-                logits = logits + weight * (logits - prior.head(blind, group, picked))
-            picked = (logits + temperature * noise[:, chosen, group]).argmax(dim=-1)
-            tokens[:, chosen, group] = picked
-        hidden[:, chosen] = False
+    count, device = len(seeds), emotion.device
+    size = shape.positions, shape.groups, shape.codebook_size
+    draws = rerank.candidates if rerank else 1
+    noise = []
+    for draw in range(draws):
+        luck = gumbel_noise([_candidate_seed(seed, draw) for seed in seeds], *size).to(device)
+        noise.append(temperature * luck + (0.0 if prefer is None else prefer))
+    order = torch.tensor(_order(shape.positions, hidden), dtype=torch.int64, device=device)
+    tokens = torch.zeros(count, *size[:2], dtype=torch.int64, device=device)
+    masked = torch.ones(count, shape.positions, dtype=torch.bool, device=device)
+    if known is not None and hidden is not None:
+        masked = hidden.to(device).expand(count, -1).clone()
+        tokens = torch.where(masked.unsqueeze(-1), tokens, known.to(device))
+    # What guidance leads away from: being told nothing, and what is to be avoided.
+    blind = (
+        [(torch.zeros_like(emotion), 1.0)] if avoid is None else [(torch.zeros_like(emotion), 1 - avoidance), (avoid, avoidance)]
+    )
+    counts, filled = unmask_counts(len(order), steps), 0
+    luck = gumbel_noise([_candidate_seed(seed, draws) for seed in seeds], len(counts), 1, draws)[:, :, 0].to(device)
+    for step, number in enumerate(counts):
+        chosen, rest = order[filled : filled + number], order[filled + number :]
+        visible = 1.0 - (len(order) - filled) / shape.positions
+        weight = guidance * visible
+        states = prior.trunk(tokens, masked, emotion, source)[:, chosen]
+        away = [(prior.trunk(tokens, masked, told, source)[:, chosen], weight * share) for told, share in blind if weight * share]
+        compare = rerank is not None and visible >= rerank.start
+        made = [_pick(prior, states, away, each[:, chosen]) for each in noise[: draws if compare else 1]]
+        masked[:, chosen] = False
+        tokens[:, chosen] = made[0]
+        if rerank is not None and compare:
+            whole = tokens.repeat(draws, 1, 1)
+            whole[:, chosen] = torch.cat(made)
+            if len(rest):
+                told = emotion.repeat(draws, 1), source.repeat(draws)
+                whole[:, rest] = _pick(prior, prior.trunk(whole, masked.repeat(draws, 1), *told)[:, rest])
+            scores = rerank.score(whole.view(draws, count, *size[:2]))
+            best = (scores + luck[:, step].T).argmax(dim=0)
+            tokens[:, chosen] = torch.stack(made)[best, torch.arange(count, device=device)]
         filled += number
     return tokens
+
+
+def _order(positions: int, hidden: Tensor | None) -> list[int]:
+    order = halton_order(math.isqrt(positions))
+    return [position for position in order if hidden is None or bool(hidden[position])]
+
+
+def _candidate_seed(seed: int, draw: int) -> int:
+    return seed if draw == 0 else (seed * 0x9E3779B1 + draw * 0x85EBCA77) % (1 << 32)
+
+
+def _pick(prior: MaskedPrior, states: Tensor, away: Sequence[tuple[Tensor, float]] = (), noise: Tensor | None = None) -> Tensor:
+    """(N, P, G) codes for the positions of ``states`` (N, P, D): the likeliest under guidance away from other states, each
+    with its weight, and under noise (N, P, G, K)."""
+    codes: list[Tensor] = []
+    for group in range(prior.shape.groups):
+        before = codes[-1] if codes else None
+        told = logits = prior.head(states, group, before)
+        for other, weight in away:
+            logits = logits + weight * (told - prior.head(other, group, before))
+        codes.append((logits if noise is None else logits + noise[:, :, group]).argmax(dim=-1))
+    return torch.stack(codes, dim=-1)

@@ -7,14 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.cli import UserError
-from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, Emotion, at_intensity, describe, parse_distribution, parse_emotion
+from encoder.emotions import (
+    COMPOUNDS,
+    EMOTION_NAMES,
+    NUM_EMOTIONS,
+    Emotion,
+    at_intensity,
+    describe,
+    parse_distribution,
+    parse_emotion,
+)
 
 
 @pytest.mark.parametrize(
     ("name", "emotion"),
-    [("fear", Emotion.FEAR), ("Peur", Emotion.FEAR), ("colère", Emotion.ANGER), ("JOY", Emotion.HAPPINESS),
-     ("dégoût", Emotion.DISGUST), ("angry", Emotion.ANGER), (" neutre ", Emotion.NEUTRAL)],
-)  # fmt: skip
+    [
+        ("fear", Emotion.FEAR),
+        ("Peur", Emotion.FEAR),
+        ("colère", Emotion.ANGER),
+        ("JOY", Emotion.HAPPINESS),
+        ("dégoût", Emotion.DISGUST),
+        ("angry", Emotion.ANGER),
+        (" neutre ", Emotion.NEUTRAL),
+    ],
+)
 def test_english_and_french_names(name: str, emotion: Emotion) -> None:
     assert parse_emotion(name) is emotion
 
@@ -51,3 +67,36 @@ def test_intensity_mixes_with_neutral(weights: list[float], intensity: float) ->
 def test_intensity_out_of_range_is_refused(intensity: float) -> None:
     with pytest.raises(UserError, match="between 0"):
         at_intensity(parse_distribution("fear"), intensity)
+
+
+@pytest.mark.parametrize("name", COMPOUNDS)
+def test_every_compound_is_a_blend_of_two(name: str) -> None:
+    asked = parse_distribution(name)
+    assert sum(p > 0 for p in asked) == 2
+    assert parse_distribution(name.upper().replace(" ", "-")) == asked
+
+
+@pytest.mark.parametrize(
+    ("french", "english"),
+    [
+        ("joyeusement surpris", "happily surprised"),
+        ("Craintivement en colère", "fearfully angry"),
+        ("tristement dégoûtée", "sadly disgusted"),
+        ("émerveillé", "awed"),
+        ("haine", "hatred"),
+    ],
+)
+def test_compounds_in_french(french: str, english: str) -> None:
+    assert parse_distribution(french) == parse_distribution(english)
+
+
+def test_compounds_mix_with_other_emotions() -> None:
+    mix = parse_distribution("happily surprised:2, fear:1")
+    assert mix[Emotion.HAPPINESS] == mix[Emotion.SURPRISE] == mix[Emotion.FEAR] == pytest.approx(1 / 3)
+    with pytest.raises(UserError, match="'surprise' is named twice"):
+        parse_distribution("happily surprised, surprise")
+
+
+def test_a_misspelt_compound_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'happily surprised'"):
+        parse_distribution("hapily suprised")

@@ -49,7 +49,7 @@ def test_the_verdict_is_about_the_delivered_pixels(pipe: FacePipeline, likely: s
 
 def test_every_try_draws_another_face(pipe: FacePipeline) -> None:
     request = pipe.request("fear", 1, 0, **EASY)
-    tries = [pipe._draw(request, [0], attempt)[0].image.tobytes() for attempt in range(6)]
+    tries = [pipe.pixels(pipe.draw_tokens(request, [request.emotion], [0], attempt)).numpy().tobytes() for attempt in range(6)]
     assert len(set(tries)) > 3
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vqvae.config import PriorConfig
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.sampler import halton_order, sample_tokens, unmask_counts
+from vqvae.sampler import Rerank, halton_order, sample_tokens, unmask_counts
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2, dropout=0.0), positions=16, groups=2, codebook_size=8)
 
@@ -26,7 +26,7 @@ def test_every_step_fills_something_and_all_is_filled(positions: int, steps: int
     assert len(counts) == min(steps, positions)
 
 
-def sample(seeds: list[int], **options: float) -> torch.Tensor:
+def sample(seeds: list[int], **options: object) -> torch.Tensor:
     torch.manual_seed(0)
     prior = MaskedPrior(SHAPE).eval()
     emotion = torch.eye(7)[:1].expand(len(seeds), -1)
@@ -46,3 +46,37 @@ def test_without_temperature_seeds_do_not_matter() -> None:
 
 def test_guidance_changes_the_outcome() -> None:
     assert not torch.equal(sample([1, 2, 3], guidance=0.0), sample([1, 2, 3], guidance=500.0))
+
+
+def test_only_hidden_positions_are_made_anew() -> None:
+    known = torch.randint(8, (3, 16, 2))
+    hidden = torch.zeros(16, dtype=torch.bool)
+    hidden[5:9] = True
+    made = sample([1, 2, 3], known=known, hidden=hidden)
+    assert torch.equal(made[:, ~hidden], known[:, ~hidden])
+    assert not torch.equal(made[:, hidden], known[:, hidden])
+    nothing = sample([1, 2, 3], known=known, hidden=torch.zeros(16, dtype=torch.bool))
+    assert torch.equal(nothing, known)
+
+
+def test_an_emotion_to_avoid_changes_the_outcome_only_under_guidance() -> None:
+    avoid = torch.eye(7)[4:5].expand(3, -1)
+    assert torch.equal(sample([1, 2, 3], guidance=0.0), sample([1, 2, 3], guidance=0.0, avoid=avoid))
+    assert not torch.equal(sample([1, 2, 3], guidance=50.0), sample([1, 2, 3], guidance=50.0, avoid=avoid))
+
+
+def count_ones(tokens: torch.Tensor) -> torch.Tensor:
+    return (tokens == 1).sum(dim=(-1, -2)).float()
+
+
+def test_reranking_moves_faces_towards_the_score() -> None:
+    seeds = list(range(12))
+    plain = count_ones(sample(seeds)).mean()
+    assert count_ones(sample(seeds, rerank=Rerank(lambda t: 100 * count_ones(t), 8, start=0.0))).mean() > plain + 1
+    weak = sample(seeds, rerank=Rerank(lambda t: 100 * count_ones(t), 8, start=1.0))
+    assert torch.equal(weak, sample(seeds))
+
+
+def test_a_reranked_face_depends_on_its_seed_alone() -> None:
+    rerank = Rerank(lambda t: 2 * count_ones(t), 3, start=0.2)
+    assert torch.equal(sample([5, 6, 7], rerank=rerank)[2], sample([7], rerank=rerank)[0])

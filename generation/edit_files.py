@@ -1,0 +1,166 @@
+"""Edited pictures on disk: what is written for each, and how an interrupted batch goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs.cli import UserError
+from encoder.atomic import atomic_write_bytes, atomic_write_text
+from encoder.emotions import as_mapping, describe
+from encoder.face_images import BadImage
+from encoder.plain_json import parse_json
+from generation.editing import Edit, EditedFace
+from generation.output import MANIFEST, sheet
+from generation.provenance import generator, png, weights_text
+
+_ENDINGS = (".png", "-proposals.png", "-strip.png", ".json")
+_MAX_RECORD_BYTES = 1 << 20
+_TILE = 160
+
+
+def file_names(sources: Sequence[str]) -> dict[str, str]:
+    """For each source the name, without ending, of the files written for it: its own, numbered where it is taken."""
+    taken = {MANIFEST}
+    names: dict[str, str] = {}
+    for source in sources:
+        stem = Path(source).stem or "picture"
+        numbered = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(sources) + 2))
+        name = next(name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
+        taken |= {(name + ending).lower() for ending in _ENDINGS}
+        names[source] = name
+    return names
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a picture's file.
+
+    Raises:
+        BadImage: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadImage((error.strerror or str(error)).lower()) from None
+
+
+def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier run under the same settings, or None where there is none or a file of it is gone.
+
+    Raises:
+        UserError: the record says that the settings were others, or is none of ours.
+    """
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    try:
+        if path.stat().st_size > _MAX_RECORD_BYTES:
+            raise ValueError("too large")
+        record = parse_json(path.read_bytes(), str(path))
+        if not isinstance(record, dict):
+            raise ValueError("no object")
+        known, files = record["asked"], [folder / str(file) for file in record["files"]]
+    except (OSError, ValueError, TypeError, KeyError, UserError) as error:
+        raise UserError(f"{path}: not the record of an edit ({error}); choose another --out") from None
+    if known != json.loads(json.dumps(asked)):
+        raise UserError(f"{path}: an edit with other settings; choose another --out, or remove it")
+    return record if all(file.is_file() for file in files) else None
+
+
+def write_edit(
+    folder: Path, name: str, source: str, digest: str, edited: EditedFace, asked: Mapping[str, Any], *, mark: bool
+) -> dict[str, Any]:
+    """Write the picture, its proposals and strip, and the record (last: when it is there, everything is).
+
+    ``mark`` is for the picture; what shows several says in its title what it is.
+
+    Returns:
+        The record.
+    """
+    best = edited.edits[0]
+    texts = {
+        "Emotion": describe(edited.request.emotion),
+        "Seed": str(best.seed),
+        "Encoder reading": describe(best.verdict.distribution),
+        "Settings": json.dumps(asked),
+        "Weights SHA-256": weights_text(edited.weights),
+        "Source": f"{Path(source).name} (SHA-256 {digest})",
+    }
+    files = [f"{name}.png", f"{name}-proposals.png"]
+    atomic_write_bytes(folder / files[0], png(edited.render(best), texts, kind="edited", mark=mark))
+    title = f"{describe(edited.request.emotion)} - AI-edited"
+    shown = [edited.before, *edited.edits]
+    labels = ["before", *(_label(edit) for edit in edited.edits)]
+    proposals = sheet([edited.close_up(edit, _TILE) for edit in shown], labels, min(len(shown), 5), _TILE, title)
+    atomic_write_bytes(folder / files[1], png(proposals, {**texts, "Seed": "below each"}, kind="edited"))
+    if edited.strip:
+        files.append(f"{name}-strip.png")
+        labels = ["before", *(f"{edit.intensity:g}: {_reading(edit)}" for edit in edited.strip)]
+        strip = sheet(
+            [edited.close_up(edit, _TILE) for edit in (edited.before, *edited.strip)], labels, len(labels), _TILE, title
+        )
+        atomic_write_bytes(folder / files[2], png(strip, texts, kind="edited"))
+    record = {
+        "generator": generator(),
+        "ai_generated": True,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": {"file": Path(source).name, "sha256": digest},
+        "asked": asked,
+        "weights_sha256": edited.weights,
+        "files": files,
+        "box": list(edited.face.box),
+        "tokens_drawn_anew": int(edited.tokens.sum()),
+        "identity_measured_by": edited.embedder,
+        "before": edit_record(edited.before),
+        "proposals": [edit_record(edit) for edit in edited.edits],
+        "strip": [edit_record(edit) for edit in edited.strip],
+        "seconds": round(edited.seconds, 3),
+    }
+    atomic_write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def edit_record(edit: Edit) -> dict[str, Any]:
+    """What was measured of one proposal."""
+    identity = None if edit.identity is None else {"distance": round(edit.identity.distance, 4), "same": edit.identity.same}
+    return {
+        "seed": edit.seed,
+        "intensity": edit.intensity,
+        "score": round(edit.score, 4),
+        "match": round(edit.verdict.match, 4),
+        "accepted": edit.verdict.accepted,
+        "encoder": _rounded(edit.verdict.distribution),
+        "judge": None if edit.judged is None else _rounded(edit.judged),
+        "change": round(edit.change, 4),
+        "identity": identity,
+        "judge_feature_similarity": None if edit.judge_features is None else round(edit.judge_features, 4),
+    }
+
+
+def write_manifest(folder: Path, records: Sequence[Mapping[str, Any]], skipped: Sequence[str]) -> None:
+    """One file that lists all pictures of the folder and what was skipped."""
+    made = {
+        "generator": generator(),
+        "ai_generated": True,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pictures": list(records),
+        "skipped": list(skipped),
+    }
+    atomic_write_text(folder / MANIFEST, json.dumps(made, indent=2) + "\n")
+
+
+def _label(edit: Edit) -> str:
+    return f"seed {edit.seed}: {_reading(edit)}"
+
+
+def _reading(edit: Edit) -> str:
+    return f"{edit.verdict.top.label} {edit.verdict.distribution[edit.verdict.top]:.2f}"
+
+
+def _rounded(distribution: Sequence[float]) -> dict[str, float]:
+    return {key: round(p, 4) for key, p in as_mapping(distribution).items()}

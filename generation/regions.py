@@ -1,0 +1,91 @@
+"""Which tokens carry the expression: brows, eyes and mouth of an aligned face, as masks over the token grid."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs.cli import UserError
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the crop
+
+# Where the parts lie in a crop made by encoder.align: eyes at 0.38 of the height and 0.38 of the width apart, mouth 0.40
+# below them. Wide enough for what moves with them: the folds beside the mouth, the chin under a dropped jaw.
+FIXED: dict[str, tuple[Box, ...]] = {
+    "brows": ((0.13, 0.17, 0.87, 0.34),),
+    "eyes": ((0.13, 0.28, 0.87, 0.50),),
+    "nose": ((0.34, 0.40, 0.66, 0.68),),
+    "mouth": ((0.16, 0.63, 0.84, 1.00),),
+    "all": ((0.0, 0.0, 1.0, 1.0),),
+}
+EXPRESSION = ("brows", "eyes", "mouth")
+
+# Points of each part in the iBUG 300-W order.
+_POINTS: dict[str, tuple[tuple[int, int], ...]] = {
+    "brows": ((17, 22), (22, 27)),
+    "eyes": ((36, 42), (42, 48)),
+    "nose": ((29, 36),),
+    "mouth": ((48, 68),),
+}
+# What moves with a part lies around its points, by so much of the crop to the sides, above and below.
+_MARGINS: dict[str, tuple[float, float, float]] = {
+    "brows": (0.06, 0.08, 0.06),
+    "eyes": (0.07, 0.05, 0.08),
+    "nose": (0.04, 0.04, 0.04),
+    "mouth": (0.12, 0.08, 0.12),
+}
+# A token belongs to a region that covers at least this share of its square.
+_COVERED = 0.25
+
+
+def parse_regions(text: str) -> tuple[str, ...]:
+    """``"mouth,eyes"`` as names of parts.
+
+    Raises:
+        UserError: another name; the message gives the nearest known one.
+    """
+    names = tuple(part.strip().lower() for part in text.split(","))
+    for name in names:
+        if name not in FIXED:
+            near = difflib.get_close_matches(name, FIXED, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UserError(f"unknown region {name!r}: {hint}known are {', '.join(FIXED)}, or a box x,y,w,h in pixels")
+    return names
+
+
+def region_boxes(names: Sequence[str], landmarks: NDArray[np.float32] | None = None) -> tuple[Box, ...]:
+    """Boxes of the named parts; ``landmarks`` are (68, 2) as shares of the crop, without them the usual places."""
+    boxes: list[Box] = []
+    for name in names:
+        if landmarks is None or name not in _POINTS:
+            boxes += FIXED[name]
+            continue
+        side, above, below = _MARGINS[name]
+        for start, stop in _POINTS[name]:
+            left, top = landmarks[start:stop].min(axis=0).tolist()
+            right, bottom = landmarks[start:stop].max(axis=0).tolist()
+            boxes.append((left - side, top - above, right + side, bottom + below))
+    return tuple(boxes)
+
+
+def token_mask(boxes: Sequence[Box], grid: int) -> Tensor:
+    """(grid * grid,) bool: the tokens that the boxes cover.
+
+    Raises:
+        UserError: none.
+    """
+    edges = np.arange(grid + 1) / grid
+    covered = np.zeros((grid, grid))
+    for left, top, right, bottom in boxes:
+        across = (np.minimum(right, edges[1:]) - np.maximum(left, edges[:-1])).clip(min=0)
+        down = (np.minimum(bottom, edges[1:]) - np.maximum(top, edges[:-1])).clip(min=0)
+        covered = np.maximum(covered, np.outer(down, across) * grid**2)
+    mask = torch.from_numpy((covered >= _COVERED).ravel())
+    if not mask.any():
+        raise UserError("the region covers no part of the face; make it larger, or name parts: mouth,eyes")
+    return mask

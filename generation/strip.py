@@ -1,0 +1,154 @@
+"""From one emotion to another in even steps, for one person a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from configs.cli import UserError
+from encoder.emotions import parse_distribution
+from generation.batch import Face
+from generation.person import People
+from generation.request import FaceRequest
+from generation.verify import judge
+
+if TYPE_CHECKING:
+    from generation.pipeline import FacePipeline
+
+MAX_FRAMES = 101
+# Draws of a whole row, of which the best is kept.
+_TRIES = 4
+
+Distribution = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FaceStrip:
+    """Rows of faces whose emotion changes in even steps.
+
+    Attributes:
+        request: the settings; its ``emotion`` is the first of ``emotions``, its ``count`` the number of rows.
+        path: as it was asked for. ``emotions``: the distribution of each column.
+        rows: one person a row; all faces of a row share their seed and number of tries. Fewer than asked after Ctrl-C.
+        tried: faces drawn for them.
+    """
+
+    request: FaceRequest
+    path: str
+    emotions: tuple[Distribution, ...]
+    rows: tuple[tuple[Face, ...], ...]
+    tried: int
+    seconds: float
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+def parse_path(text: str) -> tuple[Distribution, ...]:
+    """``"happiness:fear"`` as the distributions of its stops; two or more, each an emotion or a compound.
+
+    Raises:
+        UserError: an unknown name, or fewer than two stops.
+    """
+    names = text.split(":")
+    if len(names) < 2:
+        raise UserError(f"a strip goes from one emotion to another: write e.g. happiness:fear, got {text!r}")
+    return tuple(parse_distribution(name) for name in names)
+
+
+def interpolate(stops: tuple[Distribution, ...], frames: int) -> tuple[Distribution, ...]:
+    """``frames`` distributions at even distances along the path; first and last are its ends.
+
+    Raises:
+        UserError: fewer frames than 2 or more than ``MAX_FRAMES``.
+    """
+    if not 2 <= frames <= MAX_FRAMES:
+        raise UserError(f"frames must lie between 2 and {MAX_FRAMES}, got {frames}")
+    legs = list(pairwise(stops))
+    made = []
+    for number in range(frames):
+        place = number * len(legs) / (frames - 1)
+        leg = min(int(place), len(legs) - 1)
+        share = place - leg
+        made.append(tuple((1.0 - share) * p + share * q for p, q in zip(*legs[leg], strict=True)))
+    return tuple(made)
+
+
+def make_strip(
+    pipe: FacePipeline,
+    path: str,
+    frames: int = 9,
+    count: int = 1,
+    seed: int = 0,
+    *,
+    progress: Callable[[int, int, int], None] | None = None,
+    **settings: Any,
+) -> FaceStrip:
+    """Draw a strip. Ctrl-C ends early with the rows that are finished by then.
+
+    All faces of a row come from the same noise and, unless ``identity=False``, from one neutral face of which only brows,
+    eyes and mouth are made anew. Of up to ``max_tries`` rows (4 by default) the first is kept in which the encoder accepts
+    every face, else the one whose faces match best on average: unlike single faces, those of a strip may miss.
+
+    Args:
+        path: emotions or compounds between colons, e.g. ``"neutral:happiness"``.
+        frames: faces a row.
+        count: people. seed: row i uses ``seed + i``.
+        progress: called with (rows finished, rows asked, faces tried) after every row.
+        settings: see :class:`generation.request.FaceRequest`, and ``intensity``.
+
+    Raises:
+        UserError: an unknown emotion, or a setting out of range.
+    """
+    started = time.monotonic()
+    intensity, avoid = settings.pop("intensity", 1.0), settings.pop("avoid", None)
+    steps = interpolate(parse_path(path), frames)
+    settings = {"identity": True, "max_tries": _TRIES, **settings}
+    # Each column is checked like a request of its own: an avoided emotion may lie on the way.
+    requests = [pipe.request(step, count, seed, intensity=intensity, avoid=avoid, **settings) for step in steps]
+    request, emotions = requests[0], tuple(each.emotion for each in requests)
+    people, tried = People(pipe, request), 0
+    rows: list[tuple[Face, ...]] = []
+    try:
+        for index in range(count):
+            row, drawn = _best_row(pipe, request, emotions, seed + index, people)
+            rows.append(row)
+            tried += drawn
+            if progress is not None:
+                progress(len(rows), count, tried)
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+    return FaceStrip(request, path, emotions, tuple(rows), tried, time.monotonic() - started, pipe.weights)
+
+
+def _best_row(
+    pipe: FacePipeline, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, people: People
+) -> tuple[tuple[Face, ...], int]:
+    """The row that is kept, and how many faces were drawn for it."""
+    best: tuple[Face, ...] = ()
+    for attempt in range(request.max_tries):
+        row = _draw_row(pipe, request, emotions, seed, attempt, people)
+        if all(face.verdict.accepted for face in row):
+            return row, (attempt + 1) * len(emotions)
+        if not best or _mean_match(row) > _mean_match(best):
+            best = row
+    return best, request.max_tries * len(emotions)
+
+
+def _mean_match(row: tuple[Face, ...]) -> float:
+    return sum(face.verdict.match for face in row) / len(row)
+
+
+def _draw_row(
+    pipe: FacePipeline, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, attempt: int, people: People
+) -> tuple[Face, ...]:
+    seeds = [seed] * len(emotions)
+    known, hidden = (people.tokens(seeds), pipe.expression_mask()) if request.identity else (None, None)
+    pixels = pipe.pixels(pipe.draw_tokens(request, emotions, seeds, attempt, known, hidden))
+    read = pipe.encoder.predict(pixels).distributions.tolist()
+    return tuple(
+        Face(image, seed, attempt + 1, judge(asked, answer, request.threshold, request.avoid))
+        for image, asked, answer in zip(pixels.squeeze(1).cpu().numpy(), emotions, read, strict=True)
+    )

@@ -1,0 +1,228 @@
+"""``python -m generation.edit``: the expression changes, the rest stays, every picture is accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.classifier import EmotionEncoder
+from encoder.detect import Face
+from encoder.drawn import draw_faces
+from encoder.emotions import Emotion
+from generation.edit import MISSED_EXIT, SKIPPED_EXIT, main
+from generation.edit_files import file_names
+from generation.pipeline import FacePipeline
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+
+
+class Squares:
+    """A detector that finds what the first pixel says: (k, 0, 0) means k faces of 40, 39, … pixels side by side."""
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        return [Face((2 + 42 * k, 2, 40 - k, 40 - k)) for k in range(int(picture[0, 0, 0]))]
+
+
+class Brightness:
+    """An embedder for which a person is a mean luma."""
+
+    name, metric, threshold = "brightness", "euclidean", 1000.0
+
+    def embed(self, crops: list[np.ndarray]) -> np.ndarray:
+        return np.array([[crop.mean()] for crop in crops], np.float32)
+
+
+def scene(faces: int, seed: int = 0) -> np.ndarray:
+    picture = np.zeros((48, 132, 3), np.uint8)
+    for k, face in enumerate(draw_faces(max(faces, 1), seed=seed, size=40).images[:faces]):
+        picture[2:42, 2 + 42 * k : 42 + 42 * k] = face[..., None]
+    picture[0, 0] = (faces, 0, 0)
+    return picture
+
+
+@pytest.fixture
+def squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoder.detect.create_detector", lambda name: Squares())
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(scene(1)).save(folder / "a.png")
+    Image.fromarray(scene(2, seed=1)).save(folder / "deep" / "a.png")
+    Image.fromarray(scene(0)).save(folder / "empty.png")
+    (folder / "text.jpg").write_text("no picture")
+    return folder
+
+
+def edit(weights: Path, out: Path, *more: str) -> int:
+    easy = ["--weights", str(weights), "--judge", str(weights / "encoder"), "--device", "cpu", "--steps", "2", "--count", "3"]
+    return main([*more, "--emotion", "joy", "--out", str(out), "--threshold", "0", *easy])
+
+
+# ---- with the shipped weights
+
+
+def test_a_photograph_is_edited_and_the_rest_stays() -> None:
+    data = pytest.importorskip("skimage.data")
+    picture = data.astronaut()
+    pipe = FacePipeline.from_pretrained(PRETRAINED)
+    judge = EmotionEncoder.from_pretrained(PRETRAINED / "judge")
+    edited = pipe.edit(picture, "surprise", count=3, strip=(0.0, 1.0), judge=judge, embedder=Brightness())
+    assert edited.before.verdict.top is Emotion.HAPPINESS
+    best = edited.edits[0]
+    assert best.verdict.top is Emotion.SURPRISE
+    assert best.judged is not None
+    assert np.argmax(best.judged) == Emotion.SURPRISE
+    assert best.score == max(edit.score for edit in edited.edits)
+    made = edited.render(best)
+    changed = (made != picture).any(axis=2)
+    x, y, w, h = edited.face.box
+    inside = np.zeros_like(changed)
+    inside[y - 4 : y + h + 5, x - 4 : x + w + 5] = True
+    assert not changed[~inside].any()
+    assert changed[inside].mean() > 0.2
+    low, high = (shown.verdict.distribution[Emotion.SURPRISE] for shown in edited.strip)
+    assert low < 0.3 < high
+    assert best.identity is not None
+    assert best.identity.distance < 20
+    again = pipe.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
+    assert np.array_equal(again.edits[0].part, best.part)
+
+
+# ---- the command
+
+
+@pytest.mark.usefixtures("squares")
+def test_files_of_one_picture_say_what_they_are(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert edit(weights, out, str(photos / "a.png"), "--strip", "3", "--mark") in (0, MISSED_EXIT)
+    printed = capsys.readouterr().out
+    assert "before" in printed
+    assert "identity was not measured" in printed
+    names = {"a.png", "a-proposals.png", "a-strip.png", "a.json", "manifest.json"}
+    assert {path.name for path in out.iterdir()} == names
+    record = json.loads((out / "a.json").read_text())
+    assert record["identity_measured_by"] is None
+    assert [proposal["identity"] for proposal in record["proposals"]] == [None] * 3
+    assert [shown["intensity"] for shown in record["strip"]] == [0, 0.5, 1]
+    assert json.loads((out / "manifest.json").read_text())["pictures"] == [record]
+    for name in record["files"]:
+        with Image.open(out / name) as picture:
+            assert picture.text["AI-generated"] == "true"
+            assert "changed by AI" in picture.text["Description"]
+            assert "compositeWithTrainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+            assert record["source"]["sha256"] in picture.text["Source"]
+            assert record["weights_sha256"]["prior"] in picture.text["Weights SHA-256"]
+    with Image.open(out / "a.png") as picture:
+        assert picture.size == (132, 48)
+        assert picture.mode == "RGB"
+
+
+@pytest.mark.usefixtures("squares")
+def test_one_bad_picture_stops_none_of_the_others(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert edit(weights, out, str(photos)) == SKIPPED_EXIT
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("skipped") for line in lines) == 2
+    assert any("empty.png: no face found" in line for line in lines)
+    assert any("text.jpg: not an image" in line for line in lines)
+    assert {"a.png", "a-2.png"} < {path.name for path in out.iterdir()}
+    assert len(json.loads((out / "manifest.json").read_text())["skipped"]) == 2
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_same_command_goes_on_where_it_stopped(
+    weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, inside = tmp_path / "out", FacePipeline.edit
+    done: list[int] = []
+
+    def counted(self: FacePipeline, *arguments: object, **settings: object) -> object:
+        done.append(1)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return inside(self, *arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FacePipeline, "edit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        edit(weights, out, str(photos))
+    first = (out / "a.json").stat().st_mtime_ns
+    assert edit(weights, out, str(photos)) == SKIPPED_EXIT
+    assert (out / "a.json").stat().st_mtime_ns == first
+    assert (out / "a-2.json").exists()
+    assert len(json.loads((out / "manifest.json").read_text())["pictures"]) == 2
+    with pytest.raises(UserError, match="other settings"):
+        edit(weights, out, str(photos), "--seed", "9")
+    Image.fromarray(scene(1, seed=5)).save(photos / "a.png")
+    edit(weights, out, str(photos))
+    assert (out / "a.json").stat().st_mtime_ns != first
+
+
+@pytest.mark.usefixtures("squares")
+@pytest.mark.parametrize(
+    ("picture", "options", "message"),
+    [
+        ("empty.png", [], "empty.png: no face found"),
+        ("absent.png", [], "absent.png: no such file"),
+        ("a.png", ["--face", "2"], "face 2: the picture has 1"),
+        ("a.png", ["--region", "moth"], "did you mean 'mouth'"),
+        ("a.png", ["--region", "1,2,3"], "a box is x,y,w,h"),
+        ("a.png", ["--region", "100,30,5,5"], "covers no part of the face"),
+        ("a.png", ["--not", "joy"], "asked for and to be avoided"),
+        ("a.png", ["--not", "sadnes"], "did you mean 'sadness'"),
+        ("a.png", ["--keep", "-1"], "keep must lie between"),
+        ("a.png", ["--strip", "1"], "--strip: must lie between"),
+        ("a.png", ["--embedder", "nobody"], "embedder 'nobody'"),
+        ("a.png", ["--intensity", "2"], "intensity must lie between"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    weights: Path, photos: Path, tmp_path: Path, picture: str, options: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        edit(weights, tmp_path / "out", str(photos / picture), *options)
+    assert not [path for path in (tmp_path / "out").glob("*") if path.suffix == ".png"]
+
+
+def test_a_small_face_is_refused(pipe: FacePipeline) -> None:
+    class Small:
+        def detect(self, picture: np.ndarray) -> list[Face]:
+            return [Face((10, 10, 20, 20))]
+
+    with pytest.raises(UserError, match="measures 20 pixels, and 32 are needed"):
+        pipe.edit(scene(1), "joy", detector=Small())
+    with pytest.raises(UserError, match="max_tries: has no meaning"):
+        pipe.edit(scene(1), "joy", detector=Squares(), max_tries=3)
+
+
+def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:
+    edited = pipe.edit(photos / "a.png", "joy", detector=Squares(), count=2, steps=2)
+    assert edited.render(edited.edits[0]).shape == (48, 132, 3)
+    with pytest.raises(UserError, match="need \\(H, W, 3\\)"):
+        pipe.edit(np.zeros((48, 48)), "joy", detector=Squares())
+
+
+def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.json").write_text("[1, 2]")
+    with pytest.raises(UserError, match="not the record of an edit"):
+        edit(weights, tmp_path / "out", str(photos / "a.png"))
+    assert (tmp_path / "out" / "a.json").read_text() == "[1, 2]"
+
+
+def test_pictures_of_one_name_get_files_of_their_own() -> None:
+    names = file_names(["x/a.png", "y/a.jpg", "A.bmp", "a-2.png", "manifest.png"])
+    assert len({name.lower() for name in names.values()}) == 5
+    assert names["x/a.png"] == "a"
+    assert names["manifest.png"] != "manifest"

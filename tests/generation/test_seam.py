@@ -1,0 +1,127 @@
+"""Where a changed face goes back to: regions, geometry, colours, and nothing outside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from configs.cli import UserError
+from encoder.align import crop_face, face_square
+from encoder.detect import Face
+from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
+from generation.seam import Placement, blur, luma, paste, soft_mask
+from vqvae.config import TokenizerConfig
+from vqvae.quantizer import create_quantizer
+
+
+@pytest.fixture
+def picture(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(40, 215, (90, 120, 3), dtype=np.uint8)
+
+
+def tilted(degrees: float) -> Face:
+    """A face of 40 pixels around (60, 45) whose eyes are turned."""
+    angle = np.radians(degrees)
+    across = 7.5 * np.array([np.cos(angle), np.sin(angle)])
+    middle = np.array([60, 40])
+    return Face((40, 25, 40, 40), landmarks=np.stack([middle - across, middle + across]).astype(np.float32))
+
+
+@pytest.mark.parametrize("degrees", [0, 15, -20])
+def test_a_point_of_the_picture_is_found_in_the_crop(degrees: float) -> None:
+    picture = np.zeros((90, 120, 3), np.uint8)
+    picture[48:51, 67:70] = 255
+    face = tilted(degrees)
+    crop = luma(crop_face(picture, face, 64))
+    rows, columns = np.mgrid[:64, :64] + 0.5
+    seen = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum() / 64
+    place = Placement(*face_square(face))
+    assert place.to_crop(np.array([[68.5, 49.5]]))[0] == pytest.approx(seen, abs=0.02)
+
+
+@pytest.mark.parametrize("degrees", [0, 15, -20])
+def test_a_change_lands_where_it_was_seen(degrees: float) -> None:
+    picture = np.full((90, 120, 3), 100, np.uint8)
+    place = Placement(*face_square(tilted(degrees)))
+    before = np.full((64, 64), 100, np.float32)
+    after = before.copy()
+    after[38:44, 40:46] += 80
+    changed = luma(paste(picture, place, before, before, after, np.ones((64, 64), np.float32))) - 100
+    peak = np.unravel_index(changed.argmax(), changed.shape)
+    assert place.to_crop(np.array([[peak[1] + 0.5, peak[0] + 0.5]]))[0] * 64 == pytest.approx([43, 41], abs=2.5)
+
+
+def test_what_did_not_change_stays_as_it_was(picture: np.ndarray, rng: np.random.Generator) -> None:
+    place = Placement(*face_square(tilted(15)))
+    crop, made = rng.uniform(0, 255, (2, 64, 64)).astype(np.float32)
+    same = paste(picture, place, crop, made, made, np.ones((64, 64), np.float32))
+    assert np.abs(same.astype(int) - picture).max() <= 1
+
+
+def test_only_the_region_changes_and_colours_move_together(picture: np.ndarray, rng: np.random.Generator) -> None:
+    place = Placement(60, 45, 40, 0)
+    tokens = np.zeros((8, 8), bool)
+    tokens[5:8, 2:6] = True
+    crop, before, after = rng.uniform(60, 190, (3, 64, 64)).astype(np.float32)
+    moved = paste(picture, place, crop, before, after, soft_mask(tokens, 64)).astype(int) - picture
+    assert np.abs(moved[46:62, 52:68]).mean() > 3
+    assert not moved[:40].any()
+    assert not moved[:, :40].any()
+    assert not moved[65:].any()
+    clipped = ((picture + moved) % 255 == 0).any(axis=2)
+    assert np.ptp(moved[~clipped], axis=1).max() <= 1
+
+
+def test_lighting_of_the_picture_survives_a_darker_model(picture: np.ndarray) -> None:
+    place = Placement(60, 45, 40, 0)
+    crop = luma(crop_face(picture, tilted(0), 64))
+    before = blur(crop, 2.0)
+    after = before - 50
+    new = paste(picture, place, crop, before, after, np.ones((64, 64), np.float32))
+    assert luma(new)[30:60, 45:75].mean() == pytest.approx(luma(picture)[30:60, 45:75].mean(), abs=4)
+
+
+def test_the_mask_is_soft_and_ends_before_the_border() -> None:
+    mask = soft_mask(np.ones((8, 8), bool), 64)
+    assert mask[32, 32] == 1
+    assert mask[0].max() < 0.2
+    assert np.abs(np.diff(mask, axis=0)).max() < 0.35
+    assert soft_mask(np.zeros((8, 8), bool), 64).max() == 0
+
+
+def test_parts_of_a_face() -> None:
+    mouth, eyes = (token_mask(region_boxes([name]), 8).view(8, 8) for name in ("mouth", "eyes"))
+    assert mouth[6, 3]
+    assert not mouth[:5].any()
+    assert eyes[3, 2]
+    assert not eyes[5:].any()
+    assert token_mask(region_boxes(["all"]), 8).all()
+    assert token_mask(region_boxes(EXPRESSION), 8).sum() < 48
+
+
+def test_parts_follow_the_landmarks() -> None:
+    points = np.full((68, 2), 0.5, np.float32)
+    points[48:68] = np.random.default_rng(0).uniform((0.1, 0.5), (0.4, 0.6), (20, 2))
+    mouth = token_mask(region_boxes(["mouth"], points), 8).view(8, 8)
+    assert mouth[4, 1]
+    assert not mouth[:, 6:].any()
+
+
+def test_bad_regions_are_refused() -> None:
+    with pytest.raises(UserError, match="did you mean 'mouth'"):
+        parse_regions("moth,eyes")
+    with pytest.raises(UserError, match="covers no part"):
+        token_mask(((1.5, 1.5, 2.0, 2.0),), 8)
+
+
+@pytest.mark.parametrize("name", ["ema", "plain", "simvq"])
+def test_a_code_is_most_like_itself(name: str) -> None:
+    config = TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=2, quantizer=name)
+    quantizer = create_quantizer(config)
+    tokens = torch.randint(8, (5, 16, 2))
+    likeness = quantizer.likeness(tokens)
+    assert likeness.shape == (5, 16, 2, 8)
+    assert likeness.max() <= 1 + 1e-5
+    own = likeness.gather(-1, tokens.unsqueeze(-1))
+    torch.testing.assert_close(own, torch.ones_like(own))
