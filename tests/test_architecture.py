@@ -50,6 +50,7 @@ COMMANDS = {
     "eval.samples": "eval/samples.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
+    "eval.sweep": "eval/sweep.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",
 }
