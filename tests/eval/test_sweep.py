@@ -90,7 +90,7 @@ def reals(rng: np.random.Generator, per_emotion: int) -> RealFaces:
 def test_faces_of_the_same_source_are_at_the_floor_and_others_far_from_it(rng: np.random.Generator) -> None:
     real = reals(rng, 40)
     near = closeness([rng.normal(size=(40, 6)) for _ in EMOTION_NAMES], real, rounds=20)["all"]
-    assert 0.5 < near["frechet"]["relative"] < 2.0
+    assert 0.2 < near["frechet"]["relative"] < 5.0
     assert abs(near["kernel"]["relative"]) < 0.5
     assert near["coverage"]["relative"] == pytest.approx(1.0, abs=0.1)
     assert near["diversity"]["relative"] == pytest.approx(1.0, abs=0.1)
