@@ -15,7 +15,7 @@ from eval import reconstruction, samples
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from encoder.drawn import drawn_set
 
-    monkeypatch.setattr(reconstruction, "_load", lambda _data, split, size: drawn_set(split, 40, size=size).images)
+    monkeypatch.setattr(reconstruction, "load_images", lambda _data, split, size: drawn_set(split, 40, size=size).images)
     parts = [
         f"--{name}={weights / folder}" for name, folder in (("weights", "tokenizer"), ("encoder", "encoder"), ("judge", "judge"))
     ]
@@ -24,14 +24,15 @@ def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monk
     assert figures["count"] == 40
     assert 0 < figures["codebook_usage"] <= 1
     assert figures["psnr_db"] > 0
-    assert set(figures["emotion_kept"]) == {"encoder", "second_judge"}
+    assert set(figures["emotion_kept"]) == set(figures["frechet"]) == {"encoder", "second_judge"}
+    assert min(figures["frechet"].values()) > 0
     assert (tmp_path / "reconstructions.png").is_file()
 
 
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
     judge = EmotionEncoder.from_pretrained(weights / "judge")
-    faces = torch.rand(12, 1, 16, 16)
-    assert reconstruction.kept(judge, faces, faces) == 12
+    read = judge.predict(torch.rand(12, 1, 16, 16))
+    assert reconstruction.kept(read, read) == 12
 
 
 def test_samples_reports_every_emotion(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
