@@ -44,7 +44,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], path: Path, *, title: str) -> N
     for number, row in enumerate(rows):
         points = [point for panel in row for line in panel.lines.values() for point in line]
         x_range = _range([point[0] for point in points])
-        y_range = _range([value for point in points for value in point[1:]])
+        y_range = _range([value for point in points for value in point[1:]], above=0.2)
         for column, panel in enumerate(row):
             place = (LEFT + column * (WIDTH + GAP), TOP + number * (HEIGHT + GAP))
             _draw_panel(draw, place, panel, x_range, y_range, names, fonts, labelled=column == 0)
@@ -63,10 +63,11 @@ def draw_panels(rows: Sequence[Sequence[Panel]], path: Path, *, title: str) -> N
     atomic_write_bytes(path, buffer.getvalue())
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _range(values: Sequence[float], above: float = 0.08) -> tuple[float, float]:
+    """Ends of an axis; ``above`` is the share that stays free at the top, for the label."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    pad = 0.06 * (high - low) or 0.5
-    return low - pad, high + pad
+    span = high - low or 1.0
+    return low - 0.08 * span, high + above * span
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -104,13 +105,13 @@ def _draw_panel(
     draw.rectangle((left, top, left + WIDTH, top + HEIGHT), outline=GREY)
     for name, points in panel.lines.items():
         colour = COLOURS[names.index(name) % len(COLOURS)]
-        dots = [at(x, y) for x, y, _, _ in points]
-        for x, _, low, high in points:
-            draw.line((*at(x, low), *at(x, high)), fill=colour)
+        # A little aside from each other, so that one line's intervals do not hide another's.
+        aside = 5 * (names.index(name) - (len(names) - 1) / 2)
+        dots = [(at(x, y)[0] + aside, at(x, y)[1]) for x, y, _, _ in points]
+        for (x, _), (_, _, low, high) in zip(dots, points, strict=True):
+            draw.line((x, at(0, low)[1], x, at(0, high)[1]), fill=colour)
         draw.line(dots, fill=colour, width=2)
         for x, y in dots:
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
     if labelled:
-        label = (left + 6, top + 5)
-        draw.rectangle(draw.textbbox(label, panel.y_label, font=fonts[13]), fill="white")
-        draw.text(label, panel.y_label, fill=INK, font=fonts[13])
+        draw.text((left + 6, top + 5), panel.y_label, fill=INK, font=fonts[13])
