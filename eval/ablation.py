@@ -181,7 +181,9 @@ def _measure(
     size = tokenizer.config.size
     if size not in images:
         images[size] = load_images(arguments.data, arguments.split, size)
-    lines = (folder / "tokenizer" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    log = folder / "tokenizer" / "metrics.jsonl"
+    # A training too short to be logged has no speed.
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     speeds = [line["images_per_second"] for line in map(json.loads, lines) if "images_per_second" in line]
     outside = sum(parameter.numel() for parameter in tokenizer.quantizer.parameters())
     return {
