@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from encoder.config import AugmentConfig
+from encoder.preprocessing import LUMA
 
 # Uniform numbers that one face consumes; columns are named where they are used.
-NUM_UNIFORMS = 16
+NUM_UNIFORMS = 17
 
 
 @lru_cache(maxsize=2)
@@ -56,7 +57,8 @@ def _erase(faces: Tensor, u: Tensor, probability: float) -> Tensor:
 def _blur(faces: Tensor, share: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=faces.device) / 16.0
     soft = F.pad(faces, (2, 2, 2, 2), mode="replicate")
-    soft = F.conv2d(F.conv2d(soft, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))
+    planes = soft.flatten(0, 1).unsqueeze(1)
+    soft = F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1)).view_as(faces)
     return torch.lerp(faces, soft, share[:, None, None, None])
 
 
@@ -71,15 +73,22 @@ def _noise(faces: Tensor, u: Tensor, deviation: Tensor) -> Tensor:
     return faces + deviation[:, None, None, None] * bank[rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
 
+def _saturate(faces: Tensor, factor: Tensor) -> Tensor:
+    """Move every colour away from its grey (factor above 1) or towards it; column 16."""
+    luma = torch.tensor(LUMA, dtype=faces.dtype, device=faces.device).view(1, 3, 1, 1)
+    grey = (faces * luma).sum(dim=1, keepdim=True)
+    return grey + (faces - grey) * factor[:, None, None, None]
+
+
 def augment(faces: Tensor, u: Tensor, config: AugmentConfig) -> Tensor:
     """Changed copies of ``faces``.
 
     Args:
-        faces: (N, 1, S, S) float in [0, 1].
+        faces: (N, 1, S, S) float in [0, 1]; or (N, 3, S, S), red, green and blue, the only ones that have a saturation.
         u: (N, ``NUM_UNIFORMS``) uniform numbers in [0, 1).
 
     Returns:
-        (N, 1, S, S) float in [0, 1], differentiable with respect to ``faces``.
+        Of the same shape, float in [0, 1], differentiable with respect to ``faces``.
     """
     with torch.autocast(faces.device.type, enabled=False):
         return _augment(faces, u, config)
@@ -92,6 +101,8 @@ def _augment(faces: Tensor, u: Tensor, config: AugmentConfig) -> Tensor:
     gain = 1.0 + (2.0 * u[:, 12, None, None, None] - 1.0) * config.contrast
     mean = faces.mean(dim=(1, 2, 3), keepdim=True)
     faces = (faces - mean) * gain + mean + signed * config.brightness
+    if config.saturation and faces.shape[1] == 3:
+        faces = _saturate(faces, 1.0 + (2.0 * u[:, 16] - 1.0) * config.saturation)
     if config.blur:
         faces = _blur(faces, u[:, 13] * config.blur)
     if config.noise:

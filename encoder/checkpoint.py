@@ -34,6 +34,7 @@ __all__ = [
     "load_checkpoint",
     "pack_optimizer",
     "save_checkpoint",
+    "step_folder",
     "unpack_optimizer",
 ]
 
@@ -64,6 +65,11 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
+def step_folder(run_dir: str | Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` stands."""
+    return Path(run_dir) / FOLDER / f"step-{step:08d}"
+
+
 def save_checkpoint(
     run_dir: str | Path,
     step: int,
@@ -91,7 +97,7 @@ def save_checkpoint(
     # Before anything is written, because a state that JSON cannot hold is a defect of the caller.
     described = json.dumps({"format_version": FORMAT_VERSION, "step": step, "state": state}).encode()
     folder = Path(run_dir) / FOLDER
-    target = folder / f"step-{step:08d}"
+    target = step_folder(run_dir, step)
     temporary = folder / f".tmp-{step}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

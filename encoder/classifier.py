@@ -14,7 +14,7 @@ from configs.loader import validate
 from encoder.calibration import calibrated_log_probabilities
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.emotions import NUM_EMOTIONS
-from encoder.model import EmotionNet, EncoderOutput, create_model
+from encoder.model import EmotionNet, EncoderOutput, check_input, create_model
 from encoder.preprocessing import normalise, resize, to_grey
 from encoder.weights import load_weights, read_config, save_weights
 
@@ -49,6 +49,7 @@ class EmotionEncoder:
     """
 
     def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
+        check_input(net.config, preprocessing)
         self.net = net.eval().requires_grad_(False)
         self.preprocessing = preprocessing
         self.calibration = calibration

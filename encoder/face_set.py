@@ -39,6 +39,8 @@ class FaceSet:
         problems: one line for each row or file that was skipped.
         notes: one line for each rule the reader applied by itself, e.g. how a missing split was held out.
         vote_counts: (N, 10) int16 votes as cast, in the column order of ``fer2013new.csv``; None where there are none.
+        landmarks: (N, 68, 2) float32 x and y in pixels (0 is the middle of the first), order of iBUG 300-W; NaN where a
+            face has none; None where the data set has none.
     """
 
     images: NDArray[np.uint8]
@@ -51,12 +53,13 @@ class FaceSet:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     vote_counts: NDArray[np.int16] | None = None
+    landmarks: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.ids)
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
             raise ValueError(f"images must be (N, S, S) uint8, got {self.images.shape} {self.images.dtype}")
-        optional = (self.identities, self.genders, self.vote_counts)
+        optional = (self.identities, self.genders, self.vote_counts, self.landmarks)
         for column in (self.images, self.labels, self.votes, *(array for array in optional if array is not None)):
             if len(column) != count:
                 raise ValueError(f"{count} ids but a column of {len(column)} entries")
@@ -77,6 +80,7 @@ class FaceSet:
             identities=None if self.identities is None else self.identities[chosen],
             genders=None if self.genders is None else self.genders[chosen],
             vote_counts=None if self.vote_counts is None else self.vote_counts[chosen],
+            landmarks=None if self.landmarks is None else self.landmarks[chosen],
         )
 
     def distributions(self) -> NDArray[np.float32]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,25 +22,29 @@ from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration
 from encoder.datasets import FaceSet, load_faces
 from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
+from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
-from encoder.model import create_model
+from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
+from encoder.rebalancing import class_frequencies, sampling_weights
+from encoder.starting_point import make_net, make_optimizer, measured_preprocessing
 from encoder.tracking import Tracker
 from encoder.training import (
     LoopSettings,
     TrainingTask,
     cosine_schedule,
-    decay_groups,
     make_accelerator,
     open_run,
     run_training,
     set_learning_rate,
 )
+from encoder.views import averaged_logits
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-TAUS = tuple(round(0.1 * step, 1) for step in range(11))
+# Below zero: a network that was trained for balanced classes may owe the common ones something.
+TAUS = tuple(round(0.1 * step, 1) for step in range(-5, 11))
 
 
 def load_split(config: EncoderConfig, split: str) -> FaceSet:
@@ -53,10 +58,16 @@ def load_split(config: EncoderConfig, split: str) -> FaceSet:
         from encoder.drawn import drawn_set
 
         count = data.drawn_count if split == "train" else max(data.drawn_count // 10, 64)
-        return drawn_set(split, count, seed=config.train.seed, size=size)  # type: ignore[arg-type]
-    if data.path is None:
+        faces = drawn_set(split, count, seed=config.train.seed, size=size)  # type: ignore[arg-type]
+    elif data.path is None:
         raise UserError("data.path: say where FER-2013 is, e.g. data.path=~/fer2013 (python -m encoder.prepare checks it)")
-    return load_faces(Path(data.path).expanduser(), split, on_error=data.on_error, size=size)  # type: ignore[arg-type]
+    else:
+        faces = load_faces(Path(data.path).expanduser(), split, on_error=data.on_error, size=size)  # type: ignore[arg-type]
+    if split == "train" and data.sixfold_rotation is not None:
+        from encoder.sixfold import sixfold
+
+        return sixfold(faces, data.sixfold_rotation)
+    return faces
 
 
 class EncoderTask(TrainingTask):
@@ -66,19 +77,14 @@ class EncoderTask(TrainingTask):
         self._config, self._accelerator = config, accelerator
         settings = config.train
         device = accelerator.device
-        torch.manual_seed(settings.seed)
-        net = create_model(config.model)
-        if settings.init is not None:
-            start = EmotionEncoder.from_pretrained(settings.init).net
-            if start.config != config.model:
-                raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
-            net.load_state_dict(start.state_dict())
-        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
+        net = make_net(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = make_optimizer(net, settings)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
         self.emas = {"net": Ema(net, settings.ema_decay)}
+        self._loss = EncoderLoss(config, train).to(device)
+        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
@@ -89,6 +95,7 @@ class EncoderTask(TrainingTask):
             seed=settings.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
+            weights=sampling_weights(train, settings.sampling),
         )
         self.images_per_step = settings.batch_size
         self.steps_per_epoch = self._batches.steps_per_epoch
@@ -97,7 +104,9 @@ class EncoderTask(TrainingTask):
         """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
         config, device = self._config, self._accelerator.device
         epoch, index = self._batches(step)
-        u = torch.from_numpy(uniforms(config.train.seed, epoch, index, NUM_UNIFORMS)).to(device)
+        # Drawn with weights, a face comes several times in an epoch, and should look different each time.
+        moment = epoch if config.train.sampling == "instance" else step
+        u = torch.from_numpy(uniforms(config.train.seed, moment, index, NUM_UNIFORMS)).to(device)
         picked = torch.from_numpy(index)
         faces = self._images[picked].to(device).float().div_(255.0)
         faces = normalise(augment(faces, u, config.augment), config.preprocessing)
@@ -111,16 +120,30 @@ class EncoderTask(TrainingTask):
             faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
         return faces.contiguous(memory_format=torch.channels_last), targets, votes
 
+    def _rate(self, progress: float) -> float:
+        """Factor on the learning rate."""
+        schedule = self._config.train.schedule
+        return cosine_schedule(progress) if schedule == "cosine" else self._plateau.rate
+
+    def after_evaluation(self, figures: Mapping[str, float]) -> None:
+        if self._config.train.schedule == "plateau" and self._plateau.update(figures["score"]):
+            lowered = self._config.train.learning_rate * self._plateau.rate
+            if self._accelerator.is_main_process:
+                print(f"encoder: no better on valid; learning rate {lowered:.2e}", file=sys.stderr)
+
+    def state(self) -> dict[str, Any]:
+        return {"plateau": self._plateau.state()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        if "plateau" in state:
+            self._plateau.load_state(state["plateau"])
+
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         faces, targets, votes = self._batch(step)
-        set_learning_rate(self._optimizer, self._config.train.learning_rate * cosine_schedule(progress))
+        set_learning_rate(self._optimizer, self._config.train.learning_rate * self._rate(progress))
         with self._accelerator.autocast():
             output = self._net(faces)
-        losses: dict[str, Tensor] = {}
-        if "fer2013" in output.logits:
-            losses["fer2013"] = _soft_cross_entropy(output.logits["fer2013"], targets)
-        if "ferplus" in output.logits:
-            losses["ferplus"] = self._config.train.ferplus_weight * _soft_cross_entropy(output.logits["ferplus"], votes)
+            losses = self._loss(faces, output.logits, {"fer2013": targets, "ferplus": votes})
         loss = torch.stack(list(losses.values())).sum()
         self._accelerator.backward(loss)
         self._accelerator.clip_grad_norm_(self._net.parameters(), 5.0)
@@ -131,7 +154,7 @@ class EncoderTask(TrainingTask):
     def evaluate(self) -> dict[str, float]:
         """Figures of the averaged weights on valid, before calibration."""
         encoder = EmotionEncoder(self.emas["net"].module, self._config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
-        logits = mirrored_logits(encoder, self.valid)
+        logits = averaged_logits(encoder, self.valid)
         figures: dict[str, float] = {}
         for head, values in logits.items():
             labels = head_labels(self.valid, head)
@@ -151,37 +174,18 @@ def head_labels(faces: FaceSet, head: str) -> np.ndarray:
     return (faces.majority() if head == "ferplus" else faces.labels).astype(np.int64)
 
 
-@torch.inference_mode()
-def mirrored_logits(encoder: EmotionEncoder, faces: FaceSet, batch_size: int = 512) -> dict[str, np.ndarray]:
-    """Per head (N, classes) float64: the mean of the logits of every face and of its mirror image."""
-    rows: dict[str, list[Tensor]] = {}
-    for chunk in torch.from_numpy(faces.images).unsqueeze(1).split(batch_size):
-        grey = chunk.to(encoder.device).float().div_(255.0)
-        plain, mirrored = encoder.forward_unit(grey), encoder.forward_unit(grey.flip(-1))
-        for head, logits in plain.logits.items():
-            rows.setdefault(head, []).append(0.5 * (logits + mirrored.logits[head]).double().cpu())
-    return {head: torch.cat(values).numpy() for head, values in rows.items()}
+def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tuple[float, ...] = TAUS) -> CalibrationConfig:
+    """Prior correction (one of ``taus``, by the class frequencies of ``train``) and temperature of every head.
 
-
-def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the rows of ``targets`` that hold anything; rows of zeros are faces without this kind of label."""
-    rows = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1)
-    return rows.sum() / (targets.sum(dim=1) > 0).float().sum().clamp(min=1.0)
-
-
-def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet) -> CalibrationConfig:
-    """Prior correction (by the class frequencies of ``train``) and temperature of every head, fitted on ``valid``."""
+    Fitted on ``valid``, see :func:`encoder.calibration.fit_calibration`.
+    """
     heads: dict[str, HeadCalibration] = {}
-    for head, logits in mirrored_logits(encoder, valid).items():
+    for head, logits in averaged_logits(encoder, valid).items():
         labels = head_labels(valid, head)
         known = labels >= 0
         if not known.any():
             raise UserError(f"calibration of head {head}: no face of the valid split has a label for it")
-        if head == "ferplus":
-            prior = train.votes.sum(axis=0) + 1.0
-        else:
-            prior = np.bincount(train.labels[train.labels >= 0], minlength=NUM_EMOTIONS) + 1.0
-        heads[head] = fit_calibration(logits[known], labels[known], prior.astype(np.float64), TAUS)
+        heads[head] = fit_calibration(logits[known], labels[known], class_frequencies(train, head), taus)
     answer = "ferplus" if "ferplus" in heads else "fer2013"
     return CalibrationConfig(answer=answer, heads=heads)
 
@@ -190,7 +194,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
     accelerator = make_accelerator(config.train.device, config.train.precision)
     text = to_yaml(config)
-    resume_from = open_run(run_dir, text, resume) if accelerator.is_main_process else None
+    resume_from = open_run(run_dir, text, resume, config=config) if accelerator.is_main_process else None
     train, valid = load_split(config, "train"), load_split(config, "valid")
     if accelerator.num_processes > 1:
         from accelerate.utils import broadcast_object_list
@@ -204,14 +208,18 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         )
         if "ferplus" in config.model.heads and not train.votes.any():
             raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
+    described = config
+    config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
     task = EncoderTask(config, train, valid, accelerator)
     every = task.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
         seed=config.train.seed,
         max_minutes=config.train.max_minutes,
-        evaluate_every=2 * every,
+        evaluate_every=max(1, round(config.train.evaluate_every * every)),
         checkpoint_every=max(20, 20 * round(every / 10)),
+        patience=config.train.early_stopping,
+        keep_best=config.train.select == "best",
     )
     tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
     outcome = run_training(task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker)
@@ -221,7 +229,13 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     encoder.calibration = calibrate(encoder, train, valid)
     encoder.save_pretrained(
         run_dir / "weights",
-        training={"config": config.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}), "steps": outcome.step},
+        training={
+            "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init", "teacher"}}),
+            "steps": outcome.step,
+            "kept_step": outcome.kept,
+            "epochs": round(outcome.step / every, 2),
+            "minutes": round(outcome.minutes, 2),
+        },
         metrics={"split": "valid", "count": len(valid), **{k: round(v, 6) for k, v in outcome.figures.items()}},
         data={"source": train.source, "train_faces": len(train)},
     )

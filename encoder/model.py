@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from typing import NamedTuple
 
 import torch
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.config import ModelConfig
+from encoder.config import ModelConfig, PreprocessingConfig
 from encoder.emotions import FERPLUS_NAMES, NUM_EMOTIONS
 
 HEAD_CLASSES: dict[str, int] = {"fer2013": NUM_EMOTIONS, "ferplus": len(FERPLUS_NAMES)}
@@ -25,15 +27,21 @@ class EncoderOutput(NamedTuple):
 
 
 class EmotionNet(nn.Module):
-    """A trunk of stages followed by global average pooling and the heads.
+    """A trunk of stages, a neck that turns the last maps into an embedding, and the heads.
 
-    Sub-classes fill ``stages``; ``forward`` takes (N, 1, S, S) normalised by :func:`encoder.preprocessing.normalise`.
+    Builders fill ``stages``; ``forward`` takes (N, 1, S, S) normalised by :func:`encoder.preprocessing.normalise`, or
+    (N, 3, S, S) where the network reads colour.
+
+    Args:
+        width: length of the embedding.
+        neck: (N, C, H, W) to (N, ``width``); None: global average pooling.
     """
 
-    def __init__(self, config: ModelConfig, stages: list[nn.Module], width: int) -> None:
+    def __init__(self, config: ModelConfig, stages: list[nn.Module], width: int, neck: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.stages = nn.ModuleList(stages)
+        self.neck = neck if neck is not None else GlobalAverage()
         self.dropout = nn.Dropout(config.dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(width, HEAD_CLASSES[name]) for name in config.heads})
 
@@ -42,27 +50,81 @@ class EmotionNet(nn.Module):
         for stage in self.stages:
             faces = stage(faces)
             maps.append(faces)
-        embedding = faces.mean(dim=(2, 3)).float()
+        embedding = self.neck(faces).float()
         dropped = self.dropout(embedding)
         logits = {name: head(dropped).float() for name, head in self.heads.items()}
         return EncoderOutput(logits, embedding, tuple(maps))
 
 
-_REGISTRY: dict[str, Callable[[ModelConfig], EmotionNet]] = {}
+class GlobalAverage(nn.Module):
+    """(N, C, H, W) to (N, C): the mean over all positions."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean(dim=(2, 3))
 
 
-def register_model(name: str) -> Callable[[Callable[[ModelConfig], EmotionNet]], Callable[[ModelConfig], EmotionNet]]:
-    """Decorator: make a network available to configurations as ``model.name``."""
+Builder = Callable[[ModelConfig], EmotionNet]
 
-    def add(build: Callable[[ModelConfig], EmotionNet]) -> Callable[[ModelConfig], EmotionNet]:
-        _REGISTRY[name] = build
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A network by name, and the input it can read.
+
+    Attributes:
+        size: the only side of the input in pixels that fits its dense layers; None: any from ``smallest``.
+        sized: whether ``model.widths`` and ``model.depths`` shape it; other networks are what their authors made them.
+        colour: whether it reads three channels normalised as ImageNet's (grey is repeated).
+        load_imagenet: puts published ImageNet weights into a network that ``build`` made; None: there are none.
+    """
+
+    build: Builder
+    size: int | None = None
+    smallest: int = 16
+    sized: bool = False
+    colour: bool = False
+    load_imagenet: Callable[[EmotionNet], None] | None = None
+
+
+_REGISTRY: dict[str, RegisteredModel] = {}
+# Files whose import registers further networks.
+_FILES = ("encoder.earlier_models", "encoder.imagenet_models")
+
+
+def register_model(
+    name: str,
+    *,
+    size: int | None = None,
+    smallest: int = 16,
+    sized: bool = False,
+    colour: bool = False,
+    load_imagenet: Callable[[EmotionNet], None] | None = None,
+) -> Callable[[Builder], Builder]:
+    """Decorator: make a network available to configurations as ``model.name``; see :class:`RegisteredModel`."""
+
+    def add(build: Builder) -> Builder:
+        _REGISTRY[name] = RegisteredModel(build, size, smallest, sized, colour, load_imagenet)
         return build
 
     return add
 
 
+def registered_model(name: str) -> RegisteredModel:
+    """What is known of a registered network.
+
+    Raises:
+        UserError: the name is that of a model on landmarks.
+    """
+    for file in _FILES:
+        import_module(file)
+    if name not in _REGISTRY:
+        raise UserError(f"model.name: {name} reads landmarks, not pictures; networks are {', '.join(sorted(_REGISTRY))}")
+    return _REGISTRY[name]
+
+
 def list_models() -> tuple[str, ...]:
     """Registered names, sorted."""
+    for file in _FILES:
+        import_module(file)
     return tuple(sorted(_REGISTRY))
 
 
@@ -70,11 +132,32 @@ def create_model(config: ModelConfig) -> EmotionNet:
     """The network that ``config`` describes, with fresh weights.
 
     Raises:
-        UserError: ``widths`` and ``depths`` differ in length.
+        UserError: ``widths`` and ``depths`` differ in length, or are set for a network that has its own.
     """
-    if len(config.widths) != len(config.depths):
+    entry = registered_model(config.name)
+    if not entry.sized:
+        fields = ModelConfig.model_fields
+        changed = [name for name in ("widths", "depths") if getattr(config, name) != fields[name].default]
+        if changed:
+            raise UserError(f"model.{changed[0]}: {config.name} has its own sizes; leave model.{changed[0]} out")
+    elif len(config.widths) != len(config.depths):
         raise UserError(f"model: widths has {len(config.widths)} stages but depths has {len(config.depths)}")
-    return _REGISTRY[config.name](config)
+    return entry.build(config)
+
+
+def check_input(model: ModelConfig, preprocessing: PreprocessingConfig) -> None:
+    """Whether a network can read what a preprocessing makes.
+
+    Raises:
+        UserError: a size that does not fit the network, or ImageNet's normalisation for a network that reads grey.
+    """
+    entry, side = registered_model(model.name), preprocessing.size
+    if entry.size is not None and side != entry.size:
+        raise UserError(f"preprocessing.size: {model.name} reads {entry.size} pixels, not {side}; set size={entry.size}")
+    if side < entry.smallest:
+        raise UserError(f"preprocessing.size: {model.name} needs at least {entry.smallest} pixels, got {side}")
+    if preprocessing.normalisation == "imagenet" and not entry.colour:
+        raise UserError(f"preprocessing.normalisation: imagenet makes three channels, and {model.name} reads grey; use another")
 
 
 class _SqueezeExcite(nn.Module):
@@ -114,7 +197,7 @@ class _ResidualBlock(nn.Module):
         return F.relu(self.attend(self.norm2(self.conv2(y))) + self.shortcut(x))
 
 
-@register_model("resnet")
+@register_model("resnet", sized=True)
 def _resnet(config: ModelConfig) -> EmotionNet:
     """Compact residual network; the stem halves the image, each further stage halves it again."""
     stem = config.widths[0] // 2
@@ -132,7 +215,7 @@ def _resnet(config: ModelConfig) -> EmotionNet:
     return EmotionNet(config, stages, inputs)
 
 
-@register_model("plain")
+@register_model("plain", sized=True)
 def _plain(config: ModelConfig) -> EmotionNet:
     """Plain (not residual) stack of 3x3 convolutions with max pooling and ELU, in the manner of VGG.
 

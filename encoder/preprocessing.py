@@ -13,7 +13,9 @@ from configs.cli import UserError
 from encoder.config import PreprocessingConfig
 
 # ITU-R BT.601 luma, the weights with which PIL's "L" mode (and so FER-2013) turns colour to grey.
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
+# Mean and deviation of ImageNet's red, green and blue, with which torchvision's published weights were trained.
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def to_grey(faces: Any) -> Tensor:
@@ -46,7 +48,7 @@ def to_grey(faces: Any) -> Tensor:
     if tensor.ndim != 4 or tensor.shape[1] not in (1, 3):
         raise UserError(f"faces: cannot read shape {tuple(tensor.shape)}; need (N, H, W), (N, 1, H, W) or (N, H, W, 3)")
     if tensor.shape[1] == 3:
-        weights = torch.tensor(_LUMA, dtype=tensor.dtype, device=tensor.device).view(1, 3, 1, 1)
+        weights = torch.tensor(LUMA, dtype=tensor.dtype, device=tensor.device).view(1, 3, 1, 1)
         tensor = (tensor * weights).sum(dim=1, keepdim=True)
     return tensor
 
@@ -59,14 +61,19 @@ def resize(grey: Tensor, size: int) -> Tensor:
 
 
 def normalise(grey: Tensor, config: PreprocessingConfig) -> Tensor:
-    """Grey levels in [0, 1] to network input: each face to mean 0 and deviation 1, or by the fixed constants."""
+    """(N, 1, S, S) grey levels in [0, 1] to network input, as ``config.normalisation`` says; ``imagenet``: (N, 3, S, S)."""
     if config.normalisation == "fixed":
         return (grey - config.mean) / config.std
+    if config.normalisation == "imagenet":
+        mean, std = (torch.tensor(x, dtype=grey.dtype, device=grey.device) for x in (_IMAGENET_MEAN, _IMAGENET_STD))
+        return (grey - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    if config.normalisation == "data_set":
+        raise UserError("preprocessing.normalisation: data_set has no constants before training; set fixed, mean and std")
     mean = grey.mean(dim=(1, 2, 3), keepdim=True)
     deviation = (grey - mean).square().mean(dim=(1, 2, 3), keepdim=True).add(1e-4).sqrt()
     return (grey - mean) / deviation
 
 
 def prepare(faces: Any, config: PreprocessingConfig) -> Tensor:
-    """Any batch of faces (see :func:`to_grey`) as the ``(N, 1, size, size)`` input of the network."""
+    """Any batch of faces (see :func:`to_grey`) as the ``(N, 1 or 3, size, size)`` input of the network."""
     return normalise(resize(to_grey(faces), config.size), config)

@@ -2,7 +2,7 @@
 
 What makes a run resumable bit for bit is that nothing random is carried along: data order is a pure function of
 (seed, step) (:mod:`encoder.batches`), and the random generators are re-seeded from (seed, step, rank) before every step.
-A checkpoint is therefore weights, averages, optimiser moments and one integer.
+A checkpoint is therefore weights, averages, optimiser moments, the step, and what earlier evaluations decided.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,16 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from configs.loader import StrictModel, load_config
 from encoder.atomic import atomic_write_text
-from encoder.checkpoint import latest_checkpoint, load_checkpoint, pack_optimizer, save_checkpoint, unpack_optimizer
+from encoder.checkpoint import latest_checkpoint, step_folder
 from encoder.ema import Ema
+from encoder.stop_request import StopRequest
 from encoder.tracking import Tracker
+from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-INTERRUPTED_EXIT = 130
-TERMINATED_EXIT = 143
 
 
 class TrainingTask(ABC):
@@ -53,10 +51,24 @@ class TrainingTask(ABC):
     def evaluate(self) -> dict[str, float]:
         """Figures on the validation split; ``score`` (higher is better) chooses the best checkpoint."""
 
+    def after_evaluation(self, figures: Mapping[str, float]) -> None:  # noqa: B027
+        """Take note of the figures of an evaluation within the schedule; by default nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """What else a resumed run needs, as JSON holds it."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Restore what :meth:`state` gave."""
+
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Length of a run and how often it looks up. ``max_minutes`` replaces ``total_steps`` when given."""
+    """Length of a run and how often it looks up. ``max_minutes`` replaces ``total_steps`` when given.
+
+    ``patience``: evaluations without a new best score that end the run early; None: it runs to its end. ``keep_best``: the
+    averages of the best evaluation are what the run ends with, where they beat the last ones.
+    """
 
     total_steps: int
     seed: int
@@ -65,15 +77,23 @@ class LoopSettings:
     checkpoint_every: int = 500
     log_every: int = 20
     keep: int = 2
+    patience: int | None = None
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the loop stopped: ``exit_code`` is 0 when the schedule was completed."""
+    """Where the loop stopped: ``exit_code`` is 0 when the schedule was completed.
+
+    ``minutes`` were spent in training, earlier parts of a resumed run included. ``kept`` is the step whose averages the
+    task now holds.
+    """
 
     step: int
     exit_code: int
     figures: Mapping[str, float]
+    minutes: float
+    kept: int
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -121,63 +141,21 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-class _StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a flag that is read between steps; the second ends at once."""
-
-    def __init__(self) -> None:
-        self.exit_code = 0
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.exit_code:
-            raise KeyboardInterrupt
-        self.exit_code = INTERRUPTED_EXIT if number == signal.SIGINT else TERMINATED_EXIT
-
-
 def _seed_step(seed: int, step: int, rank: int) -> None:
     words = np.random.SeedSequence((seed, step, rank)).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
-def _save(task: TrainingTask, run_dir: Path, step: int, elapsed: float, best: dict[str, Any], keep: int) -> None:
-    tensors: dict[str, dict[str, Tensor]] = {name: dict(module.state_dict()) for name, module in task.modules.items()}
-    state: dict[str, Any] = {"elapsed": elapsed, "best": best, "ema_updates": {}, "optimizers": {}}
-    for name, ema in task.emas.items():
-        tensors[f"ema-{name}"] = dict(ema.state())
-        state["ema_updates"][name] = ema.updates
-    for name, optimizer in task.optimizers.items():
-        tensors[f"optimizer-{name}"], state["optimizers"][name] = pack_optimizer(optimizer)
-    protect = [best["step"]] if best else []
-    save_checkpoint(run_dir, step, tensors=tensors, state=state, keep=keep, protect=protect)
-
-
-def _restore(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, Any]]:
-    checkpoint = load_checkpoint(path)
-    for name, module in task.modules.items():
-        module.load_state_dict(dict(checkpoint.tensors[name]))
-    for name, ema in task.emas.items():
-        ema.module.load_state_dict(dict(checkpoint.tensors[f"ema-{name}"]))
-        ema.updates = checkpoint.state["ema_updates"][name]
-    for name, optimizer in task.optimizers.items():
-        unpack_optimizer(optimizer, checkpoint.tensors[f"optimizer-{name}"], checkpoint.state["optimizers"][name])
-    return checkpoint.step, float(checkpoint.state["elapsed"]), dict(checkpoint.state["best"])
 
 
 def _to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None:
+def open_run(run_dir: Path, config_text: str, resume: str | None, *, config: StrictModel | None = None) -> Path | None:
     """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
+
+    Args:
+        config: what ``config_text`` says. With it a stored file that lacks settings added since, with defaults that leave
+            training as it was, counts as the same.
 
     Raises:
         UserError: the folder already holds a run and ``resume`` is not given, or there is nothing to resume.
@@ -194,9 +172,16 @@ def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None
     if found is None:
         raise UserError(f"--resume latest: {run_dir} holds no checkpoint that verifies; start without --resume")
     stored = run_dir / "config.yaml"
-    if stored.is_file() and stored.read_text() != config_text:
+    if stored.is_file() and stored.read_text() != config_text and not _says(stored, config):
         raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
     return found
+
+
+def _says(file: Path, config: StrictModel | None) -> bool:
+    try:
+        return config is not None and load_config(type(config), file) == config
+    except UserError:  # settings that exist no longer
+        return False
 
 
 def _agree(accelerator: Accelerator, values: tuple[float, float]) -> tuple[float, float]:
@@ -229,9 +214,11 @@ def run_training(
 
     step, elapsed, best = 0, 0.0, dict[str, Any]()
     if resume_from is not None:
-        step, elapsed, best = _restore(task, resume_from)
+        step, elapsed, best = restore_task(task, resume_from)
         if accelerator.is_main_process:
             print(f"{label}: resumed from {resume_from} at step {step}", file=sys.stderr)
+        if settings.keep_best and best and not step_folder(run_dir, best["step"]).is_dir():
+            raise UserError(f"{run_dir} lacks the best checkpoint, of step {best['step']}; resume in the run's own --out")
     main = accelerator.is_main_process
     tracker = tracker or Tracker(run_dir, enabled=main)
     by_time = settings.max_minutes is not None
@@ -247,11 +234,11 @@ def run_training(
     )
     started = time.monotonic() - elapsed
     last_log = (time.monotonic(), step)
-    with _StopRequest() as stop, bar:
+    with StopRequest() as stop, bar:
         while True:
             elapsed, stop_code = _agree(accelerator, (time.monotonic() - started, float(stop.exit_code)))
             progress = elapsed / budget if by_time else step / settings.total_steps
-            finished = progress >= 1.0
+            finished = progress >= 1.0 or (settings.patience is not None and best.get("waited", 0) >= settings.patience)
             if stop_code or finished:
                 break
             _seed_step(settings.seed, step, accelerator.process_index)
@@ -275,24 +262,30 @@ def run_training(
             bar.update(round(100 * min(progress, 1.0), 1) - bar.n if by_time else 1)
             if step % settings.evaluate_every == 0:
                 figures = task.evaluate()
-                if not best or figures["score"] >= best["score"]:
-                    best = {"step": step, "score": figures["score"]}
+                # One score for all processes: they must end, and lower their rates, together.
+                figures["score"] = _agree(accelerator, (figures["score"], 0.0))[0]
+                task.after_evaluation(figures)
+                best = judged(best, step, figures["score"])
                 if main:
                     tracker.log(step, {f"valid/{name}": value for name, value in figures.items()})
                     shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
                     tqdm.write(f"{label} step {step}: {shown}", file=sys.stderr)
                 last_log = (time.monotonic(), step)
-            if step % settings.checkpoint_every == 0 and main:
-                _save(task, run_dir, step, time.monotonic() - started, best, settings.keep)
+            is_best = settings.keep_best and best.get("step") == step
+            if main and (is_best or step % settings.checkpoint_every == 0):
+                save_task(task, run_dir, step, time.monotonic() - started, best, settings.keep)
     if main:
-        _save(task, run_dir, step, elapsed, best, settings.keep)
+        save_task(task, run_dir, step, elapsed, best, settings.keep)
         tracker.finish()
     accelerator.wait_for_everyone()
     if stop_code and not finished:
         if main:
             print(f"{label}: stopped at step {step}; continue with --resume latest", file=sys.stderr)
-        return Outcome(step, int(stop_code), figures)
-    return Outcome(step, 0, task.evaluate())
+        return Outcome(step, int(stop_code), figures, elapsed / 60, step)
+    figures = task.evaluate()
+    if settings.keep_best and keep_best(task, run_dir, best, figures):
+        return Outcome(step, 0, task.evaluate(), elapsed / 60, best["step"])
+    return Outcome(step, 0, figures, elapsed / 60, step)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
