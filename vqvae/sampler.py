@@ -6,6 +6,7 @@ Halton order: Besnier et al., 2025. Late guidance: while most of a face is hidde
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -63,12 +64,32 @@ def gumbel_noise(seeds: list[int], positions: int, groups: int, codes: int) -> T
     return torch.stack(rows)
 
 
-def _states(prior: MaskedPrior, chosen: Tensor, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
-    """(N, W, D) states of the W chosen positions; on the CPU of as many faces at once as its caches hold."""
+def states_at(
+    prior: MaskedPrior, chosen: Tensor, tokens: Tensor, hidden: Tensor, told: Sequence[Tensor], source: Tensor
+) -> tuple[Tensor, ...]:
+    """States of the W ``chosen`` positions of the same N faces, once for each of the emotions they may be told.
+
+    Does no work that cannot be seen in the result: only the chosen positions leave the last block; where nothing is visible
+    yet, faces asked for alike are computed once; on a CPU, as many faces go through at once as its caches hold.
+
+    Args:
+        tokens, hidden, source: as for :meth:`vqvae.prior.MaskedPrior.trunk`. told: tensors (N, 7).
+
+    Returns:
+        one (N, W, D) for each of ``told``.
+    """
+    emotion, source = torch.cat(list(told)), source.repeat(len(told))
+    tokens, hidden = tokens.repeat(len(told), 1, 1), hidden.repeat(len(told), 1)
+    back: Tensor | None = None
+    if bool(hidden.all()):
+        kinds, back = torch.unique(torch.cat([emotion, source[:, None].to(emotion.dtype)], 1), dim=0, return_inverse=True)
+        emotion, source = kinds[:, :-1], kinds[:, -1].to(source.dtype)
+        tokens, hidden = tokens[: len(kinds)], hidden[: len(kinds)]
     count, positions = hidden.shape
     rows = count if tokens.device.type != "cpu" else max(1, POSITIONS_AT_ONCE // positions)
     parts = zip(tokens.split(rows), hidden.split(rows), emotion.split(rows), source.split(rows), strict=True)
-    return torch.cat([prior.trunk(*part, chosen) for part in parts])
+    states = torch.cat([prior.trunk(*part, chosen) for part in parts])
+    return (states if back is None else states[back]).chunk(len(told))
 
 
 @torch.inference_mode()
@@ -97,28 +118,17 @@ def sample_tokens(
     order = torch.tensor(halton_order(grid), device=device)
     tokens = torch.zeros(count, shape.positions, shape.groups, dtype=torch.int64, device=device)
     hidden = torch.ones(count, shape.positions, dtype=torch.bool, device=device)
-    conditions, alike = torch.unique(torch.cat([emotion, source[:, None].to(emotion.dtype)], dim=1), dim=0, return_inverse=True)
     filled = 0
     for number in unmask_counts(shape.positions, steps):
         chosen = order[filled : filled + number]
         weight = guidance * filled / shape.positions
-        blind: Tensor | None = None
-        if not filled:
-            # Nothing is visible yet, so faces asked for alike are still the same: one of each kind is enough.
-            kinds = len(conditions)
-            first = conditions[:, :-1], conditions[:, -1].to(source.dtype)
-            states = _states(prior, chosen, tokens[:kinds], hidden[:kinds], *first)[alike]
-        elif weight:
-            both = torch.cat([emotion, torch.zeros_like(emotion)])
-            pair = _states(prior, chosen, tokens.repeat(2, 1, 1), hidden.repeat(2, 1), both, source.repeat(2))
-            states, blind = pair.chunk(2)
-        else:
-            states = _states(prior, chosen, tokens, hidden, emotion, source)
+        told = [emotion, torch.zeros_like(emotion)] if weight else [emotion]
+        states, *blind = states_at(prior, chosen, tokens, hidden, told, source)
         picked: Tensor | None = None
         for group in range(shape.groups):
             logits = prior.head(states, group, picked)
-            if blind is not None:
-                logits = logits + weight * (logits - prior.head(blind, group, picked))
+            if blind:
+                logits = logits + weight * (logits - prior.head(blind[0], group, picked))
             picked = (logits + temperature * noise[:, chosen, group]).argmax(dim=-1)
             tokens[:, chosen, group] = picked
         hidden[:, chosen] = False
