@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from configs.cli import UserError, run
 
 if TYPE_CHECKING:
-    import torch
-
-    from encoder.classifier import EmotionEncoder
+    from encoder.classifier import EmotionEncoder, Prediction
     from vqvae.tokenizer import Tokenizer
 
 EXAMPLES = """examples:
@@ -42,24 +40,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def kept(judge: EmotionEncoder, before: torch.Tensor, after: torch.Tensor) -> int:
-    """How many of N pairs (N, 1, H, W) in [0, 1] have the same likeliest emotion by ``judge``."""
-    first, second = judge.predict(before).distributions, judge.predict(after).distributions
-    return int((first.argmax(dim=1) == second.argmax(dim=1)).sum())
+def kept(before: Prediction, after: Prediction) -> int:
+    """How many of N faces have the same likeliest emotion before and after."""
+    return int((before.distributions.argmax(dim=1) == after.distributions.argmax(dim=1)).sum())
 
 
 def measure(tokenizer: Tokenizer, judges: dict[str, EmotionEncoder], images: Any) -> dict[str, Any]:
-    """Figures over uint8 faces (N, S, S) at the tokenizer's size."""
+    """Figures over uint8 faces (N, S, S) at the tokenizer's size.
+
+    The Fréchet distance is between the faces and their reconstructions, in each judge's features; its floor is zero.
+    """
+    import numpy as np
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     from encoder.metrics import wilson_interval
+    from eval.metrics import frechet_distance
     from vqvae.quantizer import usage
 
     device, config = next(tokenizer.parameters()).device, tokenizer.config
     counts = torch.zeros(config.groups, config.codebook_size)
     psnr = ssim = 0.0
     same = dict.fromkeys(judges, 0)
+    features: dict[str, list[Any]] = {name: [] for name in judges}
     for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
         faces = chunk.to(device).float() / 255.0
         tokens = tokenizer.encode(faces)
@@ -70,7 +73,9 @@ def measure(tokenizer: Tokenizer, judges: dict[str, EmotionEncoder], images: Any
         psnr += float((-10.0 * error.log10()).sum())
         ssim += len(chunk) * float(structural_similarity_index_measure(made, faces, data_range=1.0))
         for name, judge in judges.items():
-            same[name] += kept(judge, faces, made)
+            before, after = judge.predict(faces), judge.predict(made)
+            same[name] += kept(before, after)
+            features[name].append(np.stack([before.embeddings.numpy(), after.embeddings.numpy()]))
     share, perplexity = usage(counts)
     count = len(images)
     return {
@@ -83,6 +88,7 @@ def measure(tokenizer: Tokenizer, judges: dict[str, EmotionEncoder], images: Any
             name: {"share": round(n / count, 4), "interval": [round(x, 4) for x in wilson_interval(n, count)]}
             for name, n in same.items()
         },
+        "frechet": {name: float(f"{frechet_distance(*np.concatenate(parts, axis=1)):.5g}") for name, parts in features.items()},
     }
 
 
@@ -108,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
         "encoder": EmotionEncoder.from_pretrained(resolve_folder(arguments.encoder)).to(device),
         "second_judge": EmotionEncoder.from_pretrained(resolve_folder(arguments.judge)).to(device),
     }
-    images = _load(arguments.data, arguments.split, tokenizer.config.size)
+    images = load_images(arguments.data, arguments.split, tokenizer.config.size)
     figures = {"data": arguments.data if arguments.data == "drawn" else "fer2013", "split": arguments.split}
     figures |= {"weights": arguments.weights, **measure(tokenizer, judges, images)}
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -118,7 +124,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _load(data: str, split: str, size: int) -> Any:
+def load_images(data: str, split: str, size: int) -> Any:
+    """(N, size, size) uint8 faces of a split of FER-2013, or drawn ones."""
     if data == "drawn":
         from encoder.drawn import drawn_set
 

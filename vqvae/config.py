@@ -18,6 +18,7 @@ class TokenizerConfig(StrictModel):
 
     size: int = Field(64, ge=16, le=256)
     widths: tuple[Width, ...] = Field((48, 96, 160), min_length=2, max_length=6)
+    side: int | None = Field(None, ge=2, le=128, description="positions along one side; null: size halved by every width")
     depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")
     quantizer: Literal["ema", "plain", "simvq", "fsq"] = Field("ema", description="see vqvae/quantizer.py")
     codebook_size: int = Field(512, ge=2, le=1 << 20)
@@ -40,10 +41,22 @@ class TokenizerConfig(StrictModel):
             raise ValueError(f"levels {list(self.levels)} make codebook_size={size} and code_dim={dim}; set these")
         return self
 
+    @model_validator(mode="after")
+    def _side_fits(self) -> TokenizerConfig:
+        if self.side is not None and not self.size >> len(self.widths) <= self.side <= self.size // 2:
+            least = max(self.size >> len(self.widths), 2)
+            raise ValueError(f"side={self.side} must lie between {least} and {self.size // 2} for size={self.size}")
+        return self
+
     @property
     def grid(self) -> int:
         """Positions along one side."""
-        return self.size >> len(self.widths)
+        return self.side or self.size >> len(self.widths)
+
+    @property
+    def halvings(self) -> int:
+        """How many of the stages halve the map; the others keep it, as it would become smaller than the grid."""
+        return sum(self.size >> stage >= self.grid for stage in range(1, len(self.widths) + 1))
 
 
 class TokenizerLossConfig(StrictModel):

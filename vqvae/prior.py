@@ -51,12 +51,19 @@ class _Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
         self.table = nn.Parameter(torch.zeros(6, width))
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(N, L, D) to (N, L, D), or to (N, W, D) at the W ``wanted`` positions: all are looked at, only those computed."""
         n, length, width = x.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = (condition + self.table).unsqueeze(2).unbind(1)
-        parts = self.qkv(_modulate(self.norm1(x), shift1, scale1)).view(n, length, 3, self.heads, width // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, width)
+        seen = _modulate(self.norm1(x), shift1, scale1)
+        if wanted is None:
+            q, k, v = self.qkv(seen).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            x = x[:, wanted]
+            q = F.linear(seen[:, wanted], weight[:width], bias[:width]).view(n, len(wanted), self.heads, -1).transpose(1, 2)
+            k, v = F.linear(seen, weight[width:], bias[width:]).view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + gate1 * F.dropout(self.out(mixed), self.dropout, self.training)
         y = self.down(F.gelu(self.up(_modulate(self.norm2(x), shift2, scale2)), approximate="tanh"))
         return x + gate2 * F.dropout(y, self.dropout, self.training)
@@ -99,17 +106,17 @@ class MaskedPrior(nn.Module):
             nn.init.ones_(block.table[2])  # type: ignore[index]
             nn.init.ones_(block.table[5])  # type: ignore[index]
 
-    def trunk(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
-        """(N, L, D) states that say what each position should hold."""
+    def trunk(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """(N, L, D) states that say what each position should hold; with ``wanted`` (W,) those of these positions only."""
         visible = torch.stack([table(tokens[..., g]) for g, table in enumerate(self.codes)]).sum(dim=0)
         x = torch.where(hidden.unsqueeze(-1), self.mask, visible) + self.positions
         asked = (emotion.sum(dim=1, keepdim=True) > 0).to(emotion.dtype)
         condition = self.emotion(torch.cat([emotion, asked], dim=1)) + self.sources(source)
         x = x + condition.unsqueeze(1)
         modulation = self.modulation(condition).view(len(x), 6, -1)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, modulation)
-        return self.norm(x)
+        return self.norm(self.blocks[-1](x, modulation, wanted))
 
     def head(self, states: Tensor, group: int, earlier: Tensor | None = None) -> Tensor:
         """(…, K) logits of the code of ``group``, given the (…,) codes of the group before (None for the first)."""

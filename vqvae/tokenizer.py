@@ -64,30 +64,36 @@ class Tokenizer(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        if config.size % (1 << len(config.widths)):
-            raise UserError(
-                f"tokenizer.size: {config.size} cannot be halved {len(config.widths)} times; "
-                f"use a multiple of {1 << len(config.widths)}"
-            )
+        if config.size % (1 << config.halvings):
+            times, multiple = config.halvings, 1 << config.halvings
+            raise UserError(f"tokenizer.size: {config.size} cannot be halved {times} times; use a multiple of {multiple}")
         self.config = config
         widths, latent = config.widths, config.groups * config.code_dim
         down: list[nn.Module] = []
         inputs = 1
         for index, width in enumerate(widths):
-            down.append(nn.Conv2d(inputs, width, 4 if index else 6, 2, 1 if index else 2))
+            if index < config.halvings:
+                down.append(nn.Conv2d(inputs, width, 4 if index else 6, 2, 1 if index else 2))
+            else:
+                down.append(nn.Conv2d(inputs, width, 3, 1, 1))
             down += [_ResidualBlock(width) for _ in range(config.depth)]
             inputs = width
         last = widths[-1]
-        self.down = nn.Sequential(*down, _ResidualBlock(last), _norm(last), nn.SiLU())
+        coarsest = config.size >> config.halvings
+        # A grid that halving does not meet, such as 12 of 64, is met by averaging, and left by interpolation.
+        fit = [] if coarsest == config.grid else [nn.AdaptiveAvgPool2d(config.grid)]
+        self.down = nn.Sequential(*down, _ResidualBlock(last), _norm(last), nn.SiLU(), *fit)
         self.to_codes = nn.Conv2d(last, latent, 1)
         self.quantizer = create_quantizer(config)
         up: list[nn.Module] = [nn.Conv2d(latent, last, 3, padding=1), _Attention(last)]
+        up += [nn.Upsample(size=coarsest, mode="bilinear")] if fit else []
         for index in reversed(range(len(widths))):
             up += [_ResidualBlock(widths[index]) for _ in range(config.depth + 1)]
             outputs = widths[index - 1] if index else widths[0] // 2
             # Resize, then convolve: a strided transposed convolution prints a checkerboard (Odena et al., 2016). The
             # change of width comes first, where the map is small; the next block convolves.
-            up += [nn.Conv2d(widths[index], outputs, 1), nn.Upsample(scale_factor=2, mode="nearest")]
+            up.append(nn.Conv2d(widths[index], outputs, 1))
+            up += [nn.Upsample(scale_factor=2, mode="nearest")] if index < config.halvings else []
         tail = widths[0] // 2
         self.up = nn.Sequential(
             *up, nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError, run
+from eval.benchmarks.machine import cores, describe_machine
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.encoder
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     from encoder.atomic import atomic_write_text
 
     groups = arguments.contestants or [name for name in GROUPS if name not in ("onnx", "int8") or _onnx_installed()]
-    threads = arguments.threads or _cores()
+    threads = arguments.threads or cores()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         crops = _write_crops(arguments, Path(folder))
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
         "source": "fer2013 test" if arguments.data else f"drawn, seed {arguments.seed}",
         "threads": threads,
         "rounds": arguments.rounds,
-        "machine": _machine(),
+        "machine": describe_machine(("torch", "deepface", "onnxruntime")),
         "results": results,
         "targets": compare(results),
     }
@@ -98,10 +98,6 @@ def main(argv: Sequence[str]) -> int:
     atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2) if arguments.json else f"{format_table(report)}\n\nwritten: {arguments.out}")
     return 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _onnx_installed() -> bool:
@@ -162,23 +158,6 @@ def _run_job(job: dict[str, Any], folder: Path, threads: int) -> dict[str, Any]:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"{job['name']} failed: {last.removeprefix('error: ')}")
     return json.loads(result.read_text(encoding="utf-8"))
-
-
-def _machine() -> dict[str, str]:
-    """Processor and library versions, without which a speed means little."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
-    versions = {"python": platform.python_version(), "processor": processor, "system": platform.system()}
-    for package in ("torch", "deepface", "onnxruntime"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def compare(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,18 +1,26 @@
-"""A tiny data set of faces that the project draws itself, with FER+ votes, laid out like FER-2013."""
+"""Data of drawn faces laid out like FER-2013 with votes, a stand-in for a generated set, and tiny random weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from encoder.classifier import EmotionEncoder
+from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.datasets import FaceSet
 from encoder.drawn import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER
 from encoder.face_parquet import write_parquet_splits
+from encoder.model import create_model
+from vqvae.config import PriorConfig, TokenizerConfig
+from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.tokenizer import Tokenizer
 
 
 def with_votes(faces: FaceSet) -> FaceSet:
@@ -45,4 +53,19 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "weights_sha256": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
+    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder / "encoder")
+    shutil.copytree(folder / "encoder", folder / "judge")
+    Tokenizer(TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=1)).save_pretrained(
+        folder / "tokenizer"
+    )
+    shape = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2), positions=16, groups=1, codebook_size=8)
+    MaskedPrior(shape).save_pretrained(folder / "prior")
     return folder

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from encoder.classifier import EmotionEncoder
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.model import create_model
 from eval import reconstruction, samples
-from vqvae.config import PriorConfig, TokenizerConfig
-from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.tokenizer import Tokenizer
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
-    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder / "encoder")
-    shutil.copytree(folder / "encoder", folder / "judge")
-    Tokenizer(TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=1)).save_pretrained(
-        folder / "tokenizer"
-    )
-    shape = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2), positions=16, groups=1, codebook_size=8)
-    MaskedPrior(shape).save_pretrained(folder / "prior")
-    return folder
 
 
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from encoder.drawn import drawn_set
 
-    monkeypatch.setattr(reconstruction, "_load", lambda _data, split, size: drawn_set(split, 40, size=size).images)
+    monkeypatch.setattr(reconstruction, "load_images", lambda _data, split, size: drawn_set(split, 40, size=size).images)
     parts = [
         f"--{name}={weights / folder}" for name, folder in (("weights", "tokenizer"), ("encoder", "encoder"), ("judge", "judge"))
     ]
@@ -45,14 +24,15 @@ def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monk
     assert figures["count"] == 40
     assert 0 < figures["codebook_usage"] <= 1
     assert figures["psnr_db"] > 0
-    assert set(figures["emotion_kept"]) == {"encoder", "second_judge"}
+    assert set(figures["emotion_kept"]) == set(figures["frechet"]) == {"encoder", "second_judge"}
+    assert min(figures["frechet"].values()) > 0
     assert (tmp_path / "reconstructions.png").is_file()
 
 
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
     judge = EmotionEncoder.from_pretrained(weights / "judge")
-    faces = torch.rand(12, 1, 16, 16)
-    assert reconstruction.kept(judge, faces, faces) == 12
+    read = judge.predict(torch.rand(12, 1, 16, 16))
+    assert reconstruction.kept(read, read) == 12
 
 
 def test_samples_reports_every_emotion(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from vqvae.config import TokenizerConfig
+from configs.loader import load_config
+from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.tokenizer import Tokenizer
 
 TINY = TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=2)
@@ -70,3 +71,22 @@ def test_weights_survive_saving(tmp_path: Path) -> None:
     loaded = Tokenizer.from_pretrained(tmp_path / "t")
     tokens = torch.randint(0, 8, (2, 16, 2))
     torch.testing.assert_close(loaded.decode(tokens), tokenizer.decode(tokens), atol=5e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("side", "positions"), [(None, 64), (8, 64), (12, 144), (16, 256), (32, 1024)])
+def test_a_face_has_as_many_positions_as_asked_for(side: int | None, positions: int) -> None:
+    torch.manual_seed(0)
+    config = TokenizerConfig(size=64, widths=(8, 16, 16), side=side, codebook_size=8, code_dim=4, groups=1)
+    tokenizer = Tokenizer(config).train()
+    faces = torch.rand(2, 1, 64, 64)
+    made, tokens, commitment, _ = tokenizer(faces)
+    assert (tokens.shape, made.shape) == ((2, positions, 1), faces.shape)
+    ((made - faces).square().mean() + commitment).backward()
+    assert all(p.grad is not None for p in tokenizer.parameters())
+    assert tokenizer.decode(tokenizer.eval().encode(faces)).shape == faces.shape
+
+
+@pytest.mark.parametrize("side", [7, 33])
+def test_positions_that_cannot_be_had_are_refused(side: int) -> None:
+    with pytest.raises(UserError, match="must lie between 8 and 32"):
+        load_config(VqvaeConfig, None, [f"tokenizer.side={side}"])

@@ -1,0 +1,242 @@
+"""Sampling speed beside muse-maskgit-pytorch and a KV-cached autoregressive x-transformers model, and verified faces a second."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.cli import UserError, run
+
+if TYPE_CHECKING:
+    from eval.benchmarks.prior_contestants import Sampler
+
+EXAMPLES = """examples:
+  python -m eval.benchmarks.prior
+  python -m eval.benchmarks.prior --threads 1 --groups 2 --steps 8 --out out/prior.json
+  python -m eval.benchmarks.prior --positions 144 --codes 1024 --verified 0
+
+All contestants sample on the CPU, by turns in one process, with the same number of parameters (within 5 %: their width is
+chosen for it), depth, tokens a face and steps; the median of --rounds counts. The autoregressive model takes as many steps as
+there are tokens. --groups 2 is what ships: two codes at each position, so half as many positions as the peers have tokens
+(muse-maskgit-pytorch needs a square of them and gets the next smaller one). "guided" is classifier-free guidance: two
+networks' worth of work, which x-transformers does not offer.
+
+"verified faces" are made by the weights in --weights at their default settings, decoded, read by the encoder and refused
+where it disagrees: accepted faces of all seven emotions by seconds.
+
+What was changed in a peer is said at the top of eval/benchmarks/prior_contestants.py. Peers come with the extra bench:
+pip install 'mimique[bench]'; one that is missing is absent from the table."""
+
+LATENCY_TARGET, THROUGHPUT_TARGET = 2.0, 1.0
+GUIDANCE = 3.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.benchmarks.prior",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--positions", type=int, default=64, help="of our prior, a square number (default: %(default)s)")
+    parser.add_argument("--groups", type=int, nargs="+", default=[1, 2], help="codes a position; each a table (default: 1 2)")
+    parser.add_argument("--codes", type=int, default=512, help="codes of a codebook (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=224, help="of our prior (default: %(default)s)")
+    parser.add_argument("--depth", type=int, default=6, help="of all contestants (default: %(default)s)")
+    parser.add_argument("--heads", type=int, default=7, help="of all contestants (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=12, help="of ours and muse (default: %(default)s)")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="faces at once (default: 1 16)")
+    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds, at least 7 (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and faces (default: %(default)s)")
+    parser.add_argument("--weights", default="pretrained", help="for verified faces (default: %(default)s)")
+    parser.add_argument("--verified", type=int, default=16, help="faces of each emotion; 0: none (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark-prior.json"), help="default: %(default)s")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Time everything and print the table; exit code 0 whether or not the targets are met."""
+    arguments = build_parser().parse_args(argv)
+    from eval.benchmarks.machine import cores, describe_machine
+
+    _check(arguments)
+    import torch
+
+    from encoder.training import write_json
+    from eval.benchmarks.prior_contestants import AUTOREGRESSIVE, MUSE
+
+    threads = arguments.threads or cores()
+    torch.set_num_threads(threads)
+    tables = [_table(arguments, groups) for groups in arguments.groups]
+    report = {
+        **{name: getattr(arguments, name) for name in ("positions", "codes", "depth", "heads", "steps", "rounds", "seed")},
+        "guidance": GUIDANCE,
+        "threads": threads,
+        "machine": describe_machine(("torch", MUSE, AUTOREGRESSIVE)),
+        "tables": tables,
+        "verified": _verified(arguments) if arguments.verified else None,
+    }
+    write_json(arguments.out, report)
+    print(f"{format_tables(report)}\n\nwritten: {arguments.out}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    import math
+
+    from eval.benchmarks.interleaved import LEAST_ROUNDS
+
+    least = {"positions": 1, "codes": 2, "width": 16, "depth": 1, "heads": 1, "steps": 1, "threads": 1, "rounds": LEAST_ROUNDS}
+    for name, low in {**least, "verified": 0}.items():
+        value = getattr(arguments, name)
+        if value is not None and value < low:
+            raise UserError(f"--{name} {value}: give at least {low}")
+    for name in ("groups", "batch"):
+        if min(getattr(arguments, name)) < 1:
+            raise UserError(f"--{name}: give at least 1")
+    if math.isqrt(arguments.positions) ** 2 != arguments.positions:
+        raise UserError(f"--positions {arguments.positions}: is no square number like 64")
+    if arguments.width % arguments.heads:
+        raise UserError(f"--width {arguments.width}: is no multiple of --heads {arguments.heads}")
+
+
+def contestants(arguments: argparse.Namespace, groups: int) -> dict[str, Sampler]:
+    """Ours and every peer that is installed."""
+    import torch
+
+    from eval.benchmarks import prior_contestants as samplers
+    from vqvae.config import PriorConfig
+
+    torch.manual_seed(arguments.seed)
+    config = PriorConfig(width=arguments.width, depth=arguments.depth, heads=arguments.heads, dropout=0.0)
+    steps, codes, tokens = arguments.steps, arguments.codes, arguments.positions * groups
+    mine = samplers.ours(config, arguments.positions, groups, codes, steps)
+    found = {samplers.OURS: mine}
+    peers = {
+        samplers.MUSE: lambda: samplers.muse(config, mine.parameters, tokens, codes, steps),
+        samplers.AUTOREGRESSIVE: lambda: samplers.autoregressive(config, mine.parameters, tokens, codes),
+    }
+    for name, make in peers.items():
+        try:
+            found[name] = make()
+        except ImportError:
+            continue
+        except ValueError as error:
+            raise UserError(f"{name}: {error}; choose another --width or --depth") from None
+    return found
+
+
+def _table(arguments: argparse.Namespace, groups: int) -> dict[str, Any]:
+    from functools import partial
+
+    import torch
+    from tqdm import tqdm
+
+    from encoder.emotions import NUM_EMOTIONS
+    from eval.benchmarks.interleaved import summarise, time_by_turns
+
+    samplers = contestants(arguments, groups)
+    rows = []
+    cases = [(batch, guidance) for batch in arguments.batch for guidance in (0.0, GUIDANCE)]
+    for batch, guidance in tqdm(cases, desc=f"{groups} code(s) a position", disable=None):
+        emotions = torch.arange(batch) % NUM_EMOTIONS
+        calls = {
+            name: partial(sampler.sample, emotions, guidance)
+            for name, sampler in samplers.items()
+            if sampler.guided or not guidance
+        }
+        seconds = time_by_turns(calls, rounds=arguments.rounds)
+        results = {name: summarise(each, batch) for name, each in seconds.items()}
+        rows.append({"batch": batch, "guided": guidance > 0, "results": results, "targets": compare(batch, results)})
+    who = {
+        name: {"parameters": each.parameters, "tokens": each.tokens, "passes": each.passes, "note": each.note}
+        for name, each in samplers.items()
+    }
+    return {"groups": groups, "contestants": who, "rows": rows}
+
+
+def compare(batch: int, results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """How many times as fast ours is as each peer, beside the target for one face or for many at once."""
+    from eval.benchmarks.interleaved import held_against
+
+    ours = results["mimique"]["median_ms"]
+    target = LATENCY_TARGET if batch == 1 else THROUGHPUT_TARGET
+    return {name: held_against(row["median_ms"] / ours, target) for name, row in results.items() if name != "mimique"}
+
+
+def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Accepted faces by seconds, over rounds of other seeds."""
+    import statistics
+
+    from encoder.emotions import EMOTION_NAMES
+    from generation.pipeline import FacePipeline
+
+    pipe = FacePipeline.from_pretrained(arguments.weights)
+    request = pipe.request(EMOTION_NAMES[0], arguments.verified, arguments.seed)
+    pipe("neutral", 2, arguments.seed)
+    speeds, drawn, kept, asked = [], 0, 0, 0
+    for number in range(arguments.rounds):
+        first = arguments.seed + number * arguments.verified
+        batches = [pipe(name, arguments.verified, first) for name in EMOTION_NAMES]
+        accepted = sum(len(batch.faces) for batch in batches)
+        speeds.append(accepted / sum(batch.seconds for batch in batches))
+        kept, drawn = kept + accepted, drawn + sum(batch.tried for batch in batches)
+        asked += arguments.verified * len(batches)
+    return {
+        "weights": pipe.weights,
+        "settings": request.model_dump(mode="json", exclude={"emotion", "seed", "count"}),
+        "asked": asked,
+        "accepted": kept,
+        "tried": drawn,
+        "faces_per_second": float(f"{statistics.median(speeds):.4g}"),
+    }
+
+
+def format_tables(report: Mapping[str, Any]) -> str:
+    """The report as lines for a terminal."""
+    lines = [
+        f"{report['steps']} steps, {report['codes']} codes, {report['threads']} thread(s), median of {report['rounds']} rounds, "
+        f"{report['machine']['processor']}"
+    ]
+    for table in report["tables"]:
+        lines += ["", f"{table['groups']} code(s) a position"]
+        for name, each in table["contestants"].items():
+            size = f"{each['parameters'] / 1e6:.2f} M parameters, {each['tokens']} tokens, {each['passes']} passes"
+            lines.append(f"  {name:<22} {size}; {each['note']}")
+        lines.append(f"  {'contestant':<22} {'faces':>5} {'guided':>6} {'ms':>9} {'quartiles':>19} {'faces/s':>8}")
+        for row in table["rows"]:
+            for name, found in row["results"].items():
+                low, high = found["quartiles_ms"]
+                guided = "yes" if row["guided"] else "no"
+                lines.append(
+                    f"  {name:<22} {row['batch']:>5} {guided:>6} {found['median_ms']:>9.1f} {low:>9.1f} {high:>9.1f} "
+                    f"{found['per_second']:>8.2f}"
+                )
+        for row in table["rows"]:
+            for name, held in row["targets"].items():
+                case = f"{row['batch']} face(s){', guided' if row['guided'] else ''}"
+                verdict = f"target {held['target']:g} x: {'met' if held['met'] else 'not met'}"
+                lines.append(f"  {case}: {held['ratio']:.2f} x as fast as {name} ({verdict})")
+    if (verified := report["verified"]) is not None:
+        lines += [
+            "",
+            f"verified faces: {verified['faces_per_second']:.2f} a second, default settings "
+            f"({verified['accepted']} of {verified['asked']} asked for, {verified['tried']} drawn)",
+        ]
+    for name in ("muse-maskgit-pytorch", "x-transformers"):
+        if name not in report["machine"]:
+            lines.append(f"{name} is not installed and therefore absent: pip install 'mimique[bench]'")
+    return "\n".join(lines)
+
+
+def cli() -> None:
+    """Entry point."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

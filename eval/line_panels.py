@@ -1,0 +1,117 @@
+"""Small charts side by side in one PNG: lines with intervals, every row of panels on one scale."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.atomic import atomic_write_bytes
+
+WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 190, 64, 64, 28
+# Told apart by people with any colour vision (Okabe & Ito, 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+INK, GREY, PALE = "#222222", "#777777", "#e4e4e4"
+
+Point = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart. ``lines``: per name its points (x, y, low, high)."""
+
+    title: str
+    y_label: str
+    x_label: str
+    lines: Mapping[str, Sequence[Point]]
+
+
+def draw_panels(rows: Sequence[Sequence[Panel]], path: Path, *, title: str) -> None:
+    """Write a grid of panels, all rows equally long, as a PNG."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = max(len(row) for row in rows)
+    fonts = {size: ImageFont.load_default(size) for size in (12, 13, 15)}
+    wide = max(columns * (WIDTH + GAP), round(fonts[15].getlength(title)) + GAP)
+    size = (LEFT + wide, TOP + len(rows) * (HEIGHT + GAP) + 44)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((LEFT, 10), title, fill=INK, font=fonts[15])
+    names = list(dict.fromkeys(name for row in rows for panel in row for name in panel.lines))
+    for number, row in enumerate(rows):
+        points = [point for panel in row for line in panel.lines.values() for point in line]
+        x_range = _range([point[0] for point in points])
+        y_range = _range([value for point in points for value in point[1:]], above=0.2)
+        for column, panel in enumerate(row):
+            place = (LEFT + column * (WIDTH + GAP), TOP + number * (HEIGHT + GAP))
+            _draw_panel(draw, place, panel, x_range, y_range, names, fonts, labelled=column == 0)
+            if number == 0:
+                draw.text((place[0] + WIDTH / 2, place[1] - 14), panel.title, fill=INK, font=fonts[13], anchor="mm")
+            if number == len(rows) - 1:
+                draw.text((place[0] + WIDTH / 2, place[1] + HEIGHT + 30), panel.x_label, fill=GREY, font=fonts[12], anchor="mm")
+    x = float(LEFT)
+    for name, colour in zip(names, COLOURS * len(names), strict=False):
+        draw.line((x, size[1] - 14, x + 18, size[1] - 14), fill=colour, width=3)
+        draw.text((x + 24, size[1] - 14), name, fill=INK, font=fonts[13], anchor="lm")
+        x += 44 + draw.textlength(name, font=fonts[13])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, buffer.getvalue())
+
+
+def _range(values: Sequence[float], above: float = 0.08) -> tuple[float, float]:
+    """Ends of an axis; ``above`` is the share that stays free at the top, for the label."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    span = high - low or 1.0
+    return low - 0.08 * span, high + above * span
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    raw = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
+    return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _draw_panel(
+    draw: Any,
+    place: tuple[float, float],
+    panel: Panel,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    names: Sequence[str],
+    fonts: Mapping[int, Any],
+    *,
+    labelled: bool,
+) -> None:
+    left, top = place
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_range[0]) / (x_range[1] - x_range[0])
+        up = (y - y_range[0]) / (y_range[1] - y_range[0])
+        return left + across * WIDTH, top + (1 - up) * HEIGHT
+
+    for tick in _ticks(*y_range):
+        _, y = at(0, tick)
+        draw.line((left, y, left + WIDTH, y), fill=PALE)
+        if labelled:
+            draw.text((left - 6, y), f"{tick:.4g}", fill=GREY, font=fonts[12], anchor="rm")
+    for tick in sorted({point[0] for line in panel.lines.values() for point in line}):
+        draw.text((at(tick, 0)[0], top + HEIGHT + 12), f"{tick:g}", fill=GREY, font=fonts[12], anchor="mm")
+    draw.rectangle((left, top, left + WIDTH, top + HEIGHT), outline=GREY)
+    for name, points in panel.lines.items():
+        colour = COLOURS[names.index(name) % len(COLOURS)]
+        # A little aside from each other, so that one line's intervals do not hide another's.
+        aside = 5 * (names.index(name) - (len(names) - 1) / 2)
+        dots = [(at(x, y)[0] + aside, at(x, y)[1]) for x, y, _, _ in points]
+        for (x, _), (_, _, low, high) in zip(dots, points, strict=True):
+            draw.line((x, at(0, low)[1], x, at(0, high)[1]), fill=colour)
+        draw.line(dots, fill=colour, width=2)
+        for x, y in dots:
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
+    if labelled:
+        draw.text((left + 6, top + 5), panel.y_label, fill=INK, font=fonts[13])

@@ -1,0 +1,150 @@
+"""How near generated faces come to real ones, each distance beside its floor: what other real faces get.
+
+The floor is train against the held-out split: faces of the very source that a generator learned from. It is measured with
+as many train faces as there are generated ones, against the same held-out faces, so that the bias of few faces is in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.cli import UserError
+from encoder.classifier import EmotionEncoder
+from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from encoder.face_set import FaceSet, twins
+from encoder.metrics import wilson_interval
+from eval.metrics import Features, bootstrap, density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
+
+NEIGHBOURS = 5
+MAX_PER_EMOTION, MAX_FLOORS = 200, 10
+
+
+@dataclass(frozen=True)
+class RealFaces:
+    """Real faces in one judge's feature space, the emotions in equal parts.
+
+    Attributes:
+        reference: per emotion, features (R, D) of held-out faces.
+        floors: per draw and emotion, features (N, D) of train faces.
+        recall: per emotion, the share of all held-out faces with that label to which the judge gives it.
+    """
+
+    reference: tuple[Features, ...]
+    floors: tuple[tuple[Features, ...], ...]
+    recall: tuple[float, ...]
+
+
+def read_real_faces(
+    judges: Mapping[str, EmotionEncoder], train: FaceSet, held_out: FaceSet, per_emotion: int, *, seed: int = 0
+) -> dict[str, RealFaces]:
+    """What each judge sees in real faces; held-out faces with a pixel-identical twin in train are left out.
+
+    Raises:
+        UserError: an emotion has too few faces.
+    """
+    held_out = held_out.subset(~twins(held_out, train))
+    rng = np.random.default_rng(seed)
+    rows = [np.flatnonzero(held_out.labels == emotion) for emotion in range(NUM_EMOTIONS)]
+    count = min(min(map(len, rows)), MAX_PER_EMOTION)
+    if count <= NEIGHBOURS:
+        scarce = EMOTION_NAMES[min(range(NUM_EMOTIONS), key=lambda emotion: len(rows[emotion]))]
+        raise UserError(f"held-out faces: {count} of {scarce}; coverage needs more than {NEIGHBOURS} of each emotion")
+    reference = [np.sort(rng.permutation(found)[:count]) for found in rows]
+    pools = [rng.permutation(np.flatnonzero(train.labels == emotion)) for emotion in range(NUM_EMOTIONS)]
+    draws = min(min(map(len, pools)) // per_emotion, MAX_FLOORS)
+    if draws < 1:
+        scarce = EMOTION_NAMES[min(range(NUM_EMOTIONS), key=lambda emotion: len(pools[emotion]))]
+        raise UserError(f"--per-emotion {per_emotion}: train has only {min(map(len, pools))} faces of {scarce} for the floor")
+    drawn = np.concatenate([pool[: draws * per_emotion] for pool in pools])
+    found: dict[str, RealFaces] = {}
+    for name, judge in judges.items():
+        held = judge.predict(held_out.images)
+        tops, features = held.distributions.argmax(dim=1).numpy(), held.embeddings.numpy()
+        learned = judge.predict(train.images[drawn]).embeddings.numpy()
+        learned = learned.reshape(NUM_EMOTIONS, draws, per_emotion, -1)
+        found[name] = RealFaces(
+            tuple(features[chosen] for chosen in reference),
+            tuple(tuple(learned[:, draw]) for draw in range(draws)),
+            tuple(float((tops[each] == emotion).mean()) for emotion, each in enumerate(rows)),
+        )
+    return found
+
+
+def share(hits: npt.NDArray[np.bool_], real: float) -> dict[str, Any]:
+    """Share of N faces that are hits, with its interval, beside the same share of real faces."""
+    count = int(hits.sum())
+    return figure(count / len(hits), wilson_interval(count, len(hits)), real)
+
+
+def figure(value: float, interval: tuple[float, float], floor: float, *, difference: bool = False) -> dict[str, Any]:
+    """One figure as it is reported; ``relative`` is its ratio to the floor, or with ``difference`` what it has more."""
+    relative = value - floor if difference else value / floor if floor else None
+    return {
+        "value": _short(value),
+        "interval": [_short(end) for end in interval],
+        "floor": _short(floor),
+        "relative": None if relative is None else _short(relative),
+    }
+
+
+def closeness(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, Any]:
+    """All distances of generated faces, (N, D) per emotion, for each emotion and for all together.
+
+    The Fréchet distance is given for all together only: the faces of one emotion are fewer than its dimensions.
+
+    Args:
+        rounds: of the bootstrap over generated faces; the real ones stay.
+    """
+    emotions = {}
+    for emotion, name in enumerate(EMOTION_NAMES):
+        floors = [draw[emotion] for draw in real.floors]
+        emotions[name] = _distances(made[emotion], real.reference[emotion], floors, rounds)
+        emotions[name]["diversity"] = _compare(mean_pairwise_distance, made[emotion], floors, rounds)
+    everything = np.concatenate(real.reference)
+    floors = [np.concatenate(draw) for draw in real.floors]
+    pooled = np.concatenate(list(made))
+    overall = _distances(pooled, everything, floors, rounds)
+    overall["frechet"] = _compare(lambda rows: frechet_distance(everything, rows), pooled, floors, rounds)
+    # Distances inside an emotion, not between a sad and a happy face.
+    overall["diversity"] = _mean([emotions[name]["diversity"] for name in EMOTION_NAMES])
+    return {"all": overall, **emotions}
+
+
+def _mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean of independent figures: the squares of their half-widths add up."""
+    value, floor = (float(np.mean([each[key] for each in figures])) for key in ("value", "floor"))
+    below, above = (
+        float(np.sqrt(np.mean([(each["interval"][end] - each["value"]) ** 2 for each in figures]) / len(figures)))
+        for end in (0, 1)
+    )
+    return figure(value, (value - below, value + above), floor)
+
+
+def _distances(made: Features, real: Features, floors: Sequence[Features], rounds: int) -> dict[str, Any]:
+    return {
+        "kernel": _compare(lambda rows: kernel_distance(real, rows), made, floors, rounds, difference=True),
+        "density": _compare(lambda rows: density_and_coverage(real, rows, NEIGHBOURS)[0], made, floors, rounds),
+        "coverage": _compare(lambda rows: density_and_coverage(real, rows, NEIGHBOURS)[1], made, floors, rounds),
+    }
+
+
+def _compare(
+    statistic: Callable[[Features], float],
+    made: Features,
+    floors: Sequence[Features],
+    rounds: int,
+    *,
+    difference: bool = False,
+) -> dict[str, Any]:
+    value = statistic(made)
+    interval = bootstrap(lambda rows: statistic(made[rows]), len(made), rounds=rounds, centre=value)
+    return figure(value, interval, float(np.mean([statistic(floor) for floor in floors])), difference=difference)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
