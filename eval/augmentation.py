@@ -74,9 +74,10 @@ def main(argv: Sequence[str]) -> int:
         print(to_yaml(config), end="")
         return 0
     scheme: Scheme = arguments.labels
+    command = shlex.join(["python", "-m", "eval.augmentation", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
     real = {split: labelled(splits[split], scheme) for split in ("train", "valid")}
-    made = obtain(arguments, {emotion.label: max(amounts) for emotion in emotions}, config.preprocessing.size)
+    made = obtain(arguments, {emotion.label: max(amounts) for emotion in emotions}, config.preprocessing.size, command)
     plan = describe_plan(
         config,
         splits,
@@ -88,7 +89,6 @@ def main(argv: Sequence[str]) -> int:
         generated=set_facts(made),
     )
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(real["train"])))
-    command = shlex.join(["python", "-m", "eval.augmentation", *argv])
     rows = table_rows(real, made, amounts, [int(emotion) for emotion in emotions], config, stage2)
     results: dict[str, list[RowResult]] = {}
     try:
