@@ -63,11 +63,11 @@ def main(argv: Sequence[str]) -> int:
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
+    command = shlex.join(["python", "-m", "eval.cas", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
-    made, needed = generated_faces(arguments, times, splits["train"], config.preprocessing.size)
+    made, needed = generated_faces(arguments, times, splits["train"], config.preprocessing.size, command)
     plan = describe_plan(config, splits, rounds=arguments.rounds, generated=set_facts(made))
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(splits["train"])))
-    command = shlex.join(["python", "-m", "eval.cas", *argv])
     rows = table_rows(splits, made, needed, times, config)
     results: dict[str, list[RowResult]] = {}
     try:
@@ -101,7 +101,7 @@ def numbers(option: str, text: str, *, whole: bool = False) -> list[float]:
 
 
 def generated_faces(
-    arguments: argparse.Namespace, times: Sequence[float], train: FaceSet, size: int
+    arguments: argparse.Namespace, times: Sequence[float], train: FaceSet, size: int, command: str
 ) -> tuple[GeneratedSet, dict[str, dict[str, int]]]:
     """The generated set, and how many faces of each emotion its parts take: one for each size, and ``valid``."""
     import numpy as np
@@ -113,10 +113,10 @@ def generated_faces(
     largest = parts[f"{max(times):g}"]
     parts["valid"] = {name: max(2, count // 10) for name, count in real.items() if count}
     whole = {name: largest[name] + parts["valid"][name] for name in largest}
-    return obtain(arguments, whole, size), parts
+    return obtain(arguments, whole, size, command), parts
 
 
-def obtain(arguments: argparse.Namespace, counts: dict[str, int], size: int) -> GeneratedSet:
+def obtain(arguments: argparse.Namespace, counts: dict[str, int], size: int, command: str) -> GeneratedSet:
     """``counts`` faces: of the set that is named, or of one that is made here."""
     from eval.generated_set import obtain_set, read_set
 
@@ -126,7 +126,7 @@ def obtain(arguments: argparse.Namespace, counts: dict[str, int], size: int) -> 
 
         folder = arguments.out / "generated"
         pipe = FacePipeline.from_pretrained(arguments.weights).to("auto")
-        obtain_set(pipe, counts, arguments.seed, folder, f"part of python -m {Path(arguments.out).name}")
+        obtain_set(pipe, counts, arguments.seed, folder, command)
     return read_set(folder, size).first(counts)
 
 

@@ -29,6 +29,10 @@ class GeneratedSet:
     names: tuple[str, ...]
     manifest: dict[str, Any]
 
+    def counts(self) -> dict[str, int]:
+        """Faces by emotion."""
+        return {name: int((self.labels == k).sum()) for k, name in enumerate(EMOTION_NAMES)}
+
     def first(self, per_emotion: dict[str, int]) -> GeneratedSet:
         """The first faces of each emotion.
 

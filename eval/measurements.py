@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from configs.cli import UserError
 from encoder.attributes import create_gender
 from encoder.classifier import EmotionEncoder
 from encoder.datasets import FaceSet, twins
@@ -172,9 +173,12 @@ class Measurement:
 
     def _distances(self, features: dict[str, npt.NDArray[np.float32]]) -> dict[str, Any]:
         rounds, seed = self.settings.rounds, self.settings.seed
-        real_labels = self.real.test.labels.astype(np.int64)
         floor_labels = np.where(twins(self.real.train, self.real.test), -1, self.real.train.labels.astype(np.int64))
-        control_labels = self.real.valid.labels.astype(np.int64)
+        control_labels, real_labels = (faces.labels.astype(np.int64) for faces in (self.real.valid, self.real.test))
+        present = set.intersection(*({*each.tolist()} for each in (self.made.labels, control_labels, floor_labels, real_labels)))
+        if present <= {-1}:
+            raise UserError("no emotion has faces in the generated set and in train, valid and test: nothing can be compared")
+        real_labels = np.where(np.isin(real_labels, list(present)), real_labels, -1)
         real = features["test"][real_labels >= 0]
         made = features["made"][same_mix(self.made.labels, real_labels, seed=seed)]
         control = features["control"][same_mix(control_labels, real_labels, seed=seed)]
@@ -203,6 +207,7 @@ class Measurement:
             "faces": count,
             "real_faces": len(real),
             "frechet_measured": enough,
+            "left_out": [name for emotion, name in enumerate(EMOTION_NAMES) if emotion not in present],
             "generated": as_dicts(whole),
             "through_tokenizer": as_dicts(through),
             "emotions": emotions,

@@ -20,7 +20,7 @@ QUICK_REAL = 300
 EXAMPLES = """examples:
   python -m eval.report --data DATA --out out/report
   python -m eval.report --data DATA --out out/try --quick                  a few minutes, wide intervals
-  python -m eval.report --data DATA --out out/report --faces faces/        a set made by python -m generation.dataset
+  python -m eval.report --data DATA --out out/report --faces faces/        all of a set made by python -m generation.dataset
   python -m eval.report --data DATA --out out/report --closest-pairs       also a picture of real faces: keep it private
 
 Makes --per-emotion verified faces of each emotion (kept in OUT/generated; an interrupted run goes on) and as many first
@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     from encoder.datasets import SPLITS, load_faces
     from encoder.emotions import EMOTION_NAMES
     from encoder.evaluate import resolve_folder
+    from encoder.weights import WEIGHTS_FILE, file_sha256
     from eval.generated_set import draw_first, obtain_set, read_set
     from eval.measurements import REAL_SIZE, Measurement, RealFaces, Settings
     from generation.pipeline import FacePipeline
@@ -80,7 +81,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.quick:
         real = real.limited(QUICK_REAL)
     pipe = FacePipeline.from_pretrained(arguments.weights).to(arguments.device)
-    judge = EmotionEncoder.from_pretrained(resolve_folder(arguments.judge)).to(pipe.encoder.device)
+    judge_folder = resolve_folder(arguments.judge)
+    judge = EmotionEncoder.from_pretrained(judge_folder).to(pipe.encoder.device)
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,9 +92,13 @@ def main(argv: Sequence[str]) -> int:
         made = obtain_set(pipe, counts, arguments.seed, arguments.out / "generated", command)
     else:
         made = read_set(arguments.faces, pipe.tokenizer.config.size)
+        if arguments.per_emotion is None:
+            counts = made.counts()
     if made.manifest["weights_sha256"] != pipe.weights:
         raise UserError(f"{arguments.faces}: was made with other weights than {arguments.weights}; name those with --weights")
-    made = made.first(_available(made, counts))
+    there = made.counts()
+    incomplete = {name: there[name] for name, count in counts.items() if there[name] < count} if arguments.faces is None else {}
+    made = made.first({**counts, **incomplete})
     first = draw_first(pipe, first_draws, arguments.seed, made.manifest["request"]["settings"])
     measurement = Measurement(pipe, judge, made, first, real, Settings(rounds, arguments.seed))
     content = {
@@ -100,9 +106,10 @@ def main(argv: Sequence[str]) -> int:
         "quick": arguments.quick,
         "data": real.test.source,
         "seed": arguments.seed,
-        "per_emotion": per_emotion,
+        "per_emotion": made.counts(),
+        "incomplete": incomplete,
         "weights_sha256": pipe.weights,
-        "judge": arguments.judge,
+        "judge": {"folder": arguments.judge, "sha256": file_sha256(judge_folder / WEIGHTS_FILE)},
         "settings": made.manifest["request"]["settings"],
         "set_request": made.manifest["request"],
         **measurement.all(),
@@ -113,13 +120,6 @@ def main(argv: Sequence[str]) -> int:
     print(format_table(content))
     print(f"\nwritten: {', '.join(str(path) for path in written)}")
     return 0
-
-
-def _available(made: GeneratedSet, counts: Mapping[str, int]) -> dict[str, int]:
-    """``counts``, or less where an emotion could not be delivered: the report then says so by its numbers."""
-    from encoder.emotions import EMOTION_NAMES
-
-    return {name: min(count, int((made.labels == EMOTION_NAMES.index(name)).sum())) for name, count in counts.items()}
 
 
 def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws, out: Path) -> list[Path]:

@@ -46,13 +46,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table before its seeds: a name for its folder, a title, and the faces of its training.
+    """One line of the table before its seeds: a name for its folder, a title, and the faces it is trained on.
 
     Attributes:
         faces: gives (train, valid); called only when the row is not there yet.
         config: the settings of its training, without data, seed and length.
         share: its steps as a share of the other rows'.
-        init: name of the row whose weights of the same seed it starts from.
+        init: name of the row from whose weights of the same seed it goes on, with the same faces.
     """
 
     name: str
@@ -182,7 +182,7 @@ class Bench:
         return RowResult(np.array(content["predictions"], np.int64), content["train_faces"], content["steps"])
 
     def _train(self, row: Row, seed: int, place: Path) -> None:
-        data = self.folder / "data" / row.name
+        data = self.folder / "data" / (row.init or row.name)
         if not (data / "train.parquet").is_file() or not (data / "valid.parquet").is_file():
             shutil.rmtree(data, ignore_errors=True)
             train, valid = row.faces()

@@ -128,7 +128,7 @@ def make_dataset(
 
 def _resolved(request: DatasetRequest) -> DatasetRequest:
     """The same request with every setting of its faces spelt out and checked."""
-    whole = request.candidates(0).model_dump(mode="json", exclude={"emotion", "count", "seed"})
+    whole = request.candidates(0).model_dump(exclude={"emotion", "count", "seed"})
     return request.model_copy(update={"settings": whole})
 
 
