@@ -135,7 +135,20 @@ class _Batch:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._settings = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
-        names = ("emotion", "intensity", "region", "face", "count", "seed", "keep", "strip", "detector", "embedder", "mark")
+        names = [
+            "emotion",
+            "intensity",
+            "region",
+            "face",
+            "count",
+            "seed",
+            "keep",
+            "strip",
+            "detector",
+            "embedder",
+            "judge",
+            "mark",
+        ]
         self.asked: dict[str, Any] = {name: getattr(arguments, name) for name in names} | self._settings
         self._skipped: list[str] = []
         self._records: list[dict[str, Any]] = []
@@ -201,7 +214,9 @@ class _Batch:
         arguments = self._arguments
         digest = sha256(source)
         done = finished(arguments.out, name, self.asked)
-        if done is not None and done["source"]["sha256"] == digest and done["weights_sha256"] == pipe.weights:
+        if done is not None and done["source"]["sha256"] == digest:
+            if done["weights_sha256"] != pipe.weights:
+                raise UserError(f"{arguments.out}/{name}.json: an edit by other weights; choose another --out, or remove it")
             return done
         picture = read_picture(source)
         region = parse_region(arguments.region)
@@ -227,7 +242,7 @@ class _Batch:
 
     def _line(self, source: str, record: dict[str, Any]) -> str:
         best, before = record["proposals"][0], record["before"]
-        wanted = max(best["encoder"], key=lambda name: best["encoder"][name])
+        wanted = max(record["emotion"], key=lambda name: record["emotion"][name])
         parts = [f"encoder {wanted} {best['encoder'][wanted]:.2f} (before {before['encoder'][wanted]:.2f})"]
         if best["judge"]:
             parts.append(f"second judge {best['judge'][wanted]:.2f} (before {before['judge'][wanted]:.2f})")

@@ -83,11 +83,13 @@ def write_edit(
         The record.
     """
     best = edited.edits[0]
+    # Names of files on somebody's machine have no place in a picture that travels.
+    settings = {key: value for key, value in asked.items() if key not in ("detector", "embedder", "judge")}
     texts = {
         "Emotion": describe(edited.request.emotion),
         "Seed": str(best.seed),
         "Encoder reading": describe(best.verdict.distribution),
-        "Settings": json.dumps(asked),
+        "Settings": json.dumps(settings),
         "Weights SHA-256": weights_text(edited.weights),
         "Source": f"{Path(source).name} (SHA-256 {digest})",
     }
@@ -111,6 +113,7 @@ def write_edit(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": {"file": Path(source).name, "sha256": digest},
         "asked": asked,
+        "emotion": _rounded(edited.request.emotion),
         "weights_sha256": edited.weights,
         "files": files,
         "box": list(edited.face.box),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from configs.cli import UserError
 from configs.loader import StrictModel
@@ -26,7 +26,7 @@ class FaceRequest(StrictModel):
     encoder_guidance: float = Field(
         0.0, ge=0, le=100, description="power of the encoder's match by which candidates of each step are weighed; 0: off"
     )
-    candidates: int = Field(4, ge=2, le=64, description="candidates of each step, where encoder_guidance is on")
+    candidates: int = Field(4, ge=2, le=16, description="candidates of each step, where encoder_guidance is on")
     steps: int = Field(12, ge=1, le=1024, description="unmasking steps")
     temperature: float = Field(0.8, ge=0, le=10)
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
@@ -36,11 +36,11 @@ class FaceRequest(StrictModel):
 
     @field_validator("emotion", "avoid")
     @classmethod
-    def _is_distribution(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    def _is_distribution(cls, value: tuple[float, ...] | None, info: ValidationInfo) -> tuple[float, ...] | None:
         if value is None:
             return None
         if len(value) != NUM_EMOTIONS or any(p < 0 for p in value) or abs(sum(value) - 1.0) > 1e-6:
-            raise UserError(f"emotion: must be seven probabilities that sum to 1, got {value}")
+            raise UserError(f"{info.field_name}: must be seven probabilities that sum to 1, got {value}")
         return value
 
     @model_validator(mode="after")

@@ -121,6 +121,7 @@ def test_files_of_one_picture_say_what_they_are(
             assert "changed by AI" in picture.text["Description"]
             assert "compositeWithTrainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
             assert record["source"]["sha256"] in picture.text["Source"]
+            assert str(tmp_path) not in " ".join(picture.text.values())
             assert record["weights_sha256"]["prior"] in picture.text["Weights SHA-256"]
     with Image.open(out / "a.png") as picture:
         assert picture.size == (132, 48)
@@ -219,6 +220,17 @@ def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos:
     with pytest.raises(UserError, match="not the record of an edit"):
         edit(weights, tmp_path / "out", str(photos / "a.png"))
     assert (tmp_path / "out" / "a.json").read_text() == "[1, 2]"
+
+
+@pytest.mark.usefixtures("squares")
+def test_an_edit_by_other_weights_is_not_passed_off(weights: Path, photos: Path, tmp_path: Path) -> None:
+    assert edit(weights, tmp_path / "out", str(photos / "a.png")) in (0, MISSED_EXIT)
+    path = tmp_path / "out" / "a.json"
+    record = json.loads(path.read_text())
+    record["weights_sha256"]["prior"] = "0" * 64
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="an edit by other weights"):
+        edit(weights, tmp_path / "out", str(photos / "a.png"))
 
 
 def test_pictures_of_one_name_get_files_of_their_own() -> None:
