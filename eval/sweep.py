@@ -84,7 +84,7 @@ def plan(arguments: argparse.Namespace) -> dict[str, dict[str, FaceRequest]]:
             raise UserError(f"--steps: {steps:g} is no whole number")
         for guidance in arguments.guidance:
             for temperature in arguments.temperature:
-                settings = {"steps": int(steps), "guidance": float(guidance), "temperature": float(temperature)}
+                settings: dict[str, Any] = {"steps": int(steps), "guidance": float(guidance), "temperature": float(temperature)}
                 requests = {
                     name: FacePipeline.request(name, arguments.per_emotion, arguments.seed, source=arguments.source, **settings)
                     for name in EMOTION_NAMES

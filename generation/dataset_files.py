@@ -17,8 +17,9 @@ from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import EMOTION_NAMES, Emotion
 from encoder.metrics import wilson_interval
 from generation.face_blocks import load_block
-from generation.output import SOFTWARE, _version, face_png
+from generation.output import face_png
 from generation.pipeline import Face, FaceBatch, FacePipeline
+from generation.provenance import generator
 from generation.selection import Selection
 
 MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"
@@ -149,7 +150,7 @@ def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: Face
             "near_duplicates_left_out": tally.duplicates,
         }
     return {
-        "generator": f"{SOFTWARE} {_version()}",
+        "generator": generator(),
         "ai_generated": True,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
