@@ -131,7 +131,8 @@ def edit_face(
         emotion, intensity, seed: as for generating; intensity 0 gives a neutral face. Proposal i uses ``seed + i``.
         count: proposals.
         region: parts (``"mouth,eyes"``; brows, eyes, nose, mouth, all) or a box (x, y, width, height) in pixels. Parts are
-            found by the detector's 68 landmarks, without them where an aligned face has them.
+            found by the detector's 68 landmarks; without them where an aligned face has them, moved to the eyes and the
+            mouth that the detector found.
         face: which one, counted from the largest.
         keep: how much codes like those of the old face are preferred; 0 lets the model choose freely.
         strip: further intensities at which to show the best proposal.
@@ -279,8 +280,12 @@ class _Work:
 def _boxes(region: str | Sequence[float], place: Placement, face: Face) -> tuple[Box, ...]:
     if isinstance(region, str):
         marks = face.landmarks
-        points = None if marks is None or len(marks) != 68 else place.to_crop(marks).astype(np.float32)
-        return region_boxes(parse_regions(region), points)
+        points = None if marks is None or len(marks) != 68 else place.to_crop(marks)
+        eyes, mouth = (
+            None if point is None else place.to_crop(point[None])[0].tolist()
+            for point in (None if face.eyes is None else face.eyes.mean(axis=0), face.mouth)
+        )
+        return region_boxes(parse_regions(region), points, eyes=eyes, mouth=mouth)
     if len(region) != 4 or region[2] <= 0 or region[3] <= 0:
         raise UserError(f"region: a box is x, y, width, height in pixels, got {tuple(region)}")
     x, y, w, h = region

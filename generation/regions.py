@@ -24,6 +24,8 @@ FIXED: dict[str, tuple[Box, ...]] = {
     "all": ((0.0, 0.0, 1.0, 1.0),),
 }
 EXPRESSION = ("brows", "eyes", "mouth")
+_EYES, _MOUTH = (0.5, 0.383), (0.5, 0.783)
+_LARGEST_MOVE = 0.125
 
 # Points of each part in the iBUG 300-W order.
 _POINTS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -58,12 +60,26 @@ def parse_regions(text: str) -> tuple[str, ...]:
     return names
 
 
-def region_boxes(names: Sequence[str], landmarks: NDArray[np.float32] | None = None) -> tuple[Box, ...]:
-    """Boxes of the named parts; ``landmarks`` are (68, 2) as shares of the crop, without them the usual places."""
+def region_boxes(
+    names: Sequence[str],
+    landmarks: NDArray[np.floating] | None = None,
+    *,
+    eyes: Sequence[float] | None = None,
+    mouth: Sequence[float] | None = None,
+) -> tuple[Box, ...]:
+    """Boxes of the named parts.
+
+    Args:
+        landmarks: (68, 2) as shares of the crop; without them the parts are taken to be at their usual places.
+        eyes, mouth: x and y of the middle of the eyes and of the mouth, where these are known: they move the usual places
+            of brows and eyes, and of the mouth, by at most an eighth.
+    """
+    moves = {"brows": _move(eyes, _EYES), "eyes": _move(eyes, _EYES), "mouth": _move(mouth, _MOUTH)}
     boxes: list[Box] = []
     for name in names:
         if landmarks is None or name not in _POINTS:
-            boxes += FIXED[name]
+            across, down = moves.get(name, (0.0, 0.0))
+            boxes += [(x0 + across, y0 + down, x1 + across, y1 + down) for x0, y0, x1, y1 in FIXED[name]]
             continue
         side, above, below = _MARGINS[name]
         for start, stop in _POINTS[name]:
@@ -71,6 +87,13 @@ def region_boxes(names: Sequence[str], landmarks: NDArray[np.float32] | None = N
             right, bottom = landmarks[start:stop].max(axis=0).tolist()
             boxes.append((left - side, top - above, right + side, bottom + below))
     return tuple(boxes)
+
+
+def _move(found: Sequence[float] | None, usual: tuple[float, float]) -> tuple[float, float]:
+    if found is None:
+        return 0.0, 0.0
+    across, down = (min(max(float(at) - place, -_LARGEST_MOVE), _LARGEST_MOVE) for at, place in zip(found, usual, strict=True))
+    return across, down
 
 
 def token_mask(boxes: Sequence[Box], grid: int) -> Tensor:

@@ -108,6 +108,15 @@ def test_parts_follow_the_landmarks() -> None:
     assert not mouth[:, 6:].any()
 
 
+def test_parts_move_to_the_eyes_and_mouth_that_were_found() -> None:
+    usual = token_mask(region_boxes(["eyes"]), 8).view(8, 8)
+    lower = token_mask(region_boxes(["eyes"], eyes=(0.5, 0.383 + 0.12)), 8).view(8, 8)
+    assert torch.equal(lower[1:], usual[:-1])
+    assert region_boxes(["mouth"], eyes=(0.5, 0.5)) == region_boxes(["mouth"])
+    assert region_boxes(["mouth"], mouth=(0.5, 0.7)) != region_boxes(["mouth"])
+    assert region_boxes(["eyes"], eyes=(9.0, 9.0)) == region_boxes(["eyes"], eyes=(0.625, 0.508))
+
+
 def test_bad_regions_are_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'mouth'"):
         parse_regions("moth,eyes")
