@@ -17,7 +17,8 @@ from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import EMOTION_NAMES, Emotion
 from encoder.metrics import wilson_interval
 from generation.face_blocks import load_block
-from generation.output import SOFTWARE, _version, face_png
+from generation.output import face_png
+from generation.output import manifest as request_manifest
 from generation.pipeline import Face, FaceBatch, FacePipeline
 from generation.selection import Selection
 
@@ -149,7 +150,7 @@ def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: Face
             "near_duplicates_left_out": tally.duplicates,
         }
     return {
-        "generator": f"{SOFTWARE} {_version()}",
+        "generator": request_manifest(FaceBatch(request.candidates(0), (), 0, 0.0), [])["generator"],
         "ai_generated": True,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
