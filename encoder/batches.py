@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder import counter_random
+from encoder.permutation import permute, permute_nearby
 
 # First key of each hash, so that order, draws and augmentation never share numbers.
 _ORDER, _DRAW, _UNIFORM = 0x0B, 0x0D, 0x0F
+# Up to here an epoch is a sorted array, shuffled without any bias; beyond, it would cost 16 bytes an item and process.
+_LARGEST_SORTED = 1 << 20
 
 
 class GlobalBatches:
@@ -28,9 +31,12 @@ class GlobalBatches:
         length: number of items (N).
         batch_size: size of the global batch, over all processes.
         seed: of the order.
-        rank: this process, 0 to ``world - 1``; it takes every ``world``-th item of the global batch.
+        rank: this process, 0 to ``world - 1``; it takes the ``rank``-th part of the global batch.
         world: number of processes.
         weights: (N,) relative frequency of each item, at least 0.
+        block: shuffle blocks of so many consecutive items, then the items of ``window`` blocks among themselves, for data
+            that are read in blocks; 0: shuffle all items alike.
+        window: blocks in a window.
 
     Raises:
         UserError: no items, a batch size that does not divide by ``world``, or unusable weights.
@@ -45,6 +51,8 @@ class GlobalBatches:
         rank: int = 0,
         world: int = 1,
         weights: np.ndarray | None = None,
+        block: int = 0,
+        window: int = 64,
     ) -> None:
         if length < 1:
             raise UserError("the data set is empty: there is nothing to make batches of")
@@ -56,6 +64,7 @@ class GlobalBatches:
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world = rank, world
+        self._block, self._window = block, window
         self.steps_per_epoch = max(1, length // batch_size)
         self._cumulative = None if weights is None else _cumulative(weights, length)
         # The order of one epoch, kept because consecutive steps share it.
@@ -63,7 +72,16 @@ class GlobalBatches:
 
     def __call__(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch that ``step`` (from 0) belongs to, and this rank's (batch_size / world,) indices."""
-        return self._epoch(step), self.whole(step)[self.rank :: self.world]
+        return self._epoch(step), self.part(self.whole(step))
+
+    def part(self, whole: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This rank's (batch_size / world,) of something of the global batch, (batch_size,)."""
+        share = self.batch_size // self.world
+        return whole[self.rank * share : (self.rank + 1) * share]
+
+    def places(self) -> NDArray[np.int64]:
+        """This rank's places in the global batch: with the step, keys of random numbers that no other place shares."""
+        return self.part(np.arange(self.batch_size))
 
     def whole(self, step: int) -> NDArray[np.int64]:
         """(batch_size,) int64 indices of the global batch at ``step``, the same on every rank."""
@@ -71,12 +89,19 @@ class GlobalBatches:
         if self._cumulative is not None:
             return self._draw(step, self._cumulative)
         start = (step - epoch * self.steps_per_epoch) * self.batch_size
-        return self._order(epoch)[np.arange(start, start + self.batch_size) % self.length]
+        return self._ordered(epoch, np.arange(start, start + self.batch_size) % self.length)
 
     def _epoch(self, step: int) -> int:
         if step < 0:
             raise ValueError(f"step {step} is negative")
         return step // self.steps_per_epoch
+
+    def _ordered(self, epoch: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self._block:
+            return permute_nearby(places, self.length, _ORDER, self.seed, epoch, block=self._block, window=self._window)
+        if self.length > _LARGEST_SORTED:
+            return permute(places, self.length, _ORDER, self.seed, epoch)
+        return self._order(epoch)[places]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         cached = self._epoch_order

@@ -12,7 +12,7 @@ from encoder.config import EncoderConfig, PreprocessingConfig, TrainConfig
 from encoder.face_set import FaceSet
 from encoder.freezing import freeze
 from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
-from encoder.training import decay_groups
+from encoder.optimization import adamw, decay_groups
 
 
 def measured_preprocessing(config: PreprocessingConfig, train: FaceSet) -> PreprocessingConfig:
@@ -58,4 +58,4 @@ def make_optimizer(net: nn.Module, settings: TrainConfig) -> torch.optim.Optimiz
     groups = decay_groups(net, settings.weight_decay)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return adamw(groups, lr=settings.learning_rate)

@@ -12,11 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.batches import GlobalBatches
+from encoder.accelerators import compile_backend, compile_parts
+from encoder.batches import GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
 from encoder.evaluate import resolve_folder
-from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
+from encoder.optimization import (
+    adamw,
+    check_accumulation,
+    cosine_schedule,
+    decay_groups,
+    gathering,
+    set_learning_rate,
+    take_step,
+)
+from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
@@ -146,12 +156,13 @@ class PriorTask(TrainingTask):
             tokenizer_sha256=tokenizer_sha256,
         )
         prior = initial_prior(shape, stage.init).to(device)
-        optimizer = torch.optim.AdamW(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
+        optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        self._batches = GlobalBatches(
+        check_accumulation("prior_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
+        self.batches = GlobalBatches(
             len(train),
             stage.batch_size,
             seed=config.seed,
@@ -159,24 +170,33 @@ class PriorTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(labels, stage.rare_sampling),
         )
-        self.images_per_step, self.steps_per_epoch = stage.batch_size, self._batches.steps_per_epoch
+        compile_parts(prior.blocks, compile_backend(config.compile))
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens (B, L, G), which are hidden (B, L), emotions (B, 7) and sources (B,) of this rank."""
+        _, index = self.batches(step)
+        device = self._accelerator.device
+        u = uniforms(self._config.seed, step, self.batches.places(), 3 + self._tokens.shape[2])
+        picked = torch.from_numpy(index)
+        tokens = self._tokens[torch.from_numpy(u[:, 0] < 0.5).long(), picked].long()
+        asked = torch.from_numpy(u[:, 1:2]) >= self._config.prior_stage.label_dropout
+        hidden = hide_positions(torch.from_numpy(u[:, 2:]))
+        return tokens.to(device), hidden.to(device), (self._labels[picked] * asked).to(device), self._sources[picked].to(device)
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
         set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
-        _, index = self._batches(step)
-        picked = torch.from_numpy(index)
-        mirrored = torch.randint(2, (len(index),))
-        tokens = self._tokens[mirrored, picked].long().to(accelerator.device)
-        emotion = self._labels[picked].to(accelerator.device)
-        asked = torch.rand(len(index), 1, device=emotion.device) >= stage.label_dropout
-        with accelerator.autocast():
-            loss = self._prior(tokens, hide_positions(tokens), emotion * asked, self._sources[picked].to(accelerator.device))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(self._prior.parameters(), 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return {"loss": loss.detach()}
+        batch = self._batch(step)
+        # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
+        mine = batch[1].sum()
+        share = accelerator.num_processes / accelerator.reduce(mine, "sum")
+        total = torch.zeros((), device=accelerator.device)
+        for part in gathering(accelerator, self._prior, list(zip(*(t.chunk(stage.accumulate) for t in batch), strict=True))):
+            with accelerator.autocast():
+                loss = self._prior(*part) * part[1].sum()
+            accelerator.backward(share * loss)
+            total += loss.detach()
+        return {"loss": total / mine, "gradient_norm": take_step(accelerator, self._prior, self._optimizer, 1.0)}
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -185,23 +205,25 @@ class PriorTask(TrainingTask):
         device = self._accelerator.device
         totals = {"loss": 0.0, "loss_without_label": 0.0}
         count = min(len(self._valid_tokens), 2048)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for start in range(0, count, 256):
-                rows = slice(start, min(start + 256, count))
-                tokens = self._valid_tokens[rows].to(device)
-                hidden = hide_positions(tokens.cpu()).to(device)
-                emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
-                weight = len(tokens) / count
-                totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
-                totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
+        for start in range(0, count, 256):
+            rows = slice(start, min(start + 256, count))
+            tokens = self._valid_tokens[rows].to(device)
+            u = uniforms(0, 0, np.arange(start, rows.stop), 1 + tokens.shape[1])
+            hidden = hide_positions(torch.from_numpy(u)).to(device)
+            emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
+            weight = len(tokens) / count
+            totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
+            totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
         return {**totals, "score": -totals["loss"]}
 
 
-def hide_positions(tokens: Tensor) -> Tensor:
-    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, u uniform, at least one position (Chang et al., 2022)."""
-    count, length = tokens.shape[:2]
-    share = torch.cos(0.5 * math.pi * torch.rand(count, 1, device=tokens.device))
-    number = (share * length).ceil().clamp(min=1)
-    rank = torch.rand(count, length, device=tokens.device).argsort(dim=1).argsort(dim=1)
+def hide_positions(u: Tensor) -> Tensor:
+    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, at least one position (Chang et al., 2022).
+
+    Args:
+        u: (N, 1 + L) uniform numbers in [0, 1); the first of a row gives the share, the others the positions.
+    """
+    length = u.shape[1] - 1
+    number = (torch.cos(0.5 * math.pi * u[:, :1]) * length).ceil().clamp(min=1)
+    rank = u[:, 1:].argsort(dim=1).argsort(dim=1)
     return rank < number
