@@ -119,7 +119,7 @@ class PriorTask(TrainingTask):
     ) -> None:
         self._config, self._accelerator = config, accelerator
         device, stage = accelerator.device, config.prior_stage
-        tokenizer = tokenizer.to(device)
+        self._tokenizer = tokenizer = tokenizer.to(device)
         encoder = encoder.to(device) if encoder is not None else None
 
         def read(faces: TrainingFaces, split: str) -> dict[str, Tensor]:
@@ -215,6 +215,12 @@ class PriorTask(TrainingTask):
             totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
             totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
         return {**totals, "score": -totals["loss"]}
+
+    def pictures(self) -> dict[str, bytes]:
+        from vqvae.grids import emotion_png
+
+        prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
+        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[0]), columns=2)}
 
 
 def hide_positions(u: Tensor) -> Tensor:

@@ -210,6 +210,12 @@ class TokenizerTask(TrainingTask):
             figures["emotion_kept"] = kept / len(self._valid)
         return {**figures, "score": figures.get("emotion_kept", psnr)}
 
+    def pictures(self) -> dict[str, bytes]:
+        from vqvae.grids import reconstruction_png
+
+        tokenizer: Tokenizer = self.emas["tokenizer"].module  # type: ignore[assignment]
+        return {"reconstructions": reconstruction_png(tokenizer, self._valid.squeeze(1).numpy())}
+
 
 def reconstruct_pairs(tokenizer: Tokenizer, images: np.ndarray) -> tuple[Tensor, Tensor]:
     """(faces, reconstructions), both (N, 1, S, S) in [0, 1], from uint8 images (N, S, S)."""
