@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +153,21 @@ def test_a_set_that_is_no_multiple_of_the_batch_or_shorter_than_one_does_not_han
         run = forked(train(tiny_runs, "tokenizer", f"by {size}", f"tokenizer_stage.batch_size={size}"), 2)
         assert run.wait(60) == [0, 0], run.output()
     assert np.isfinite(tiny_runs.tensors("by 64", "tokenizer")["tokenizer/quantizer.codes"].numpy()).all()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_one_training_of_two_processes(tmp_path: Path) -> None:
+    settings = ["faces.drawn_count=64", "tokenizer_stage.max_minutes=null", "tokenizer_stage.epochs=2", "device=cpu"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "vqvae/train.py"]
+    done = subprocess.run(
+        [sys.executable, *command, *settings, "--stage", "tokenizer", "--out", str(tmp_path / "run")],
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("64 training and 64 validation faces, 2 processes") == 1
+    assert (tmp_path / "run" / "weights" / "tokenizer" / "model.safetensors").is_file()
