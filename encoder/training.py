@@ -64,6 +64,9 @@ class TrainingTask(ABC):
         """PNG files by name that show how far training is; only the first process asks."""
         return {}
 
+    def close(self) -> None:  # noqa: B027
+        """End what runs beside training; by default nothing."""
+
     def state(self) -> dict[str, Any]:
         """What else a resumed run needs, as JSON holds it."""
         return {}
@@ -266,7 +269,10 @@ def run_training(
     if resume_from is not None:
         loop.resume(resume_from)
     tracker.rewind(loop.step)
-    stop_code = loop.run()
+    try:
+        stop_code = loop.run()
+    finally:
+        task.close()
     loop.agreement.end_if(loop._not_finite())
     loop.save(loop.elapsed)
     tracker.finish()

@@ -43,6 +43,7 @@ COMMANDS = {
     "encoder.export": "encoder/export.py",
     "encoder.evaluate_gender": "encoder/evaluate_gender.py",
     "encoder.prepare": "encoder/prepare.py",
+    "encoder.shard": "encoder/shard.py",
     "encoder.calibrate": "encoder/calibrate.py",
     "encoder.drawn": "encoder/drawn.py",
     "encoder.analyze": "encoder/analyze.py",

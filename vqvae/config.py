@@ -68,13 +68,17 @@ class PriorConfig(StrictModel):
 
 
 class FacesConfig(StrictModel):
-    """Which faces train the tokenizer and the prior: drawn ones, or FER-2013 (and faces128) from disk."""
+    """Which faces train the tokenizer and the prior: drawn ones, FER-2013 (and faces128) from disk, or any in shards."""
 
-    source: Literal["drawn", "real"] = "real"
+    source: Literal["drawn", "real", "shards"] = "real"
     fer2013: str | None = None
     faces128: str | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     drawn_count: int = Field(8000, ge=64)
+    shards: str | None = Field(None, description="folder or URL of tar or Parquet shards; see python -m encoder.shard --help")
+    look: Literal["fer2013", "faces128", "drawn"] = Field("fer2013", description="what the faces in shards look like")
+    shuffle_block: int = Field(0, ge=0, description="faces that stay together in a shuffle, for slow storage; 0: none")
+    workers: int = Field(0, ge=0, le=64, description="processes per training process that make batches ahead of time")
 
 
 class StageConfig(StrictModel):

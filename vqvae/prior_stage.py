@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.accelerators import compile_backend, compile_parts
-from encoder.batches import GlobalBatches, uniforms
+from encoder.batches import Accept, GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
+from encoder.emotions import NUM_EMOTIONS
 from encoder.evaluate import resolve_folder
 from encoder.optimization import (
     adamw,
@@ -28,18 +29,23 @@ from encoder.optimization import (
 )
 from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
-from vqvae.faces import TrainingFaces
+from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_cache import array_sha256, cached
+from vqvae.token_cache import Arrays, array_sha256, cached
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+# Faces that are turned into tokens at a time.
+_PIECE = 8192
+_MOST_WEIGHTS = 1 << 20
+
+
 @torch.inference_mode()
 def tokenise(tokenizer: Tokenizer, images: np.ndarray, batch_size: int = 256) -> Tensor:
-    """Tokens of uint8 images (N, S, S) and of their mirror images: (2, N, L, G) int16."""
+    """Tokens of uint8 images (N, S, S) and of their mirror images: (2, N, L, G) int32."""
     from tqdm import tqdm
 
     device = next(tokenizer.parameters()).device
@@ -48,7 +54,7 @@ def tokenise(tokenizer: Tokenizer, images: np.ndarray, batch_size: int = 256) ->
     for chunk in tqdm(chunks, desc="tokens", unit="batch", disable=None, leave=False):
         faces = chunk.to(device).float().div_(255.0)
         both = tokenizer.encode(torch.cat([faces, faces.flip(-1)]))
-        rows.append(both.view(2, len(chunk), *both.shape[1:]).to(torch.int16).cpu())
+        rows.append(both.view(2, len(chunk), *both.shape[1:]).to(torch.int32).cpu())
     return torch.cat(rows, dim=1)
 
 
@@ -78,11 +84,19 @@ def _fingerprint(encoder: EmotionEncoder | None) -> str:
     return f"{weights} {encoder.calibration.model_dump_json()}"
 
 
-def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray:
-    """(N,) frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``."""
-    top = labels.argmax(axis=1)
-    counts = np.bincount(top, minlength=labels.shape[1]).astype(np.float64)
-    return counts[top] ** -rare_sampling
+def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray | Accept:
+    """Frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``.
+
+    (N,); for more than a million faces a function that gives those asked for, the rarest 1.
+    """
+    counts = np.zeros(labels.shape[1])
+    for start in range(0, len(labels), _PIECE):
+        counts += np.bincount(labels[start : start + _PIECE].argmax(axis=1), minlength=labels.shape[1])
+    weights = np.where(counts > 0, counts, np.inf) ** -rare_sampling if rare_sampling else np.ones(len(counts))
+    if len(labels) <= _MOST_WEIGHTS:
+        return weights[labels.argmax(axis=1)]
+    relative = weights / weights.max()
+    return lambda index: relative[labels[index].argmax(axis=1)]
 
 
 def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
@@ -109,7 +123,7 @@ class PriorTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
-        train: TrainingFaces,
+        train: Faces,
         valid: TrainingFaces,
         tokenizer: Tokenizer,
         encoder: EmotionEncoder | None,
@@ -122,30 +136,37 @@ class PriorTask(TrainingTask):
         self._tokenizer = tokenizer = tokenizer.to(device)
         encoder = encoder.to(device) if encoder is not None else None
 
-        def read(faces: TrainingFaces, split: str) -> dict[str, Tensor]:
-            def make() -> dict[str, Tensor]:
+        def read(faces: Faces, split: str) -> Arrays:
+            def fill(arrays: Arrays) -> None:
                 if accelerator.is_main_process:
                     print(f"prior: reading {len(faces)} faces of {split} into tokens and labels", file=sys.stderr)
-                labels = condition_labels(faces, encoder, stage.votes_weight)
-                return {"tokens": tokenise(tokenizer, faces.images), "labels": torch.from_numpy(labels)}
+                for start in range(0, len(faces), _PIECE):
+                    rows = slice(start, min(start + _PIECE, len(faces)))
+                    piece = faces.part(np.arange(rows.start, rows.stop))
+                    arrays["labels"][rows] = condition_labels(piece, encoder, stage.votes_weight)
+                    arrays["tokens"][:, rows] = tokenise(tokenizer, piece.images).numpy()
 
-            if cache is None:
-                return make()
             made_from = {
                 "tokenizer": tokenizer_sha256,
                 "encoder": _fingerprint(encoder),
-                "faces": array_sha256(faces.images, faces.labels),
+                "faces": faces.digest(),
                 "votes_weight": str(stage.votes_weight),
+            }
+            grid, groups = tokenizer.config.grid, tokenizer.config.groups
+            small = tokenizer.config.codebook_size <= 1 << 15
+            shapes = {
+                "tokens": ("int16" if small else "int32", (2, len(faces), grid**2, groups)),
+                "labels": ("float32", (len(faces), NUM_EMOTIONS)),
             }
             # The first process reads and writes, the others then find the file.
             with accelerator.main_process_first():
-                return cached(cache / f"tokens-{split}.safetensors", made_from, make)
+                return cached(None if cache is None else cache / f"tokens-{split}.safetensors", made_from, shapes, fill)
 
         known = read(train, "train")
-        self._tokens, self._labels, self._sources = known["tokens"], known["labels"], torch.from_numpy(train.sources)
-        labels = self._labels.numpy()
+        self._train, self._tokens, self._labels = train, known["tokens"], known["labels"]
         known = read(valid, "valid")
-        self._valid_tokens, self._valid_labels = known["tokens"][0].long(), known["labels"]
+        self._valid_tokens = torch.from_numpy(known["tokens"][0].astype(np.int64))
+        self._valid_labels = torch.from_numpy(np.array(known["labels"]))
         self._valid_sources = torch.from_numpy(valid.sources)
         torch.manual_seed(config.seed)
         shape = PriorShape(
@@ -168,7 +189,7 @@ class PriorTask(TrainingTask):
             seed=config.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
-            weights=sampling_weights(labels, stage.rare_sampling),
+            weights=sampling_weights(self._labels, stage.rare_sampling),
         )
         compile_parts(prior.blocks, compile_backend(config.compile))
 
@@ -177,11 +198,11 @@ class PriorTask(TrainingTask):
         _, index = self.batches(step)
         device = self._accelerator.device
         u = uniforms(self._config.seed, step, self.batches.places(), 3 + self._tokens.shape[2])
-        picked = torch.from_numpy(index)
-        tokens = self._tokens[torch.from_numpy(u[:, 0] < 0.5).long(), picked].long()
+        tokens = torch.from_numpy(self._tokens[(u[:, 0] < 0.5).astype(np.int64), index].astype(np.int64))
+        emotions, sources = torch.from_numpy(self._labels[index]), torch.from_numpy(self._train.sources_at(index))
         asked = torch.from_numpy(u[:, 1:2]) >= self._config.prior_stage.label_dropout
         hidden = hide_positions(torch.from_numpy(u[:, 2:]))
-        return tokens.to(device), hidden.to(device), (self._labels[picked] * asked).to(device), self._sources[picked].to(device)
+        return tokens.to(device), hidden.to(device), (emotions * asked).to(device), sources.to(device)
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage

@@ -19,7 +19,7 @@ from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import StageConfig, VqvaeConfig
-from vqvae.faces import TrainingFaces, load_training_faces
+from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask
@@ -48,7 +48,7 @@ class _Runner:
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
         self.main = self.accelerator.is_main_process
-        self.train, self.valid = load_training_faces(config, "train"), load_training_faces(config, "valid")
+        self.train, self.valid = self._faces()
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
@@ -58,6 +58,15 @@ class _Runner:
                 f"{describe(self.accelerator, compile_backend(config.compile))}",
                 file=sys.stderr,
             )
+
+    def _faces(self) -> tuple[Faces, TrainingFaces]:
+        config = self.config
+        if config.faces.source != "shards":
+            return load_training_faces(config, "train"), load_training_faces(config, "valid")
+        # The first process indexes shards that have no index, the others then find it.
+        with self.accelerator.main_process_first():
+            train = open_training_shards(config, "train", self.out / "cache")
+            return train, open_training_shards(config, "valid", self.out / "cache").spread()
 
     def start(self, stage: str) -> tuple[Path | None, bool]:
         """(checkpoint to resume from, whether the stage is complete already)."""
@@ -94,7 +103,7 @@ class _Runner:
             notes = {
                 # Without the folders: where somebody keeps their data is nobody else's business.
                 "training": {
-                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128"}}),
+                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "shards"}}),
                     "steps": outcome.step,
                 },
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
@@ -143,7 +152,7 @@ class _Runner:
         if self.main:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
-            emotion_grid(prior, tokenizer.to("cpu"), int(self.train.sources[0]), path)
+            emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
         return 0
 

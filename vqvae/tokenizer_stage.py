@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from encoder.accelerators import compile_backend, compile_parts
 from encoder.augment import NUM_UNIFORMS, augment
-from encoder.batches import GlobalBatches, uniforms
+from encoder.batch_stream import BatchStream
+from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
 from encoder.ema import Ema
@@ -28,7 +29,7 @@ from encoder.optimization import (
 )
 from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
-from vqvae.faces import TrainingFaces
+from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
 from vqvae.quantizer import usage
 from vqvae.tokenizer import Tokenizer
@@ -62,7 +63,7 @@ class TokenizerTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
-        train: TrainingFaces,
+        train: Faces,
         valid: TrainingFaces,
         encoder: EmotionEncoder | None,
         accelerator: Accelerator,
@@ -89,7 +90,6 @@ class TokenizerTask(TrainingTask):
         self._encoder = encoder.to(device) if encoder is not None else None
         self._emotion_loss = EmotionLoss(encoder) if encoder is not None and needs_encoder else None
         self._lpips = lpips_distance(device) if loss.perceptual and loss.perceptual_net == "lpips" else None
-        self._images = torch.from_numpy(train.images).unsqueeze(1)
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
         check_accumulation("tokenizer_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
@@ -99,17 +99,26 @@ class TokenizerTask(TrainingTask):
             seed=config.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
+            block=config.faces.shuffle_block,
+        )
+        self._stream = BatchStream(
+            FaceBatches(train, self.batches, config.seed, 2 * NUM_UNIFORMS),
+            config.faces.workers,
+            fresh=train.remote,
+            pin=device.type == "cuda",
         )
         compile_parts([tokenizer.down, tokenizer.up, discriminator.body], compile_backend(config.compile))
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Faces (B, 1, S, S) of this rank, and numbers (B, ``NUM_UNIFORMS``) that perturb them for the emotion loss."""
-        epoch, index = self.batches(step)
         device = self._accelerator.device
-        u = torch.from_numpy(uniforms(self._config.seed, epoch, index, 2 * NUM_UNIFORMS)).to(device)
-        faces = self._images[torch.from_numpy(index)].to(device).float().div_(255.0)
+        images, u = (tensor.to(device, non_blocking=True) for tensor in self._stream(step))
+        faces = images.unsqueeze(1).float().div_(255.0)
         gentle, perturbing = u.split(NUM_UNIFORMS, dim=1)
         return augment(faces, gentle, GENTLE).contiguous(memory_format=torch.channels_last), perturbing
+
+    def close(self) -> None:
+        self._stream.close()
 
     def _judge(self, made: Tensor, faces: Tensor, u: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything but the discriminator and the commitment, as one weighted sum and its parts."""
