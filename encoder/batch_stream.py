@@ -79,4 +79,6 @@ class BatchStream:
             worker_init_fn=_leave_signals_to_the_trainer,
             multiprocessing_context="spawn" if self._fresh else None,
             pin_memory=self._pin,
+            # Without one of its own, starting the loader would take a number from the one that the step draws from.
+            generator=torch.Generator(),
         )

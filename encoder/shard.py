@@ -62,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
         faces = _drawn(arguments, split) if arguments.data == "drawn" else _loaded(arguments, split)
         bar = tqdm(faces, desc=split, unit="face", delay=1, disable=None)
         written = write_shards(arguments.out, split, bar, per_shard=arguments.per_shard)
-        print(f"{split}: {bar.n:,} faces in {len(written)} shard(s), {sum(path.stat().st_size for path in written):,} bytes")
+        size = sum(path.stat().st_size for path in written)
+        print(f"{split}: {sum(written.values()):,} faces in {len(written)} shard(s), {size:,} bytes")
     return 0
 
 

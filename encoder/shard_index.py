@@ -33,6 +33,7 @@ SHARD_ENDINGS = (".tar", ".parquet")
 IMAGE_ENDINGS = ("png", "jpg", "jpeg", "webp", "bmp")
 LABEL_ENDINGS = ("cls", "json")
 _MAX_LABEL_BYTES = 1 << 16
+_TAR_END = 2 * tarfile.BLOCKSIZE
 # ``offset``: of the image in its tar; in a Parquet file (``length`` 0) the number of its row. ``emotion``: a distribution,
 # or zeros.
 ROW = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("emotion", "<f4", (NUM_EMOTIONS,))])
@@ -175,6 +176,11 @@ def tar_samples(files: ShardFiles, shard: ShardFile) -> Iterator[Sample]:
     place: tuple[int, int] | None = None
     emotion: list[float] | int = -1
     try:
+        # tarfile takes the middle of a file for its end.
+        if any(files.read([(shard.name, max(0, shard.size - _TAR_END), min(shard.size, _TAR_END))])[0]):
+            raise UserError(
+                f"{where}: cannot be read as an uncompressed tar: it does not end like one; copy it anew or unpack it"
+            )
         with files.open(shard.name) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 # tarfile remembers every member, which for a tar of any length is too much.
@@ -188,8 +194,6 @@ def tar_samples(files: ShardFiles, shard: ShardFile) -> Iterator[Sample]:
                         yield (*place, emotion)
                     key, place, emotion = f"{folder}/{stem}", None, -1
                 if ending.lower() in IMAGE_ENDINGS:
-                    if member.offset_data + member.size > shard.size:
-                        raise UserError(f"{where}: is cut off in {member.name}; copy it anew")
                     place = (member.offset_data, member.size)
                 elif ending.lower() in LABEL_ENDINGS and 0 < member.size <= _MAX_LABEL_BYTES:
                     content = tar.extractfile(member)

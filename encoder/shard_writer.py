@@ -21,16 +21,19 @@ from encoder.shard_index import Sample, store_index
 
 def write_shards(
     folder: Path, name: str, faces: Iterable[tuple[np.ndarray, Sequence[float]]], *, per_shard: int = 4096
-) -> list[Path]:
+) -> dict[Path, int]:
     """Write ``<name>-000000.tar`` and so on; only one shard is held in memory.
 
     Args:
         faces: (S, S) uint8 pixels, and the distribution over the seven emotions or zeros.
 
+    Returns:
+        the shards, and how many faces each holds.
+
     Raises:
         UserError: a shard exists already, or cannot be written.
     """
-    written: list[Path] = []
+    written: dict[Path, int] = {}
     numbered = enumerate(faces)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ def write_shards(
                     draft.unlink(missing_ok=True)
             shard = ShardFile(target.name, target.stat().st_size)
             store_index(ShardFiles(str(folder)), shard, folder, samples)
-            written.append(target)
+            written[target] = len(samples)
         sync_folder(folder)
     except OSError as error:
         raise UserError(f"{folder}: shards cannot be written: {explain_write_error(error)}") from error
