@@ -51,6 +51,8 @@ COMMANDS = {
     "eval.samples": "eval/samples.py",
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
+    "eval.benchmarks.gpu": "eval/benchmarks/gpu.py",
+    "eval.benchmarks.shards": "eval/benchmarks/shards.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",
 }

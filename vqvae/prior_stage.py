@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 # Faces that are turned into tokens at a time.
-_PIECE = 8192
+_PIECE = 2048
 _MOST_WEIGHTS = 1 << 20
 
 
