@@ -93,12 +93,12 @@ def build_table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> Shar
 def _rows(shard: int, samples: list[Sample]) -> NDArray[Any]:
     rows = np.zeros(len(samples), ROW)
     rows["shard"] = shard
-    for row, (offset, length, emotion) in zip(rows, samples, strict=True):
-        row["offset"], row["length"] = offset, length
-        if isinstance(emotion, list):
-            row["emotion"] = emotion
-        elif emotion >= 0:
-            row["emotion"][emotion] = 1.0
+    rows["offset"] = [offset for offset, _, _ in samples]
+    rows["length"] = [length for _, length, _ in samples]
+    # A row of zeros below those of the seven: what the number -1, nothing known, points at.
+    known = np.vstack([np.eye(NUM_EMOTIONS), np.zeros(NUM_EMOTIONS)]).tolist()
+    shares = [emotion if isinstance(emotion, list) else known[emotion] for _, _, emotion in samples]
+    rows["emotion"] = np.array(shares, np.float32).reshape(-1, NUM_EMOTIONS)
     return rows
 
 

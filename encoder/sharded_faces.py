@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from encoder.shard_parquet import ParquetRows
 # Without shards of their own, every so many-th face is for validation, and at most this many.
 VALID_EVERY, VALID_MOST = 20, 2048
 _TRIES = 100
+# Blocks of neighbouring faces kept in memory: two windows of the default shuffle by blocks.
+_KEPT_BLOCKS = 128
 
 
 class ShardedFaces:
@@ -28,17 +31,28 @@ class ShardedFaces:
     """
 
     def __init__(
-        self, table: ShardTable, size: int, *, stride: int = 0, part: Literal["rest", "every"] = "rest", skip: bool = False
+        self,
+        table: ShardTable,
+        size: int,
+        *,
+        stride: int = 0,
+        part: Literal["rest", "every"] = "rest",
+        skip: bool = False,
+        block: int = 0,
     ) -> None:
-        """``stride`` n > 0 takes every n-th face of the table (``every``), or the others (``rest``)."""
+        """``stride`` n > 0 takes every n-th face of the table (``every``), or the others (``rest``). ``block`` > 0: so many
+        neighbouring faces are fetched at once and kept for the next batches."""
         self._table, self._size, self._stride, self._part, self._skip = table, size, stride, part, skip
         self._parquet = ParquetRows(table.files)
+        self._block = block
+        self._blocks: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
         count = len(self._rows)
         held = -(-count // stride) if stride else 0
         self._count = held if part == "every" else count - held
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_rows"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_rows"}
+        return {**kept, "_blocks": OrderedDict()}
 
     def __len__(self) -> int:
         return self._count
@@ -100,16 +114,44 @@ class ShardedFaces:
         names = [self._table.shards[shard].name for shard in rows["shard"]]
         found: list[bytes] = [b""] * len(rows)
         in_tars = [number for number, name in enumerate(names) if name.endswith(".tar")]
-        ranges = [(names[number], int(rows["offset"][number]), int(rows["length"][number])) for number in in_tars]
-        for number, data in zip(in_tars, self._table.files.read(ranges), strict=True):
+        if self._block:
+            pictures = self._from_blocks(places[in_tars], rows[in_tars])
+        else:
+            ranges = [(names[number], int(rows["offset"][number]), int(rows["length"][number])) for number in in_tars]
+            pictures = self._table.files.read(ranges)
+        for number, data in zip(in_tars, pictures, strict=True):
             found[number] = data
         # Rows in order, so that a group of rows is read once for all that stand in it.
         for number in sorted(set(range(len(rows))) - set(in_tars), key=lambda n: (names[n], int(rows["offset"][n]))):
             found[number] = self._parquet.read(names[number], int(rows["offset"][number]))
         return found
 
+    def _from_blocks(self, places: NDArray[np.int64], rows: NDArray[Any]) -> list[bytes]:
+        """Pictures in tars, out of blocks that are fetched whole: one request for all faces of a block in a shard."""
+        keys = [(int(shard), int(place) // self._block) for shard, place in zip(rows["shard"], places, strict=True)]
+        missing = sorted(set(keys) - set(self._blocks))
+        spans = []
+        for shard, number in missing:
+            near = self._rows[number * self._block : (number + 1) * self._block]
+            near = near[near["shard"] == shard]
+            start = int(near["offset"].min())
+            spans.append((self._table.shards[shard].name, start, int((near["offset"] + near["length"]).max()) - start))
+        for key, span, data in zip(missing, spans, self._table.files.read(spans), strict=True):
+            self._blocks[key] = (span[1], data)
+        found = []
+        for key, row in zip(keys, rows, strict=True):
+            self._blocks.move_to_end(key)
+            start, data = self._blocks[key]
+            place = int(row["offset"]) - start
+            found.append(data[place : place + int(row["length"])])
+        while len(self._blocks) > _KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return found
 
-def open_shards(place: str, split: Literal["train", "valid"], *, size: int, cache: Path, skip: bool = False) -> ShardedFaces:
+
+def open_shards(
+    place: str, split: Literal["train", "valid"], *, size: int, cache: Path, skip: bool = False, block: int = 0
+) -> ShardedFaces:
     """The faces of ``split`` below ``place``, a folder or URL that holds tar or Parquet shards.
 
     A split's shards stand in a folder of its name or begin with it (``train/0001.tar``, ``train-0001.tar``,
@@ -126,13 +168,13 @@ def open_shards(place: str, split: Literal["train", "valid"], *, size: int, cach
     if any(marked.values()):
         if not marked[split]:
             raise UserError(f"{place}: holds shards of another split, but none of {split}")
-        return ShardedFaces(build_table(files, marked[split], cache), size, skip=skip)
+        return ShardedFaces(build_table(files, marked[split], cache), size, skip=skip, block=block)
     table = build_table(files, [shard for shard in found if not _is_of(shard, "test")], cache)
     count = len(table.rows())
     if count < 2:
         raise UserError(f"{place}: holds a single face; training needs some to learn from and some to judge by")
     stride = min(count, max(VALID_EVERY, -(-count // VALID_MOST)))
-    return ShardedFaces(table, size, stride=stride, part="rest" if split == "train" else "every", skip=skip)
+    return ShardedFaces(table, size, stride=stride, part="rest" if split == "train" else "every", skip=skip, block=block)
 
 
 def _is_of(shard: ShardFile, split: str) -> bool:

@@ -77,7 +77,8 @@ class FacesConfig(StrictModel):
     drawn_count: int = Field(8000, ge=64)
     shards: str | None = Field(None, description="folder or URL of tar or Parquet shards; see python -m encoder.shard --help")
     look: Literal["fer2013", "faces128", "drawn"] = Field("fer2013", description="what the faces in shards look like")
-    shuffle_block: int = Field(0, ge=0, description="faces that stay together in a shuffle, for slow storage; 0: none")
+    shuffle_block: int = Field(0, ge=0, description="neighbouring faces fetched together, for slow storage; 0: one by one")
+    shuffle_window: int = Field(64, ge=1, le=128, description="blocks whose faces are shuffled among themselves")
     workers: int = Field(0, ge=0, le=64, description="processes per training process that make batches ahead of time")
 
 

@@ -116,7 +116,14 @@ def open_training_shards(config: VqvaeConfig, split: Literal["train", "valid"], 
     faces = config.faces
     if faces.shards is None:
         raise UserError("faces.shards: name the folder or URL of the shards, e.g. faces.shards=shards/drawn")
-    found = open_shards(faces.shards, split, size=config.tokenizer.size, cache=cache, skip=faces.on_error == "skip")
+    found = open_shards(
+        faces.shards,
+        split,
+        size=config.tokenizer.size,
+        cache=cache,
+        skip=faces.on_error == "skip",
+        block=faces.shuffle_block,
+    )
     return TrainingShards(found, faces.look)
 
 

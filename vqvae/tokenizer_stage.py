@@ -100,6 +100,7 @@ class TokenizerTask(TrainingTask):
             rank=accelerator.process_index,
             world=accelerator.num_processes,
             block=config.faces.shuffle_block,
+            window=config.faces.shuffle_window,
         )
         self._stream = BatchStream(
             FaceBatches(train, self.batches, config.seed, 2 * NUM_UNIFORMS),

@@ -255,6 +255,25 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     assert peaks[1] < 1.5 * peaks[0] + 30_000
 
 
+def test_blocks_are_fetched_whole_and_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 203, per_shard=50)
+    faces = open_all(tmp_path, tmp_path / "cache", block=8)
+    asked: list[tuple[str, int, int]] = []
+    original = ShardFiles.read
+
+    def counted(self: ShardFiles, ranges: Any) -> list[bytes]:
+        wanted = list(ranges)
+        asked.extend(wanted)
+        return original(self, wanted)
+
+    monkeypatch.setattr(ShardFiles, "read", counted)
+    batches = GlobalBatches(203, 29, seed=4, block=8, window=4)
+    seen = [number_of(pixels) for step in range(7) for pixels in faces.read(batches(step)[1])]
+    assert sorted(seen) == list(range(203))
+    # 26 blocks, of which those around 50, 100 and 150 lie in two shards each.
+    assert len(asked) == len(set(asked)) == 29
+
+
 def test_a_bad_picture_is_refused_by_place_or_replaced_by_the_next(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
         for number in range(6):
