@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+_PATIENCE = timedelta(hours=6)
+
+
 class Agreement:
     """Exchanges a few numbers a step over the CPU, so that no GPU has to empty its queue for them."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
-        self._group: Any = dist.new_group(backend="gloo") if self._world > 1 else None
+        # One process may index or read a data set for long while the others wait.
+        self._group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self._world > 1 else None
 
     def highest(self, *values: float) -> tuple[float, ...]:
         """The largest of each value over all processes."""

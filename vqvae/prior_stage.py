@@ -31,7 +31,7 @@ from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_cache import Arrays, array_sha256, cached
+from vqvae.token_cache import Arrays, Write, array_sha256, cached
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -137,14 +137,17 @@ class PriorTask(TrainingTask):
         encoder = encoder.to(device) if encoder is not None else None
 
         def read(faces: Faces, split: str) -> Arrays:
-            def fill(arrays: Arrays) -> None:
+            grid, groups = tokenizer.config.grid, tokenizer.config.groups
+            width = grid**2 * groups
+
+            def fill(first: int, last: int, write: Write) -> None:
                 if accelerator.is_main_process:
                     print(f"prior: reading {len(faces)} faces of {split} into tokens and labels", file=sys.stderr)
-                for start in range(0, len(faces), _PIECE):
-                    rows = slice(start, min(start + _PIECE, len(faces)))
-                    piece = faces.part(np.arange(rows.start, rows.stop))
-                    arrays["labels"][rows] = condition_labels(piece, encoder, stage.votes_weight)
-                    arrays["tokens"][:, rows] = tokenise(tokenizer, piece.images).numpy()
+                for start in range(first, last, _PIECE):
+                    piece = faces.part(np.arange(start, min(start + _PIECE, last)))
+                    write("labels", start * NUM_EMOTIONS, condition_labels(piece, encoder, stage.votes_weight))
+                    for mirrored, tokens in enumerate(tokenise(tokenizer, piece.images).numpy()):
+                        write("tokens", (mirrored * len(faces) + start) * width, tokens)
 
             made_from = {
                 "tokenizer": tokenizer_sha256,
@@ -152,15 +155,13 @@ class PriorTask(TrainingTask):
                 "faces": faces.digest(),
                 "votes_weight": str(stage.votes_weight),
             }
-            grid, groups = tokenizer.config.grid, tokenizer.config.groups
             small = tokenizer.config.codebook_size <= 1 << 15
             shapes = {
                 "tokens": ("int16" if small else "int32", (2, len(faces), grid**2, groups)),
                 "labels": ("float32", (len(faces), NUM_EMOTIONS)),
             }
-            # The first process reads and writes, the others then find the file.
-            with accelerator.main_process_first():
-                return cached(None if cache is None else cache / f"tokens-{split}.safetensors", made_from, shapes, fill)
+            path = None if cache is None else cache / f"tokens-{split}.safetensors"
+            return cached(path, made_from, shapes, len(faces), fill, accelerator)
 
         known = read(train, "train")
         self._train, self._tokens, self._labels = train, known["tokens"], known["labels"]

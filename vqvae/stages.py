@@ -12,6 +12,7 @@ import torch
 from configs.cli import UserError
 from configs.loader import to_yaml
 from encoder.accelerators import compile_backend, describe, make_accelerator
+from encoder.agreement import Agreement
 from encoder.classifier import EmotionEncoder
 from encoder.evaluate import resolve_folder
 from encoder.run_folder import CONFIG, open_run_once
@@ -63,10 +64,18 @@ class _Runner:
         config = self.config
         if config.faces.source != "shards":
             return load_training_faces(config, "train"), load_training_faces(config, "valid")
-        # The first process indexes shards that have no index, the others then find it.
-        with self.accelerator.main_process_first():
-            train = open_training_shards(config, "train", self.out / "cache")
-            return train, open_training_shards(config, "valid", self.out / "cache").spread()
+        cache, agreement = self.out / "cache", Agreement(self.accelerator)
+        problem = None
+        if self.main:
+            # The first process indexes shards that have no index, the others then find it.
+            try:
+                for split in ("train", "valid"):
+                    open_training_shards(config, split, cache)
+            except UserError as error:
+                problem = str(error)
+        agreement.end_if(problem)
+        train = open_training_shards(config, "train", cache)
+        return train, open_training_shards(config, "valid", cache).spread()
 
     def start(self, stage: str) -> tuple[Path | None, bool]:
         """(checkpoint to resume from, whether the stage is complete already)."""

@@ -55,6 +55,7 @@ def test_numbers_that_make_no_sense_are_one_line(option: str) -> None:
         gpu.main([option, "0"])
 
 
+@pytest.mark.slow
 def test_memory_of_a_training_on_shards_stays_flat(tmp_path: Path) -> None:
     out = tmp_path / "shards.json"
     assert shards.main(["--faces", "300", "--times", "10", "--steps", "4", "--out", str(out)]) == 0

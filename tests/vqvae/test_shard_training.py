@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from torch import Tensor
 
 import vqvae.prior_stage as prior_stage
@@ -109,6 +110,49 @@ def test_emotions_of_more_faces_than_weights_are_kept_of_are_drawn_as_often(
     relative = asked(np.arange(len(labels)))
     np.testing.assert_allclose(relative, kept / kept.max())
     assert tiny_runs.train("run", "prior", *shards) == 0
+
+
+def test_processes_share_the_reading_and_make_the_file_that_one_would(
+    tiny_runs: Any, shards: list[str], forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prior_stage, "_PIECE", 7)
+    original = prior_stage.tokenise
+    counts = tiny_runs.folder / "counts"
+
+    def counted(tokenizer: Any, images: np.ndarray) -> Any:
+        with counts.open("a") as file:
+            file.write(f"{len(images)}\n")
+        return original(tokenizer, images)
+
+    monkeypatch.setattr(prior_stage, "tokenise", counted)
+    for processes in (1, 2):
+        run = forked(lambda _rank, name=f"of {processes}": tiny_runs.train(name, "prior", *shards), processes)
+        assert run.wait() == [0] * processes, run.output()
+        # 52 faces to learn from and 24 to judge by, each read once whatever the number of processes.
+        assert sum(map(int, counts.read_text().split())) == 76 * processes
+    one, two = (tiny_runs.folder / f"of {processes}" / "cache" / "tokens-train.safetensors" for processes in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+    found = load_file(one)
+    assert found["tokens"].shape == (2, 52, 16, 2)
+    assert sorted(path.name for path in one.parent.iterdir() if "tokens" in path.name) == [
+        "tokens-train.safetensors",
+        "tokens-valid.safetensors",
+    ]
+
+
+def test_a_problem_of_the_process_that_indexes_ends_all(
+    tiny_runs: Any, shards: list[str], forked: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "shards" / "train-bad.tar").write_bytes(b"no tar")
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer", *shards), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [2, 2], run.output()
+    assert run.output().count("error: ") == 1
 
 
 def test_shards_must_be_named(tiny_runs: Any) -> None:
