@@ -52,6 +52,7 @@ COMMANDS = {
     "eval.benchmarks.encoder": "eval/benchmarks/encoder.py",
     "eval.benchmarks.startup": "eval/benchmarks/startup.py",
     "eval.benchmarks.gpu": "eval/benchmarks/gpu.py",
+    "eval.benchmarks.storage": "eval/benchmarks/storage.py",
     "eval.benchmarks.shards": "eval/benchmarks/shards.py",
     "vqvae.train": "vqvae/train.py",
     "generation.sample": "generation/sample.py",

@@ -167,6 +167,7 @@ def _timed_steps(
     seconds = _median_seconds(lambda: some(arguments.steps), device, arguments.rounds) / arguments.steps
     achieved = operations / seconds / 1e12
     return {
+        "parameters": {name: sum(p.numel() for p in module.parameters()) for name, module in task.modules.items()},
         "images_per_second": arguments.batch / seconds,
         "gflop_per_image": operations / arguments.batch / 1e9,
         "tflops": achieved,

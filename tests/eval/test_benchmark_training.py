@@ -1,4 +1,4 @@
-"""The GPU benchmark refuses to measure what is not there; its code runs on the CPU when asked to."""
+"""Benchmarks of training: a GPU that is not there is not measured; memory on shards stays flat; storage is counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from eval.benchmarks import gpu, shards
+from eval.benchmarks import gpu, shards, storage
 
 TINY = [
     "tokenizer.size=16",
@@ -64,3 +64,16 @@ def test_memory_of_a_training_on_shards_stays_flat(tmp_path: Path) -> None:
     # Ten times the faces are 2.7 MiB of pixels more; a process that imports torch varies by as much, so this catches only
     # what copies them. The command with its defaults measures.
     assert large["anonymous_mib"] < small["anonymous_mib"] + 60
+
+
+def test_storage_is_measured_on_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from encoder.drawn import drawn_set
+    from encoder.face_parquet import write_parquet_splits
+
+    write_parquet_splits(tmp_path / "data", {"valid": drawn_set("valid", 64, size=32)})
+    assert storage.main([str(tmp_path / "data"), "--size", "32", "--faces", "600"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert all("faces a second" in line or "bytes" in line for line in lines[1:])
+    with pytest.raises(UserError, match="at least 512"):
+        storage.main([str(tmp_path / "data"), "--faces", "5"])
