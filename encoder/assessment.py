@@ -16,7 +16,7 @@ from encoder.classifier import EmotionEncoder
 from encoder.config import HeadCalibration
 from encoder.datasets import FaceSet, twins
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
-from encoder.fit import head_labels, mirrored_logits
+from encoder.fit import head_labels
 from encoder.metrics import (
     accuracy,
     balanced_accuracy,
@@ -32,6 +32,7 @@ from encoder.metrics import (
     specificity,
     wilson_interval,
 )
+from encoder.views import VIEW_TITLES, Views, averaged_logits
 
 HEAD_TITLES = {"fer2013": "FER-2013 labels, 7 classes", "ferplus": "FER+ majority, 8 classes (official protocol)"}
 
@@ -59,14 +60,14 @@ def in_order(faces: FaceSet) -> npt.NDArray[np.int64]:
     return np.array(sorted(range(len(faces)), key=faces.ids.__getitem__), dtype=np.int64)
 
 
-def read_heads(encoder: EmotionEncoder, faces: FaceSet) -> dict[str, HeadReading]:
-    """Calibrated probabilities of every head that has labelled faces here, averaged over face and mirror image.
+def read_heads(encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror") -> dict[str, HeadReading]:
+    """Calibrated probabilities of every head that has labelled faces here, logits averaged over the ``views``.
 
     Raises:
         UserError: no head of the network has a label among these faces.
     """
     readings = {}
-    read = mirrored_logits(encoder, faces, encoder.preferred_batch) if len(faces) else {}
+    read = averaged_logits(encoder, faces, views, encoder.preferred_batch) if len(faces) else {}
     for head, logits in read.items():
         labels = head_labels(faces, head)
         if (labels >= 0).any():
@@ -124,7 +125,9 @@ def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def assess(encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str) -> dict[str, Any]:
+def assess(
+    encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str, views: Views = "mirror"
+) -> dict[str, Any]:
     """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``.
 
     Raises:
@@ -132,14 +135,21 @@ def assess(encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, sp
     """
     ordered = faces.subset(in_order(faces))
     twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
-    return assess_readings(read_heads(encoder, ordered), twin, data=faces.source, split=split, weights=weights)
+    readings = read_heads(encoder, ordered, views)
+    return assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
 
 
 def assess_readings(
-    readings: Mapping[str, HeadReading], twin: npt.NDArray[np.bool_], *, data: str, split: str, weights: str
+    readings: Mapping[str, HeadReading],
+    twin: npt.NDArray[np.bool_],
+    *,
+    data: str,
+    split: str,
+    weights: str,
+    views: Views = "mirror",
 ) -> dict[str, Any]:
     """As :func:`assess`, from what the heads said; ``twin`` (N,) marks the faces that also stand in train."""
-    report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": "mirror average"}
+    report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": VIEW_TITLES[views]}
     report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
     report["twins_in_train"] = int(twin.sum())
     report["heads"] = {}

@@ -26,18 +26,6 @@ from torch import Tensor
 from configs.cli import UserError
 from encoder.atomic import explain_write_error, sync_folder, write_synced
 from encoder.plain_json import parse_json
-from encoder.training_state import pack_optimizer, unpack_optimizer
-
-__all__ = [
-    "Checkpoint",
-    "checkpoint_steps",
-    "latest_checkpoint",
-    "load_checkpoint",
-    "pack_optimizer",
-    "save_checkpoint",
-    "step_folder",
-    "unpack_optimizer",
-]
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"

@@ -9,7 +9,9 @@ from pydantic import Field
 from configs.loader import StrictModel
 
 ModelName = Literal[
-    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50"
+    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50",
+    "landmarks-lightgbm", "landmarks-forest", "landmarks-linear-svc", "landmarks-svc", "landmarks-knn", "landmarks-mlp",
+    "landmarks-net",
 ]  # fmt: skip
 # A stored configuration is refused before it can ask for absurd amounts of memory.
 Width = Annotated[int, Field(ge=4, le=2048)]
@@ -17,7 +19,11 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ModelConfig(StrictModel):
-    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes."""
+    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes.
+
+    Names that begin with ``landmarks`` are the models of :mod:`encoder.landmark_models`: they read 68 points of a face
+    instead of its pixels, know FER-2013's labels only, and take their settings from :class:`LandmarkConfig`.
+    """
 
     name: ModelName = "resnet"
     widths: tuple[Width, ...] = Field((64, 128, 256), min_length=1, max_length=8)
@@ -45,7 +51,7 @@ class HeadCalibration(StrictModel):
     """Post-hoc correction of one head, chosen on valid: ``softmax((logits - tau * log_prior) / temperature)``."""
 
     temperature: float = Field(1.0, gt=0, le=100)
-    tau: float = Field(0.0, ge=0, le=4)
+    tau: float = Field(0.0, ge=-1, le=4)
     log_prior: tuple[float, ...] = ()
 
 
@@ -98,16 +104,27 @@ class TrainConfig(StrictModel):
     early_stopping: int | None = Field(None, ge=1, description="evaluations without improvement before the run ends")
     evaluate_every: float = Field(2.0, gt=0, description="epochs between evaluations on valid")
     select: Literal["last", "best"] = Field("last", description="which weights are kept: of the end, or best on valid")
-    trainable: Literal["all", "last4", "head"] = Field(
-        "all", description="last4: the dense layers and the last four convolutions; head: the dense layers"
+    trainable: Literal["all", "last_stage", "last4", "head"] = Field(
+        "all", description="what learns besides the dense layers: everything, the last stage, the last four convolutions, nothing"
     )
+    reset_heads: bool = Field(False, description="with init: start the heads afresh (classifier re-training)")
+    trunk_rate: float = Field(1.0, gt=0, le=1, description="factor on the learning rate of everything but the heads")
+    sampling: Literal["instance", "square_root", "balanced"] = Field(
+        "instance", description="how often a face is drawn: all alike, by 1 / sqrt(size of its class), by 1 / size"
+    )
+    logit_adjustment: float = Field(
+        0.0, ge=0, le=2, description="multiple of the log class frequencies added to the logits in the loss; 1: balanced softmax"
+    )
+    teacher: str | None = Field(None, description="folder of weights whose answers are learnt too (distillation)")
+    teacher_weight: float = Field(0.7, gt=0, le=1, description="share of the teacher in the loss")
+    teacher_temperature: float = Field(2.0, gt=0, description="softens the answers of teacher and pupil")
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     ferplus_weight: float = Field(1.0, ge=0, description="weight of the loss on FER+ votes")
     mixup: float = Field(0.2, ge=0, description="alpha of the Beta distribution; 0: off")
     ema_decay: float = Field(0.998, ge=0, lt=1)
     seed: int = Field(0, ge=0)
-    init: str | None = Field(None, description="folder of weights to start from, or imagenet; null: fresh ones")
+    init: str | None = Field(None, description="folder of weights to start from, imagenet or deepface; null: fresh ones")
     max_minutes: float | None = Field(None, gt=0)
     checkpoint_every: int | None = Field(None, ge=1, description="steps; null: about ten times an epoch, at least 20 steps")
     keep_checkpoints: int = Field(2, ge=1, description="older ones are removed, the best one never")
@@ -115,6 +132,19 @@ class TrainConfig(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"
     wandb: bool = False
+
+
+class LandmarkConfig(StrictModel):
+    """Settings of the models on landmarks; each reads those of its kind."""
+
+    most_faces: int | None = Field(None, ge=7, description="training faces at most, drawn by the seed; null: all")
+    trees: int = Field(300, ge=1, le=5000, description="forest: trees; lightgbm: rounds at most")
+    leaves: int = Field(31, ge=2, le=1024, description="lightgbm: leaves of a tree")
+    smallest_leaf: int = Field(5, ge=1, description="forest, lightgbm: faces in a leaf at least")
+    penalty: float = Field(1.0, gt=0, description="linear-svc, svc: C, the price of an error")
+    neighbours: int = Field(25, ge=1, description="knn: how many decide")
+    hidden: tuple[Width, ...] = Field((256, 128), min_length=1, max_length=6, description="mlp, net: widths of the layers")
+    epochs: int = Field(60, ge=1, description="mlp, net: passes over the training faces at most")
 
 
 class EncoderConfig(StrictModel):
@@ -125,3 +155,4 @@ class EncoderConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    landmarks: LandmarkConfig = LandmarkConfig()

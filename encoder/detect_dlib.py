@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from configs.cli import UserError
 from encoder.detect import Face, largest_first
@@ -28,6 +30,10 @@ _MEND = (
 # Faces of 80 pixels are the smallest that HOG finds; one doubling brings that to 40.
 _DOUBLINGS = 1
 _LARGEST_DOUBLED = 2_000_000
+# A crop of FER-2013 is seen at four times its 48 pixels, with its border repeated on a quarter of the side: so HOG finds 84
+# of 100 faces of the test split, and this is the median of their boxes, as shares of the crop's side.
+_CROP_SIDE, _CROP_MARGIN = 192, 48
+_CROP_BOX = (0.03, 0.135, 0.94)
 
 
 class DlibDetector:
@@ -54,6 +60,7 @@ class DlibDetector:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: dlib cannot read this landmark model ({reason}); {_MEND}") from None
         self._detector = dlib.get_frontal_face_detector()
+        self._dlib = dlib
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
         """See :class:`encoder.detect.Detector`."""
@@ -62,12 +69,26 @@ class DlibDetector:
         boxes, scores, _ = self._detector.run(picture, doublings)
         found = []
         for box, score in zip(boxes, scores, strict=True):
-            shape = self._predictor(picture, box)
-            if shape.num_parts != NUM_LANDMARKS:
-                raise UserError(f"the landmark model gives {shape.num_parts} points, not {NUM_LANDMARKS}; {_MEND}")
-            points = np.array([(point.x, point.y) for point in shape.parts()], np.float32)
+            points = self._points(picture, box)
             found.append(Face((box.left(), box.top(), box.width(), box.height()), float(score), points))
         return largest_first(found)
+
+    def landmarks_of_crop(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(68, 2) x and y in pixels of a tightly cropped (S, S) grey face; where HOG finds no face, of its usual place."""
+        image = Image.fromarray(crop).resize((_CROP_SIDE, _CROP_SIDE), Image.Resampling.BICUBIC)
+        picture = np.pad(np.asarray(image), _CROP_MARGIN, mode="edge")
+        boxes, _, _ = self._detector.run(picture, 0)
+        left, top, side = (round(share * _CROP_SIDE) for share in _CROP_BOX)
+        left, top = left + _CROP_MARGIN, top + _CROP_MARGIN
+        usual = self._dlib.rectangle(left, top, left + side - 1, top + side - 1)
+        points = self._points(picture, max(boxes, key=lambda box: box.width(), default=usual))
+        return (points - _CROP_MARGIN + 0.5) * np.float32(len(crop) / _CROP_SIDE) - np.float32(0.5)
+
+    def _points(self, picture: NDArray[np.uint8], box: Any) -> NDArray[np.float32]:
+        shape = self._predictor(picture, box)
+        if shape.num_parts != NUM_LANDMARKS:
+            raise UserError(f"the landmark model gives {shape.num_parts} points, not {NUM_LANDMARKS}; {_MEND}")
+        return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 
 def _landmark_file(given: str | Path | None, sha256: str | None) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from configs.cli import UserError, run
 from encoder import action_units
 from encoder.counter_random import hash64, uniforms
+from encoder.drawn_landmarks import landmarks
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.face_geometry import shape_face
 from encoder.face_renderer import render
@@ -48,6 +49,7 @@ class DrawnFaces:
         labels: (N,) int8, the likeliest of the emotions asked for, whatever the intensity.
         identity: (N,) int64; equal numbers are the same person.
         intensity: (N,) float32.
+        landmarks: (N, 68, 2) float32 x and y in pixels, in the order of iBUG 300-W.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +58,7 @@ class DrawnFaces:
     labels: NDArray[np.int8]
     identity: NDArray[np.int64]
     intensity: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
 
 
 def draw_faces(
@@ -96,10 +99,12 @@ def draw_faces(
     chance = uniforms(seed, index, _EXPRESSION_STREAM, count=action_units.NUM_UNIFORMS)
     units = action_units.blend(asked, strength, chance, jitter=variation)
     traits, view = sample_traits(people), sample_views(seed, index, variation)
-    images = render(traits, view, shape_face(traits, units), size)
+    geometry = shape_face(traits, units)
+    images = render(traits, view, geometry, size)
     shown = strength[:, None] * asked
     shown[:, -1] += 1.0 - strength
-    return DrawnFaces(images, shown, units, asked.argmax(axis=1).astype(np.int8), people, strength)
+    points = landmarks(traits, view, geometry, size)
+    return DrawnFaces(images, shown, units, asked.argmax(axis=1).astype(np.int8), people, strength, points)
 
 
 def _distributions(given: ArrayLike | None, index: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -155,6 +160,7 @@ def drawn_set(split: Literal["train", "valid", "test"], count: int, *, seed: int
         ids=tuple(f"drawn-{split}-{number:07d}" for number in range(count)),
         source="drawn",
         identities=np.array([str(person) for person in faces.identity], object),
+        landmarks=faces.landmarks,
     )
 
 

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 from configs.cli import UserError, run
 
 if TYPE_CHECKING:
+    import torch
+
+    from encoder.classifier import EmotionEncoder
     from encoder.datasets import FaceSet
+    from encoder.landmark_classifier import LandmarkClassifier
 
 EXAMPLES = """examples:
   python -m encoder.evaluate --data DATA                               shipped encoder, FER-2013 test split
@@ -21,12 +25,13 @@ EXAMPLES = """examples:
   python -m encoder.evaluate --data drawn --weights runs/encoder/weights
   python -m encoder.evaluate --data DATA --report out/report           one HTML page with figures, charts and faces
   python -m encoder.evaluate --data DATA --weights pretrained/encoder --weights pretrained/judge --report out/report
+  python -m encoder.evaluate --data DATA --report out/report --ladder out/ladder/short/ladder.json
 
 DATA is a folder with FER-2013 in any of its forms (python -m encoder.prepare checks it); "drawn" are the faces that
 the project draws itself. Twins are test faces that also stand in train, pixel for pixel; figures without them are given
-beside the full ones. Logits are averaged over each face and its mirror image. With several --weights the first is
-compared with the others on the same faces. The report shows faces of the data set: share it only as far as you may
-share them."""
+beside the full ones. Logits are averaged over each face and its mirror image, or over ten crops (--views). With several
+--weights the first is compared with the others on the same faces. The report shows faces of the data set: share it only
+as far as you may share them, or make it --without-faces."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,8 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder for JSON and PNGs (default: out/evaluation-MODEL-SPLIT)")
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="also write report.html, report.json and PNGs there")
+    parser.add_argument("--ladder", type=Path, metavar="FILE", help="ladder.json of encoder.ladder: its table joins the report")
     parser.add_argument("--face", metavar="NAME", help="face whose activation maps the report shows (default: the surest)")
+    parser.add_argument("--without-faces", action="store_true", help="leave the data set's faces out of the report: to share it")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
+    parser.add_argument("--views", choices=("plain", "mirror", "ten-crop"), default="mirror", help="default: %(default)s")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
     return parser
@@ -60,43 +68,89 @@ def main(argv: Sequence[str]) -> int:
 
     from encoder.assessment import draw_confusions, format_table
     from encoder.atomic import atomic_write_text
-    from encoder.classifier import EmotionEncoder
     from encoder.datasets import twins
     from encoder.devices import resolve_device
-    from encoder.report import evaluate_model, find_face, write_report
+    from encoder.ladder_table import read_table
+    from encoder.landmark_assessment import assess_landmarks
+    from encoder.landmark_classifier import LandmarkClassifier
+    from encoder.report import EvaluatedModel, evaluate_model, find_face, write_report
 
+    if arguments.ladder is not None:
+        if arguments.report is None:
+            raise UserError("--ladder: its table goes into the report; say where that is written with --report FOLDER")
+        read_table(arguments.ladder)
     given = arguments.weights or ["pretrained/encoder"]
     folders = [resolve_folder(name) for name in given]
     device = resolve_device(arguments.device)
-    encoders = [EmotionEncoder.from_pretrained(folder).to(device) for folder in folders]
+    classifiers = [load_classifier(folder, device) for folder in folders]
+    if arguments.report is not None or arguments.face is not None:
+        _refuse_landmarks(given, classifiers)
     names = model_names(given)
     outs = _output_folders(arguments, names)
-    models = []
+    models: list[EvaluatedModel] = []
+    figures: list[dict[str, Any]] = []
     loaded: dict[int, tuple[FaceSet, Any]] = {}
-    for name, weights, folder, encoder in zip(names, given, folders, encoders, strict=True):
-        size = encoder.preprocessing.size
+    for name, weights, folder, classifier in zip(names, given, folders, classifiers, strict=True):
+        size = classifier.size if isinstance(classifier, LandmarkClassifier) else classifier.preprocessing.size
         if size not in loaded:
             faces, train = _load(arguments, size)
             loaded[size] = faces, twins(faces, train) if train is not None else np.zeros(len(faces), bool)
         faces, twin = loaded[size]
+        if isinstance(classifier, LandmarkClassifier):
+            figures.append(assess_landmarks(classifier, faces, twin, folder, split=arguments.split, weights=weights))
+            continue
         if arguments.face is not None:
             find_face(faces, arguments.face)
-        models.append(evaluate_model(name, weights, folder, encoder, faces, twin, split=arguments.split))
+        models.append(
+            evaluate_model(name, weights, folder, classifier, faces, twin, split=arguments.split, views=arguments.views)
+        )
+        figures.append(dict(models[-1].figures))
     written = []
-    for model, out in zip(models, outs, strict=False):
-        atomic_write_text(out / "evaluation.json", json.dumps(model.figures, indent=2) + "\n")
-        written += [out / "evaluation.json", *draw_confusions(model.figures, out)]
+    for found, out in zip(figures, outs, strict=False):
+        atomic_write_text(out / "evaluation.json", json.dumps(found, indent=2) + "\n")
+        written += [out / "evaluation.json", *draw_confusions(found, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
-        written += write_report(models, arguments.report, command=command, face=arguments.face)
+        written += write_report(
+            models,
+            arguments.report,
+            command=command,
+            face=arguments.face,
+            ladder=arguments.ladder,
+            show_faces=not arguments.without_faces,
+        )
     if arguments.json:
-        print(json.dumps([model.figures for model in models] if len(models) > 1 else models[0].figures, indent=2))
+        print(json.dumps(figures if len(figures) > 1 else figures[0], indent=2))
     else:
-        print("\n\n".join(format_table(model.figures) for model in models))
+        print("\n\n".join(format_table(found) for found in figures))
         print(f"\nwritten: {', '.join(str(path) for path in written)}")
-    for problem in models[0].faces.problems:
+    for problem in faces.problems:
         print(f"skipped {problem}", file=sys.stderr)
     return 0
+
+
+def load_classifier(folder: Path, device: torch.device) -> EmotionEncoder | LandmarkClassifier:
+    """The network, or the model on landmarks, that ``folder`` holds.
+
+    Raises:
+        UserError: neither of them, or a damaged one.
+    """
+    from encoder import classifier, landmark_classifier
+    from encoder.weights import read_config
+
+    if read_config(folder, (classifier.KIND, landmark_classifier.KIND))["kind"] == landmark_classifier.KIND:
+        return landmark_classifier.LandmarkClassifier.from_pretrained(folder)
+    return classifier.EmotionEncoder.from_pretrained(folder).to(device)
+
+
+def _refuse_landmarks(given: Sequence[str], classifiers: Sequence[Any]) -> None:
+    from encoder.landmark_classifier import LandmarkClassifier
+
+    for weights, classifier in zip(given, classifiers, strict=True):
+        if isinstance(classifier, LandmarkClassifier):
+            raise UserError(
+                f"{weights}: a model on landmarks has no maps for the report to show; leave it out, or use --out for its figures"
+            )
 
 
 def _output_folders(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:

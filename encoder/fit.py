@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from configs.loader import to_yaml
 from encoder.accelerators import compile_backend, compile_parts, describe, make_accelerator
 from encoder.augment import NUM_UNIFORMS, augment
 from encoder.batches import GlobalBatches, uniforms
@@ -23,19 +22,23 @@ from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration
 from encoder.datasets import FaceSet, load_faces
 from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
+from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
 from encoder.optimization import check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
 from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
+from encoder.rebalancing import class_frequencies, sampling_weights
 from encoder.run_folder import open_run_once
 from encoder.starting_point import make_net, make_optimizer, measured_preprocessing
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
+from encoder.views import averaged_logits
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-TAUS = tuple(round(0.1 * step, 1) for step in range(11))
+# Below zero: a network that was trained for balanced classes may owe the common ones something.
+TAUS = tuple(round(0.1 * step, 1) for step in range(-5, 11))
 
 
 def load_split(config: EncoderConfig, split: str) -> FaceSet:
@@ -74,6 +77,7 @@ class EncoderTask(TrainingTask):
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
         self.emas = {"net": Ema(net, settings.ema_decay)}
+        self._loss = EncoderLoss(config, train).to(device)
         self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
@@ -86,6 +90,7 @@ class EncoderTask(TrainingTask):
             seed=settings.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
+            weights=sampling_weights(train, settings.sampling),
         )
         compile_parts([net], compile_backend(settings.compile))
 
@@ -93,7 +98,9 @@ class EncoderTask(TrainingTask):
         """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
         config, device = self._config, self._accelerator.device
         epoch, index = self.batches(step)
-        u = torch.from_numpy(uniforms(config.train.seed, epoch, index, NUM_UNIFORMS)).to(device)
+        # Drawn with weights, a face comes several times in an epoch, and should look different each time.
+        moment = epoch if config.train.sampling == "instance" else step
+        u = torch.from_numpy(uniforms(config.train.seed, moment, index, NUM_UNIFORMS)).to(device)
         picked = torch.from_numpy(index)
         faces = self._images[picked].to(device).float().div_(255.0)
         faces = normalise(augment(faces, u, config.augment), config.preprocessing)
@@ -133,11 +140,7 @@ class EncoderTask(TrainingTask):
         for faces, targets, votes in gathering(self._accelerator, self._net, parts):
             with self._accelerator.autocast():
                 output = self._net(faces)
-            losses: dict[str, Tensor] = {}
-            if "fer2013" in output.logits:
-                losses["fer2013"] = _soft_cross_entropy(output.logits["fer2013"], targets)
-            if "ferplus" in output.logits:
-                losses["ferplus"] = settings.ferplus_weight * _soft_cross_entropy(output.logits["ferplus"], votes)
+                losses = self._loss(faces, output.logits, {"fer2013": targets, "ferplus": votes})
             loss = torch.stack(list(losses.values())).sum()
             self._accelerator.backward(loss / count)
             for name, value in {"loss": loss, **losses}.items():
@@ -147,7 +150,7 @@ class EncoderTask(TrainingTask):
     def evaluate(self) -> dict[str, float]:
         """Figures of the averaged weights on valid, before calibration."""
         encoder = EmotionEncoder(self.emas["net"].module, self._config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]
-        logits = mirrored_logits(encoder, self.valid)
+        logits = averaged_logits(encoder, self.valid)
         figures: dict[str, float] = {}
         for head, values in logits.items():
             labels = head_labels(self.valid, head)
@@ -167,37 +170,18 @@ def head_labels(faces: FaceSet, head: str) -> np.ndarray:
     return (faces.majority() if head == "ferplus" else faces.labels).astype(np.int64)
 
 
-@torch.inference_mode()
-def mirrored_logits(encoder: EmotionEncoder, faces: FaceSet, batch_size: int = 512) -> dict[str, np.ndarray]:
-    """Per head (N, classes) float64: the mean of the logits of every face and of its mirror image."""
-    rows: dict[str, list[Tensor]] = {}
-    for chunk in torch.from_numpy(faces.images).unsqueeze(1).split(batch_size):
-        grey = chunk.to(encoder.device).float().div_(255.0)
-        plain, mirrored = encoder.forward_unit(grey), encoder.forward_unit(grey.flip(-1))
-        for head, logits in plain.logits.items():
-            rows.setdefault(head, []).append(0.5 * (logits + mirrored.logits[head]).double().cpu())
-    return {head: torch.cat(values).numpy() for head, values in rows.items()}
+def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tuple[float, ...] = TAUS) -> CalibrationConfig:
+    """Prior correction (one of ``taus``, by the class frequencies of ``train``) and temperature of every head.
 
-
-def _soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the rows of ``targets`` that hold anything; rows of zeros are faces without this kind of label."""
-    rows = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1)
-    return rows.sum() / (targets.sum(dim=1) > 0).float().sum().clamp(min=1.0)
-
-
-def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet) -> CalibrationConfig:
-    """Prior correction (by the class frequencies of ``train``) and temperature of every head, fitted on ``valid``."""
+    Fitted on ``valid``, see :func:`encoder.calibration.fit_calibration`.
+    """
     heads: dict[str, HeadCalibration] = {}
-    for head, logits in mirrored_logits(encoder, valid).items():
+    for head, logits in averaged_logits(encoder, valid).items():
         labels = head_labels(valid, head)
         known = labels >= 0
         if not known.any():
             raise UserError(f"calibration of head {head}: no face of the valid split has a label for it")
-        if head == "ferplus":
-            prior = train.votes.sum(axis=0) + 1.0
-        else:
-            prior = np.bincount(train.labels[train.labels >= 0], minlength=NUM_EMOTIONS) + 1.0
-        heads[head] = fit_calibration(logits[known], labels[known], prior.astype(np.float64), TAUS)
+        heads[head] = fit_calibration(logits[known], labels[known], class_frequencies(train, head), taus)
     answer = "ferplus" if "ferplus" in heads else "fer2013"
     return CalibrationConfig(answer=answer, heads=heads)
 
@@ -205,8 +189,7 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet) -> Calibr
 def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
     accelerator = make_accelerator(config.train.device, config.train.precision)
-    text = to_yaml(config)
-    resume_from = open_run_once(accelerator, run_dir, text, resume)
+    resume_from = open_run_once(accelerator, run_dir, config, resume)
     train, valid = load_split(config, "train"), load_split(config, "valid")
     if accelerator.is_main_process:
         print(
@@ -239,7 +222,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
     encoder.save_pretrained(
         run_dir / "weights",
         training={
-            "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init"}}),
+            "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init", "teacher"}}),
             "steps": outcome.step,
             "kept_step": outcome.kept,
             "epochs": round(outcome.step / every, 2),

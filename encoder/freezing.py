@@ -1,4 +1,4 @@
-"""Which layers learn: all of them, the dense ones, or also the last four convolutions."""
+"""Which layers learn: all of them, the dense ones, or also the last four convolutions or the last stage."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from encoder.model import EmotionNet
 LAST_LAYERS = 4
 
 
-def freeze(net: EmotionNet, trainable: Literal["all", "last4", "head"]) -> None:
+def freeze(net: EmotionNet, trainable: Literal["all", "last_stage", "last4", "head"]) -> None:
     """Keep the rest of ``net`` as it is: its weights take no gradient, its batch norms no statistics.
 
     The neck and the heads always learn. ``last4`` adds the last four convolutions of the stages and every norm from the
-    first of them on.
+    first of them on; ``last_stage`` those of the last stage.
     """
     if trainable == "all":
         return
@@ -23,7 +23,12 @@ def freeze(net: EmotionNet, trainable: Literal["all", "last4", "head"]) -> None:
         parameter.requires_grad_(False)
     layers = list(net.stages.modules())
     convolutions = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
-    first = convolutions[-LAST_LAYERS:][0] if trainable == "last4" else len(layers)
+    first = len(layers)
+    if trainable == "last4":
+        first = convolutions[-LAST_LAYERS:][0]
+    elif trainable == "last_stage":
+        last = set(net.stages[-1].modules())
+        first = min(place for place in convolutions if layers[place] in last)
     for place, layer in enumerate(layers):
         if not isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
             continue

@@ -38,8 +38,9 @@ def load_imagenet_weights(net: EmotionNet) -> None:
         "resnet50": (_resnet_trunk, torchvision.models.ResNet50_Weights.IMAGENET1K_V1, ""),
     }[net.config.name]
     try:
-        tensors = published.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, no space, a hash that differs
+        # Without weights_only a file put into the cache could run code.
+        tensors = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # no network, no space, another hash, a damaged file: torch promises no set
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"train.init: the ImageNet weights of {net.config.name} cannot be had ({reason}); fetch {published.url} into "

@@ -109,9 +109,15 @@ def register_model(
 
 
 def registered_model(name: str) -> RegisteredModel:
-    """What is known of a registered network."""
+    """What is known of a registered network.
+
+    Raises:
+        UserError: the name is that of a model on landmarks.
+    """
     for file in _FILES:
         import_module(file)
+    if name not in _REGISTRY:
+        raise UserError(f"model.name: {name} reads landmarks, not pictures; networks are {', '.join(sorted(_REGISTRY))}")
     return _REGISTRY[name]
 
 

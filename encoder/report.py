@@ -28,8 +28,10 @@ from encoder.assessment import (
 from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.classifier import EmotionEncoder
 from encoder.datasets import FaceSet
+from encoder.ladder_table import as_html, read_table
 from encoder.learning_curves import read_curves
 from encoder.metrics import bootstrap, reliability_bins
+from encoder.views import Views
 
 HEADLINE_TITLES = {
     "accuracy": "accuracy",
@@ -65,7 +67,15 @@ class EvaluatedModel:
 
 
 def evaluate_model(
-    name: str, weights: str, folder: Path, encoder: EmotionEncoder, faces: FaceSet, twin: npt.NDArray[np.bool_], *, split: str
+    name: str,
+    weights: str,
+    folder: Path,
+    encoder: EmotionEncoder,
+    faces: FaceSet,
+    twin: npt.NDArray[np.bool_],
+    *,
+    split: str,
+    views: Views = "mirror",
 ) -> EvaluatedModel:
     """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
 
@@ -74,8 +84,8 @@ def evaluate_model(
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]
-    readings = read_heads(encoder, faces)
-    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights)
+    readings = read_heads(encoder, faces, views)
+    figures = assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
     return EvaluatedModel(name, weights, folder, encoder, faces, twin, readings, figures)
 
 
@@ -90,21 +100,35 @@ def find_face(faces: FaceSet, name: str) -> int:
     return faces.ids.index(name)
 
 
-def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, face: str | None = None) -> list[Path]:
+def write_report(
+    models: Sequence[EvaluatedModel],
+    out: Path,
+    *,
+    command: str,
+    face: str | None = None,
+    ladder: Path | None = None,
+    show_faces: bool = True,
+) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
     Args:
         models: at least one; the others are compared with the first.
         command: how the report is made again; shown on the page.
         face: name of the face whose activation maps are shown; None: the one each model is surest of and right about.
+        show_faces: False leaves out every picture of a face of the data set, and what only makes sense with one.
+        ladder: ``ladder.json`` of ``encoder.ladder``, whose table becomes a section of the page; None: no such section.
 
     Returns:
         the files written, the page first.
 
     Raises:
-        UserError: no face of that name, the models did not read the same faces, or a file cannot be written.
+        UserError: no face of that name, the models did not read the same faces, no such table, or a file cannot be written.
     """
     first = models[0]
+    rungs = None
+    if ladder is not None:
+        rows, made_with = read_table(ladder)
+        rungs = {"rows": rows, "command": made_with}
     if face is not None:
         find_face(first.faces, face)
     for other in models[1:]:
@@ -118,7 +142,7 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         detail, drawn = _detail(model, face)
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
-        for name, picture in drawn.items():
+        for name, picture in drawn.items() if show_faces else ():
             atomic_write_bytes(folder / name, report_faces.png(picture))
             pictures.append(folder / name)
     noise = report_faces.label_noise(first.faces)
@@ -126,14 +150,17 @@ def write_report(models: Sequence[EvaluatedModel], out: Path, *, command: str, f
         noise["models"] = {model.name: _where_labels_agree(model) for model in models}
     content = {
         "command": command,
+        "show_faces": show_faces,
         "data": first.faces.source,
         "split": first.figures["split"],
+        "test_time": first.figures["test_time"],
         "faces": len(first.faces),
         "twins_in_train": int(first.twin.sum()),
         "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
         "comparison": compare(models),
         "models": details,
         "label_noise": noise,
+        "ladder": rungs,
     }
     page, figures = out / "report.html", out / "report.json"
     atomic_write_text(page, render(content))
@@ -230,6 +257,7 @@ def paired_difference(other: HeadReading, first: HeadReading) -> dict[str, dict[
 def render(content: Mapping[str, Any]) -> str:
     """The page as one HTML text; everything that came from data or the command line is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -242,6 +270,8 @@ def render(content: Mapping[str, Any]) -> str:
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
     environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
     environment.filters["thousands"] = lambda value: f"{value:,}"
+    # as_html escapes what it is given.
+    environment.filters["ladder_section"] = lambda ladder: Markup(as_html(ladder["rows"], ladder["command"]))  # noqa: S704
     return environment.get_template("report.html").render(
         **content, charts=report_charts, headline_titles=HEADLINE_TITLES, head_titles=HEAD_TITLES
     )

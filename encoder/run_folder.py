@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.cli import UserError
+from configs.loader import StrictModel, load_config, to_yaml
 from encoder.atomic import atomic_write_text, explain_write_error
 from encoder.checkpoint import checkpoint_steps, latest_checkpoint
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 CONFIG = "config.yaml"
 
 
-def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None:
+def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
     """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
 
     ``resume`` is None, ``latest`` or the folder of a checkpoint. A run that ended before its first checkpoint was whole
-    starts anew under ``latest``, so that a job which is always started with it survives its first minutes too.
+    starts anew under ``latest``, so that a job which is always started with it survives its first minutes too. A stored
+    configuration that lacks settings added since, with defaults that leave training as it was, counts as the same.
 
     Raises:
         UserError: the folder already holds a run and ``resume`` is not given, there is nothing to resume, or going on
@@ -29,7 +31,7 @@ def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None
     if resume is None:
         if checkpoint_steps(run_dir):
             raise UserError(f"{run_dir} already holds a run: continue it with --resume latest, or choose another --out")
-        _begin(run_dir, config_text)
+        _begin(run_dir, config)
         return None
     stored = run_dir / CONFIG
     if resume != "latest":
@@ -41,11 +43,11 @@ def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None
                 "choose another --out for a run that leaves from there, or move them away"
             )
         if not stored.is_file():
-            _begin(run_dir, config_text)
+            _begin(run_dir, config)
         return Path(resume)
     if not stored.is_file():
         raise UserError(f"--resume latest: {run_dir} holds no checkpoint and no run; start without --resume")
-    if stored.read_text(encoding="utf-8") != config_text:
+    if stored.read_text(encoding="utf-8") != to_yaml(config) and not _says(stored, config):
         raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
     found = latest_checkpoint(run_dir, log=_to_stderr)
     if found is None and checkpoint_steps(run_dir):
@@ -55,9 +57,9 @@ def open_run(run_dir: Path, config_text: str, resume: str | None) -> Path | None
     return found
 
 
-def open_run_once(accelerator: Accelerator, run_dir: Path, config_text: str, resume: str | None) -> Path | None:
+def open_run_once(accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
     """:func:`open_run` in the first process, its answer in all."""
-    found = open_run(run_dir, config_text, resume) if accelerator.is_main_process else None
+    found = open_run(run_dir, config, resume) if accelerator.is_main_process else None
     if accelerator.num_processes == 1:
         return found
     from accelerate.utils import broadcast_object_list
@@ -66,12 +68,19 @@ def open_run_once(accelerator: Accelerator, run_dir: Path, config_text: str, res
     return None if answer is None else Path(answer)
 
 
-def _begin(run_dir: Path, config_text: str) -> None:
+def _begin(run_dir: Path, config: StrictModel) -> None:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot be made: {explain_write_error(error)}") from error
-    atomic_write_text(run_dir / CONFIG, config_text)
+    atomic_write_text(run_dir / CONFIG, to_yaml(config))
+
+
+def _says(file: Path, config: StrictModel) -> bool:
+    try:
+        return load_config(type(config), file) == config
+    except UserError:  # settings that exist no longer
+        return False
 
 
 def _to_stderr(line: str) -> None:

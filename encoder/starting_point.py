@@ -44,18 +44,40 @@ def make_net(config: EncoderConfig) -> EmotionNet:
             having = ", ".join(name for name in list_models() if registered_model(name).load_imagenet)
             raise UserError(f"train.init: there are no ImageNet weights for {config.model.name}; there are for {having}")
         load_imagenet(net)
+    elif settings.init == "deepface":
+        _load_deepface(net, config.preprocessing)
     elif settings.init is not None:
         start = EmotionEncoder.from_pretrained(settings.init).net
         if start.config != config.model:
             raise UserError(f"train.init: {settings.init} holds another model than model.* describes")
         net.load_state_dict(start.state_dict())
+    if settings.reset_heads:
+        if settings.init is None:
+            raise UserError("train.reset_heads: heads are fresh anyway without train.init; set it to false")
+        for head in net.heads.values():
+            head.reset_parameters()  # type: ignore[operator]
     freeze(net, settings.trainable)
     return net
 
 
-def make_optimizer(net: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed."""
-    groups = decay_groups(net, settings.weight_decay)
+def _load_deepface(net: EmotionNet, preprocessing: PreprocessingConfig) -> None:
+    from encoder.import_deepface import load_published_weights
+
+    if net.config.name != "deepface":
+        raise UserError(f"train.init: DeepFace's weights fit model.name=deepface, not {net.config.name}")
+    if (preprocessing.normalisation, preprocessing.mean, preprocessing.std) != ("fixed", 0.0, 1.0):
+        raise UserError(
+            "preprocessing.normalisation: DeepFace's weights read grey levels from 0 to 1; "
+            "set preprocessing.normalisation=fixed preprocessing.mean=0.0 preprocessing.std=1.0"
+        )
+    load_published_weights(net)
+
+
+def make_optimizer(net: EmotionNet, settings: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of the parameters that learn; vectors (norms, biases) are not decayed, the trunk learns more slowly."""
+    trunk = nn.ModuleList([part for name, part in net.named_children() if name != "heads"])
+    slow = [{**group, "lr_scale": settings.trunk_rate} for group in decay_groups(trunk, settings.weight_decay)]
+    groups = [group for group in (*slow, *decay_groups(net.heads, settings.weight_decay)) if group["params"]]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
     return adamw(groups, lr=settings.learning_rate)

@@ -19,6 +19,8 @@ EXAMPLES = """examples:
   python -m encoder.train --config configs/encoder/base.yaml data.path=DATA --out runs/encoder
   python -m encoder.train --config configs/encoder/judge.yaml data.path=DATA --max-minutes 20 --out runs/judge
   python -m encoder.train --config configs/encoder/base.yaml data.path=DATA --out runs/encoder --resume latest
+  python -m encoder.train --config configs/encoder/ladder/conv4-100.yaml data.path=DATA --out runs/conv4-100
+  python -m encoder.train --config configs/encoder/ladder/landmarks-svc.yaml data.path=DATA --out runs/landmarks-svc
 
 DATA is a folder with FER-2013 in any of its forms: see python -m encoder.prepare --help.
 exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both resumable)."""
@@ -49,6 +51,10 @@ def main(argv: Sequence[str]) -> int:
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
+    if config.model.name.startswith("landmarks"):
+        from encoder.landmark_fit import fit_landmarks
+
+        return fit_landmarks(config, arguments.out, arguments.resume)
     from encoder.fit import fit_encoder
 
     return fit_encoder(config, arguments.out, arguments.resume)

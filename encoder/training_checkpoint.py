@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from configs.cli import UserError
-from encoder.checkpoint import load_checkpoint, pack_optimizer, save_checkpoint, step_folder, unpack_optimizer
+from encoder.checkpoint import load_checkpoint, save_checkpoint, step_folder
+from encoder.training_state import pack_optimizer, unpack_optimizer
 
 if TYPE_CHECKING:
     from encoder.training import TrainingTask

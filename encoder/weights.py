@@ -90,13 +90,17 @@ def save_weights(
     atomic_write_bytes(folder / CONFIG_FILE, text.encode())
 
 
-def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
+def read_config(folder: str | Path, kind: str | Collection[str]) -> dict[str, Any]:
     """The checked content of ``folder/config.json``, plain data. Sections are for the caller to check further.
+
+    Args:
+        kind: the kind that is needed, or those that are welcome.
 
     Raises:
         UserError: no such folder, a URL, files missing or outside the folder, only pickles, not plain JSON, another
             ``kind`` or ``format_version``, or a top-level key that is missing or unknown.
     """
+    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     folder = _checked_folder(folder)
     if not folder.is_dir():
         if folder.suffix in _PICKLES:
@@ -106,8 +110,9 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     where = str(folder / CONFIG_FILE)
     config = parse_json(data, where)
     _check_config(config, where)
-    if config["kind"] != kind:
-        raise UserError(f"{where}: kind is {config['kind']!r}, but {kind!r} is needed here; choose another folder")
+    if config["kind"] not in kinds:
+        needed = " or ".join(repr(each) for each in kinds)
+        raise UserError(f"{where}: kind is {config['kind']!r}, but {needed} is needed here; choose another folder")
     return dict(config)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from configs.cli import UserError
-from configs.loader import to_yaml
 from encoder.accelerators import compile_backend, describe, make_accelerator
 from encoder.agreement import Agreement
 from encoder.classifier import EmotionEncoder
@@ -85,7 +84,7 @@ class _Runner:
             return None, True
         # A run that ended in its first stage has no folder of the second yet.
         resume = self.resume if self.resume != "latest" or (folder / CONFIG).is_file() else None
-        return open_run_once(self.accelerator, folder, to_yaml(self.config), resume), False
+        return open_run_once(self.accelerator, folder, self.config, resume), False
 
     def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None, source: Path | None) -> int:
         every = task.batches.steps_per_epoch

@@ -14,12 +14,14 @@ from encoder.calibration import calibrated_log_probabilities, fit_calibration
 from encoder.classifier import EmotionEncoder, fold_to_seven
 from encoder.config import AugmentConfig, CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.ema import Ema
-from encoder.model import create_model, list_models
+from encoder.model import create_model, list_models, registered_model
 from encoder.preprocessing import prepare, to_grey
 
 
 def tiny(name: str = "resnet") -> ModelConfig:
-    return ModelConfig(name=name, widths=(8, 16), depths=(1, 1))  # type: ignore[arg-type]
+    """The smallest network of that name: those of earlier systems have their own sizes."""
+    sizes = {"widths": (8, 16), "depths": (1, 1)} if registered_model(name).sized else {}
+    return ModelConfig(name=name, **sizes)  # type: ignore[arg-type]
 
 
 def make_encoder() -> EmotionEncoder:
@@ -30,17 +32,21 @@ def make_encoder() -> EmotionEncoder:
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_runs_and_trains(name: str) -> None:
     torch.manual_seed(0)
+    entry = registered_model(name)
     net = create_model(tiny(name)).train()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    faces = torch.randn(3, 1, *[entry.size or (24 if entry.sized else 48)] * 2)
     # The residual branches start at zero: after one step every weight takes part.
     for _ in range(2):
         optimizer.zero_grad()
-        output = net(torch.randn(6, 1, 24, 24))
+        output = net(faces)
         torch.stack([logits.logsumexp(1).mean() for logits in output.logits.values()]).sum().backward()
         optimizer.step()
-    assert output.logits["fer2013"].shape == (6, 7)
-    assert output.logits["ferplus"].shape == (6, 8)
+    assert output.logits["fer2013"].shape == (3, 7)
+    assert output.logits["ferplus"].shape == (3, 8)
+    assert output.embedding.shape == (3, net.heads["fer2013"].in_features)
     assert all(torch.isfinite(logits).all() for logits in output.logits.values())
+    assert all(maps.ndim == 4 and min(maps.shape[2:]) >= 2 for maps in output.maps)
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
@@ -159,6 +165,19 @@ def test_augmentation_switched_off_changes_nothing_and_flips_exactly() -> None:
     torch.testing.assert_close(augment(faces, u, still), faces, atol=1e-5, rtol=1e-5)
     mirrored = augment(faces, u, still.model_copy(update={"flip": True}))
     torch.testing.assert_close(mirrored, faces.flip(-1), atol=1e-5, rtol=1e-5)
+
+
+def test_saturation_changes_colour_and_neither_grey_nor_brightness() -> None:
+    still = AugmentConfig(flip=False, rotation=0, scale=0, shift=0, shear=0, contrast=0, brightness=0, erase=0)
+    config = still.model_copy(update={"saturation": 0.5})
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    colour, u = 0.3 + 0.4 * torch.rand(2, 3, 20, 20), torch.full((2, NUM_UNIFORMS), 0.2)
+    changed = augment(colour, u, config)
+    # A draw of 0.2 is 1 - 0.3 of the saturation.
+    grey = (colour * luma).sum(1, keepdim=True)
+    torch.testing.assert_close(changed, grey + 0.7 * (colour - grey), atol=1e-4, rtol=1e-4)
+    for unsaturated in (colour[:, :1], colour[:, :1].expand(-1, 3, -1, -1)):
+        torch.testing.assert_close(augment(unsaturated, u, config), unsaturated, atol=1e-4, rtol=1e-4)
 
 
 def test_augmentation_passes_gradients() -> None:

@@ -78,6 +78,18 @@ def test_the_page_stands_alone_and_the_figures_are_beside_it(encoder: EmotionEnc
         assert words in page
 
 
+def test_a_page_to_share_holds_no_picture_of_a_face(encoder: EmotionEncoder, faces: FaceSet, tmp_path: Path) -> None:
+    model = evaluated(encoder, faces)
+    written = write_report([model], tmp_path, command="made by a test", show_faces=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+    assert {path.name for path in written if path.suffix == ".png"} == {"confusion-fer2013.png", "confusion-ferplus.png"}
+    page = written[0].read_text()
+    assert "<img" not in page
+    assert "Confident mistakes" not in page
+    assert "Headline figures" in page
+    assert "Confused pairs" in page
+
+
 def test_labels_stay_with_their_faces_in_any_order(
     encoder: EmotionEncoder, faces: FaceSet, tmp_path: Path, rng: np.random.Generator
 ) -> None:

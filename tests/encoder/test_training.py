@@ -15,9 +15,11 @@ from configs.cli import UserError
 from configs.loader import load_config
 from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.classifier import EmotionEncoder
-from encoder.config import EncoderConfig
+from encoder.config import EncoderConfig, PreprocessingConfig
 from encoder.face_set import FaceSet
 from encoder.fit import EncoderTask, fit_encoder
+from encoder.model import create_model
+from encoder.weights import read_config
 
 SETTINGS = {
     "model": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2, "heads": ["fer2013", "ferplus"]},
@@ -74,6 +76,10 @@ def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: py
         patch.setattr(EncoderTask, "train_step", interrupted)
         assert fit_encoder(settings(), tmp_path / "broken", None) == 130
     assert not (tmp_path / "broken" / "weights").exists()
+    # A run begun before there were such settings, whose defaults change nothing.
+    text = (tmp_path / "broken" / "config.yaml").read_text()
+    assert "  optimizer: adamw\n" in text
+    (tmp_path / "broken" / "config.yaml").write_text(text.replace("  optimizer: adamw\n", "").partition("landmarks:")[0])
     assert fit_encoder(settings(), tmp_path / "broken", "latest") == 0
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()
@@ -147,3 +153,104 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(tmp_path: 
 def test_a_time_budget_ends_annealed(tmp_path: Path) -> None:
     assert fit_encoder(settings(max_minutes=0.02), tmp_path / "run", None) == 0
     assert (tmp_path / "run" / "weights" / "model.safetensors").is_file()
+
+
+def with_scores(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Evaluations that find these scores, one after the other; beyond them the last one."""
+    given = iter(scores)
+    original = EncoderTask.evaluate
+
+    def scored(self: EncoderTask) -> dict[str, float]:
+        return {**original(self), "score": next(given, scores[-1])}
+
+    monkeypatch.setattr(EncoderTask, "evaluate", scored)
+
+
+def rates(run: Path) -> float:
+    newest = latest_checkpoint(run)
+    assert newest is not None
+    return load_checkpoint(newest).state["optimizers"]["net"]["param_groups"][0]["lr"]
+
+
+def test_the_rate_falls_on_a_plateau_and_a_resumed_run_lowers_it_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 5 steps make an epoch; the first evaluation is the best, so the rate is halved after the third and the fifth.
+    plateau = {"schedule": "plateau", "plateau_patience": 2, "evaluate_every": 1.0, "epochs": 6, "learning_rate": 0.001}
+    with monkeypatch.context() as patch:
+        with_scores(patch, [0.9, 0.1, 0.1, 0.1, 0.1, 0.1])
+        assert fit_encoder(settings(**plateau), tmp_path / "whole", None) == 0
+    assert rates(tmp_path / "whole") == pytest.approx(0.001 / 4)
+    original = EncoderTask.train_step
+
+    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
+        if step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, step, progress)
+
+    with monkeypatch.context() as patch:
+        with_scores(patch, [0.9, 0.1])
+        patch.setattr(EncoderTask, "train_step", interrupted)
+        assert fit_encoder(settings(**plateau), tmp_path / "broken", None) == 130
+    with monkeypatch.context() as patch:
+        with_scores(patch, [0.1])
+        assert fit_encoder(settings(**plateau), tmp_path / "broken", "latest") == 0
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert rates(tmp_path / "broken") == rates(tmp_path / "whole")
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+def test_training_stops_early_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.3])
+    chosen = settings(epochs=40, evaluate_every=1.0, early_stopping=3, select="best", schedule="constant")
+    assert fit_encoder(chosen, tmp_path / "run", None) == 0
+    training = read_config(tmp_path / "run" / "weights", "encoder")["training"]
+    assert (training["steps"], training["kept_step"]) == (25, 10)
+    stored = load_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000010").tensors["ema-net"]
+    kept = EmotionEncoder.from_pretrained(tmp_path / "run" / "weights").net.state_dict()
+    name = "stages.0.0.weight"
+    torch.testing.assert_close(kept[name], stored[name].half().float())
+    last = weights(tmp_path / "run")[f"ema-net/{name}"]
+    assert not torch.equal(kept[name], last.half().float())
+
+
+def test_without_early_stopping_the_last_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_scores(monkeypatch, [0.5, 0.1])
+    assert fit_encoder(settings(epochs=4, evaluate_every=1.0), tmp_path / "run", None) == 0
+    training = read_config(tmp_path / "run" / "weights", "encoder")["training"]
+    assert (training["steps"], training["kept_step"]) == (20, 20)
+
+
+def test_the_normalisation_of_the_data_set_is_measured_and_stored_as_fixed(tmp_path: Path) -> None:
+    config = settings(epochs=1).model_copy(update={"preprocessing": PreprocessingConfig(size=16, normalisation="data_set")})
+    assert fit_encoder(config, tmp_path / "run", None) == 0
+    stored = EmotionEncoder.from_pretrained(tmp_path / "run" / "weights").preprocessing
+    images = make_faces(40, 1).images / 255
+    assert stored.normalisation == "fixed"
+    assert (stored.mean, stored.std) == (pytest.approx(images.mean()), pytest.approx(images.std()))
+
+
+def test_sgd_resumes_bit_for_bit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings(optimizer="sgd", epochs=3)
+    assert fit_encoder(chosen, tmp_path / "whole", None) == 0
+    original = EncoderTask.train_step
+
+    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
+        if step == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, step, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EncoderTask, "train_step", interrupted)
+        assert fit_encoder(chosen, tmp_path / "broken", None) == 143
+    assert fit_encoder(chosen, tmp_path / "broken", "latest") == 0
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_the_trunk_moves_only_if_it_is_trained(tmp_path: Path, trainable: str) -> None:
+    torch.manual_seed(0)
+    start = create_model(settings().model).state_dict()["stages.0.0.weight"]
+    assert fit_encoder(settings(epochs=1, trainable=trainable), tmp_path / "run", None) == 0
+    trained = weights(tmp_path / "run")
+    assert torch.equal(trained["net/stages.0.0.weight"], start) == (trainable == "head")
+    assert bool(trained["net/stages.0.1.num_batches_tracked"] == 0) == (trainable == "head")

@@ -258,6 +258,17 @@ def test_a_named_checkpoint_is_used_or_refused(tiny_runs: Any) -> None:
         tiny_runs.train("damaged", "tokenizer", "--resume", str(old))
 
 
+def test_a_run_begun_before_a_setting_existed_resumes(tiny_runs: Any) -> None:
+    assert tiny_runs.train("run", "tokenizer", "tokenizer_stage.epochs=1") == 0
+    config = tiny_runs.folder / "run" / "tokenizer" / "config.yaml"
+    config.write_text(config.read_text().replace("  accumulate: 1\n", ""))
+    (tiny_runs.folder / "run" / "weights" / "tokenizer" / "model.safetensors").unlink()
+    assert tiny_runs.train("run", "tokenizer", "tokenizer_stage.epochs=1", "--resume", "latest") == 0
+    (tiny_runs.folder / "run" / "weights" / "tokenizer" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="configuration differs"):
+        tiny_runs.train("run", "tokenizer", "tokenizer_stage.epochs=1", "seed=9", "--resume", "latest")
+
+
 def test_latest_starts_anew_when_nothing_was_saved_yet_and_refuses_when_all_is_damaged(
     tiny_runs: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
