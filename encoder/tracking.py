@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import netrc
 import os
 import re
 import secrets
@@ -11,20 +12,22 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from configs.cli import UserError
 from encoder.atomic import atomic_write_bytes, atomic_write_text, explain_write_error
 
 WANDB_ID = "wandb-id.txt"
 SAMPLES = "samples"
+_WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 
 
 class Tracker:
     """Append figures to ``run_dir/metrics.jsonl`` and, with ``wandb=True``, to a W&B run.
 
-    W&B is online only when ``WANDB_API_KEY`` is set, else offline under ``run_dir``: without a key its client stops with
-    an error, and with a key but no network it blocks for minutes. A resumed run goes on as the same W&B run. A tracker
-    that fails is reported once and left out; it never stops training.
+    W&B is online only for who has logged in (``wandb login`` or ``WANDB_API_KEY``), else offline under ``run_dir``: without
+    a key its client stops with an error. A resumed run goes on as the same W&B run. A tracker that fails is reported once
+    and left out; it never stops training.
     """
 
     def __init__(self, run_dir: Path, *, enabled: bool = True, wandb: bool = False, config: Any = None) -> None:
@@ -41,7 +44,7 @@ class Tracker:
         except ImportError:
             self._say("W&B is not installed: figures go to metrics.jsonl only (pip install wandb)")
             return
-        mode: Any = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
         try:
             self._run = wandb.init(
                 project="mimique",
@@ -118,6 +121,19 @@ class Tracker:
         if line not in self._said:
             print(line, file=sys.stderr)
         self._said.add(line)
+
+
+def _logged_in() -> bool:
+    """Whether W&B's client has a key, by its variable or in the file that ``wandb login`` writes."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = os.environ.get("WANDB_BASE_URL")
+    hosts = _WANDB_HOSTS if server is None else (urlsplit(server).hostname,)
+    try:
+        known = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return any(host in known for host in hosts)
 
 
 def _run_id(run_dir: Path) -> str:

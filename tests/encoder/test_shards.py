@@ -159,7 +159,7 @@ def test_shards_behind_a_url_are_read_by_ranges(tmp_path: Path, rng: np.random.G
     assert len(list((tmp_path / "cache").glob("*.index.json"))) == 1
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     count=st.integers(1, 60),
     per_shard=st.integers(1, 25),
@@ -355,3 +355,17 @@ def test_the_command_writes_both_splits_and_overwrites_nothing(tmp_path: Path, c
         main(command)
     with pytest.raises(UserError, match="--per-shard: must be positive"):
         main([*command, "--per-shard", "0"])
+
+
+@pytest.mark.slow
+def test_workers_that_are_new_interpreters_make_the_same_batches(tmp_path: Path) -> None:
+    from vqvae.faces import FaceBatches, TrainingShards
+
+    write(tmp_path, 30)
+    # Of the program itself: a new interpreter cannot import what a test defines.
+    shards = TrainingShards(open_all(tmp_path, tmp_path / "cache"), "drawn")
+    make = FaceBatches(shards, GlobalBatches(30, 7, seed=1), 1, 5)
+    alone, fresh = BatchStream(make, 0), BatchStream(make, 1, fresh=True)
+    for step in range(3):
+        assert np.array_equal(alone(step)[0].numpy(), fresh(step)[0].numpy())
+    fresh.close()

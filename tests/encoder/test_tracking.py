@@ -50,14 +50,21 @@ def test_a_resumed_run_logs_every_step_once(tmp_path: Path) -> None:
     assert steps(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize(("key", "mode", "resume"), [(None, "offline", None), ("x" * 40, "online", "allow")])
+@pytest.mark.parametrize(
+    ("login", "mode", "resume"),
+    [(None, "offline", None), ("variable", "online", "allow"), ("file", "online", "allow"), ("elsewhere", "offline", None)],
+)
 def test_a_resumed_run_is_the_same_wandb_run(
-    tmp_path: Path, runs: list[FakeRun], monkeypatch: pytest.MonkeyPatch, key: str | None, mode: str, resume: str | None
+    tmp_path: Path, runs: list[FakeRun], monkeypatch: pytest.MonkeyPatch, login: str | None, mode: str, resume: str | None
 ) -> None:
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    if key is not None:
-        monkeypatch.setenv("WANDB_API_KEY", key)
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if login == "variable":
+        monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    elif login is not None:
+        host = "api.wandb.ai" if login == "file" else "example.org"
+        (tmp_path / "netrc").write_text(f"machine {host} login user password {'x' * 40}\n")
     for _ in range(2):
         Tracker(tmp_path / "run", wandb=True).finish()
     Tracker(tmp_path / "other", wandb=True)
