@@ -26,17 +26,6 @@ from torch import Tensor
 from configs.cli import UserError
 from encoder.atomic import explain_write_error, sync_folder, write_synced
 from encoder.plain_json import parse_json
-from encoder.training_state import pack_optimizer, unpack_optimizer
-
-__all__ = [
-    "Checkpoint",
-    "latest_checkpoint",
-    "load_checkpoint",
-    "pack_optimizer",
-    "save_checkpoint",
-    "step_folder",
-    "unpack_optimizer",
-]
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"
@@ -158,7 +147,7 @@ def latest_checkpoint(run_dir: str | Path, log: Callable[[str], Any] = print) ->
         return None
     with suppress(OSError):  # a read-only run can still be resumed elsewhere
         _restore_aside(folder)
-    for _, path in sorted(_steps(folder).items(), reverse=True):
+    for _, path in sorted(checkpoint_steps(run_dir).items(), reverse=True):
         try:
             _read_verified(path)
         except UserError as error:
@@ -234,13 +223,17 @@ def _runs_elsewhere(pid: int) -> bool:
     return True
 
 
-def _steps(folder: Path) -> dict[int, Path]:
+def checkpoint_steps(run_dir: str | Path) -> dict[int, Path]:
+    """Steps and folders of the checkpoints in ``run_dir``, sound or not."""
+    folder = Path(run_dir) / FOLDER
+    if not folder.is_dir():
+        return {}
     matches = ((_STEP.fullmatch(entry.name), entry) for entry in folder.iterdir())
     return {int(match[1]): entry for match, entry in matches if match}
 
 
 def _prune(folder: Path, newest: int, keep: int, protect: Collection[int]) -> None:
-    steps = _steps(folder)
+    steps = checkpoint_steps(folder.parent)
     # The one just written is valid, so keeping it always keeps the newest valid one.
     kept = {newest, *protect, *sorted(steps, reverse=True)[: max(keep, 0)]}
     for step, path in steps.items():

@@ -94,7 +94,8 @@ class TrainConfig(StrictModel):
     """Optimisation."""
 
     epochs: float = Field(60, gt=0)
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2, description="faces of one optimiser step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts in which each process takes its share: less memory, same step")
     learning_rate: float = Field(1.5e-3, gt=0)
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: Nesterov momentum 0.9")
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
@@ -125,6 +126,9 @@ class TrainConfig(StrictModel):
     seed: int = Field(0, ge=0)
     init: str | None = Field(None, description="folder of weights to start from, imagenet or deepface; null: fresh ones")
     max_minutes: float | None = Field(None, gt=0)
+    checkpoint_every: int | None = Field(None, ge=1, description="steps; null: about ten times an epoch, at least 20 steps")
+    keep_checkpoints: int = Field(2, ge=1, description="older ones are removed, the best one never")
+    compile: bool = Field(False, description="torch.compile of the network; pays on a GPU and in long runs")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"
     wandb: bool = False

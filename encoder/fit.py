@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from configs.loader import to_yaml
+from encoder.accelerators import compile_backend, compile_parts, describe, make_accelerator
 from encoder.augment import NUM_UNIFORMS, augment
 from encoder.batches import GlobalBatches, uniforms
 from encoder.calibration import fit_calibration
@@ -24,20 +24,14 @@ from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
 from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
+from encoder.optimization import check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
 from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
 from encoder.rebalancing import class_frequencies, sampling_weights
+from encoder.run_folder import open_run_once
 from encoder.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
 from encoder.tracking import Tracker
-from encoder.training import (
-    LoopSettings,
-    TrainingTask,
-    cosine_schedule,
-    make_accelerator,
-    open_run,
-    run_training,
-    set_learning_rate,
-)
+from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.views import averaged_logits
 
 if TYPE_CHECKING:
@@ -89,7 +83,8 @@ class EncoderTask(TrainingTask):
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
         self.valid = valid
-        self._batches = GlobalBatches(
+        check_accumulation("train.batch_size", settings.batch_size, accelerator.num_processes, settings.accumulate)
+        self.batches = GlobalBatches(
             len(train),
             settings.batch_size,
             seed=settings.seed,
@@ -97,13 +92,12 @@ class EncoderTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(train, settings.sampling),
         )
-        self.images_per_step = settings.batch_size
-        self.steps_per_epoch = self._batches.steps_per_epoch
+        compile_parts([net], compile_backend(settings.compile))
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
         config, device = self._config, self._accelerator.device
-        epoch, index = self._batches(step)
+        epoch, index = self.batches(step)
         # Drawn with weights, a face comes several times in an epoch, and should look different each time.
         moment = epoch if config.train.sampling == "instance" else step
         u = torch.from_numpy(uniforms(config.train.seed, moment, index, NUM_UNIFORMS)).to(device)
@@ -139,17 +133,19 @@ class EncoderTask(TrainingTask):
             self._plateau.load_state(state["plateau"])
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
-        faces, targets, votes = self._batch(step)
-        set_learning_rate(self._optimizer, self._config.train.learning_rate * self._rate(progress))
-        with self._accelerator.autocast():
-            output = self._net(faces)
-            losses = self._loss(faces, output.logits, {"fer2013": targets, "ferplus": votes})
-        loss = torch.stack(list(losses.values())).sum()
-        self._accelerator.backward(loss)
-        self._accelerator.clip_grad_norm_(self._net.parameters(), 5.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return {"loss": loss.detach(), **{name: value.detach() for name, value in losses.items()}}
+        settings, count = self._config.train, self._config.train.accumulate
+        set_learning_rate(self._optimizer, settings.learning_rate * self._rate(progress))
+        parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
+        totals: dict[str, Tensor] = {}
+        for faces, targets, votes in gathering(self._accelerator, self._net, parts):
+            with self._accelerator.autocast():
+                output = self._net(faces)
+                losses = self._loss(faces, output.logits, {"fer2013": targets, "ferplus": votes})
+            loss = torch.stack(list(losses.values())).sum()
+            self._accelerator.backward(loss / count)
+            for name, value in {"loss": loss, **losses}.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / count
+        return {**totals, "gradient_norm": take_step(self._accelerator, self._net, self._optimizer, 5.0)}
 
     def evaluate(self) -> dict[str, float]:
         """Figures of the averaged weights on valid, before calibration."""
@@ -193,31 +189,27 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tup
 def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
     accelerator = make_accelerator(config.train.device, config.train.precision)
-    text = to_yaml(config)
-    resume_from = open_run(run_dir, text, resume, config=config) if accelerator.is_main_process else None
+    resume_from = open_run_once(accelerator, run_dir, config, resume)
     train, valid = load_split(config, "train"), load_split(config, "valid")
-    if accelerator.num_processes > 1:
-        from accelerate.utils import broadcast_object_list
-
-        resume_from = broadcast_object_list([resume_from])[0]
     if accelerator.is_main_process:
         print(
             f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
-            f"{accelerator.device}, precision {accelerator.mixed_precision}",
+            f"{describe(accelerator, compile_backend(config.train.compile))}",
             file=sys.stderr,
         )
-        if "ferplus" in config.model.heads and not train.votes.any():
-            raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
+    if "ferplus" in config.model.heads and not train.votes.any():
+        raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
     described = config
     config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
     task = EncoderTask(config, train, valid, accelerator)
-    every = task.steps_per_epoch
+    every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
         seed=config.train.seed,
         max_minutes=config.train.max_minutes,
         evaluate_every=max(1, round(config.train.evaluate_every * every)),
-        checkpoint_every=max(20, 20 * round(every / 10)),
+        checkpoint_every=config.train.checkpoint_every or max(20, 20 * round(every / 10)),
+        keep=config.train.keep_checkpoints,
         patience=config.train.early_stopping,
         keep_best=config.train.select == "best",
     )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from configs.loader import to_yaml
+from encoder.accelerators import describe, make_accelerator
 from encoder.attributes import GENDERS, GenderClassifier
 from encoder.augment import NUM_UNIFORMS, augment
 from encoder.batches import GlobalBatches, uniforms
@@ -22,18 +22,11 @@ from encoder.ema import Ema
 from encoder.gender_config import GenderCalibration, GenderConfig
 from encoder.gender_net import GenderNet
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix
+from encoder.optimization import adamw, cosine_schedule, decay_groups, set_learning_rate, take_step
 from encoder.preprocessing import normalise
+from encoder.run_folder import open_run_once
 from encoder.tracking import Tracker
-from encoder.training import (
-    LoopSettings,
-    TrainingTask,
-    cosine_schedule,
-    decay_groups,
-    make_accelerator,
-    open_run,
-    run_training,
-    set_learning_rate,
-)
+from encoder.training import LoopSettings, TrainingTask, run_training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -104,7 +97,7 @@ class GenderTask(TrainingTask):
         settings = config.train
         torch.manual_seed(settings.seed)
         net = GenderNet(config.model).to(device=accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
+        optimizer = adamw(decay_groups(net, settings.weight_decay), lr=settings.learning_rate)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
@@ -112,7 +105,7 @@ class GenderTask(TrainingTask):
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(gender_labels(train))
         self._valid = valid
-        self._batches = GlobalBatches(
+        self.batches = GlobalBatches(
             len(train),
             settings.batch_size,
             seed=settings.seed,
@@ -120,13 +113,11 @@ class GenderTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(train),
         )
-        self.images_per_step = settings.batch_size
-        self.steps_per_epoch = self._batches.steps_per_epoch
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Network input (B, 1, S, S) and labels (B,) of this rank."""
         config, device = self._config, self._accelerator.device
-        _, index = self._batches(step)
+        _, index = self.batches(step)
         # Keyed by the step, because a face that is drawn again within an epoch should look different.
         u = torch.from_numpy(uniforms(config.train.seed, step, index, NUM_UNIFORMS + 1)).to(device)
         picked = torch.from_numpy(index)
@@ -142,10 +133,8 @@ class GenderTask(TrainingTask):
             logits = self._net(faces)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._config.train.label_smoothing)
         self._accelerator.backward(loss)
-        self._accelerator.clip_grad_norm_(self._net.parameters(), 5.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return {"loss": loss.detach()}
+        norm = take_step(self._accelerator, self._net, self._optimizer, 5.0)
+        return {"loss": loss.detach(), "gradient_norm": norm}
 
     def classifier(self) -> GenderClassifier:
         """The averaged weights, not yet calibrated."""
@@ -189,19 +178,14 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     accelerator = make_accelerator(config.train.device, config.train.precision)
     train = load_gendered(path, "train", seed=data.split_seed, size=data.size)
     valid = load_gendered(path, "valid", seed=data.split_seed, size=data.size)
-    resume_from = open_run(run_dir, to_yaml(config), resume) if accelerator.is_main_process else None
-    if accelerator.num_processes > 1:
-        from accelerate.utils import broadcast_object_list
-
-        resume_from = broadcast_object_list([resume_from])[0]
+    resume_from = open_run_once(accelerator, run_dir, config, resume)
     if accelerator.is_main_process:
         print(
-            f"gender: {len(train)} training and {len(valid)} validation faces, "
-            f"{accelerator.device}, precision {accelerator.mixed_precision}",
+            f"gender: {len(train)} training and {len(valid)} validation faces, {describe(accelerator)}",
             file=sys.stderr,
         )
     task = GenderTask(config, train, valid, accelerator)
-    every = task.steps_per_epoch
+    every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
         seed=config.train.seed,

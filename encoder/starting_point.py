@@ -12,7 +12,7 @@ from encoder.config import EncoderConfig, PreprocessingConfig, TrainConfig
 from encoder.face_set import FaceSet
 from encoder.freezing import freeze
 from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
-from encoder.training import decay_groups
+from encoder.optimization import adamw, decay_groups
 
 # Weights of others that ``train.init`` knows by name.
 PUBLISHED = ("imagenet", "deepface")
@@ -83,4 +83,4 @@ def make_optimizer(net: EmotionNet, settings: TrainConfig) -> torch.optim.Optimi
     groups = [group for group in (*slow, *decay_groups(net.heads, settings.weight_decay)) if group["params"]]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return adamw(groups, lr=settings.learning_rate)

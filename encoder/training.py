@@ -2,7 +2,8 @@
 
 What makes a run resumable bit for bit is that nothing random is carried along: data order is a pure function of
 (seed, step) (:mod:`encoder.batches`), and the random generators are re-seeded from (seed, step, rank) before every step.
-A checkpoint is therefore weights, averages, optimiser moments, the step, and what earlier evaluations decided.
+A checkpoint is therefore weights, averages, optimiser moments, the step, and what earlier evaluations decided; it is
+written between optimiser steps only, so that no half accumulated gradient has to be kept.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from configs.loader import StrictModel, load_config
+from encoder.agreement import Agreement
 from encoder.atomic import atomic_write_text
-from encoder.checkpoint import latest_checkpoint, step_folder
+from encoder.batches import GlobalBatches
+from encoder.checkpoint import step_folder
 from encoder.ema import Ema
+from encoder.finite_check import FiniteCheck
 from encoder.stop_request import StopRequest
 from encoder.tracking import Tracker
 from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
@@ -41,11 +44,14 @@ class TrainingTask(ABC):
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, torch.optim.Optimizer]
     emas: Mapping[str, Ema]
-    images_per_step: int
+    batches: GlobalBatches
 
     @abstractmethod
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
-        """One optimiser step. ``progress`` in [0, 1) is the share of the schedule already behind."""
+        """One optimiser step; its losses, and ``gradient_norm`` before clipping.
+
+        ``progress`` in [0, 1) is the share of the schedule already behind.
+        """
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -53,6 +59,13 @@ class TrainingTask(ABC):
 
     def after_evaluation(self, figures: Mapping[str, float]) -> None:  # noqa: B027
         """Take note of the figures of an evaluation within the schedule; by default nothing."""
+
+    def pictures(self) -> dict[str, bytes]:
+        """PNG files by name that show how far training is; only the first process asks."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027
+        """End what runs beside training; by default nothing."""
 
     def state(self) -> dict[str, Any]:
         """What else a resumed run needs, as JSON holds it."""
@@ -96,101 +109,141 @@ class Outcome:
     kept: int
 
 
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether ``device`` multiplies bfloat16 in hardware (elsewhere it is emulated and slower than float32)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    if device.type == "cpu":
-        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
-    return False
-
-
-def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf16"] = "auto") -> Accelerator:
-    """An Accelerator on the asked device. ``auto`` precision is bf16 where the hardware has it, else float32.
-
-    Raises:
-        UserError: a CUDA device is asked for and there is none.
-    """
-    from accelerate import Accelerator, PartialState
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
-    state = PartialState(cpu=True) if device == "cpu" else PartialState()
-    chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
-    return Accelerator(mixed_precision=chosen, cpu=device == "cpu")
-
-
-def cosine_schedule(progress: float, warmup: float = 0.03, floor: float = 0.01) -> float:
-    """Factor on the peak learning rate: linear warm-up over ``warmup`` of the run, then a cosine to ``floor``."""
-    if progress < warmup:
-        return max(progress / warmup, 0.02)
-    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set every group's rate to ``value`` times the group's own ``lr_scale``."""
-    for group in optimizer.param_groups:
-        group["lr"] = value * group.get("lr_scale", 1.0)
-
-
-def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for AdamW: vectors and scalars (norms, biases) are not decayed."""
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
 def _seed_step(seed: int, step: int, rank: int) -> None:
     words = np.random.SeedSequence((seed, step, rank)).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+def _progress_bar(label: str, settings: LoopSettings, step: int, elapsed: float, main: bool) -> Any:
+    from tqdm import tqdm
+
+    if settings.max_minutes is None:
+        return tqdm(total=settings.total_steps, initial=step, desc=label, unit="step", disable=None if main else True)
+    return tqdm(
+        total=100.0,
+        initial=round(min(elapsed / (0.6 * settings.max_minutes), 100.0), 1),
+        desc=label,
+        unit="%",
+        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]",
+        disable=None if main else True,
+    )
 
 
-def open_run(run_dir: Path, config_text: str, resume: str | None, *, config: StrictModel | None = None) -> Path | None:
-    """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
+class _Loop:
+    """One run of a task, from its first or resumed step to its end."""
 
-    Args:
-        config: what ``config_text`` says. With it a stored file that lacks settings added since, with defaults that leave
-            training as it was, counts as the same.
+    def __init__(
+        self, task: TrainingTask, accelerator: Accelerator, run_dir: Path, settings: LoopSettings, label: str, tracker: Tracker
+    ) -> None:
+        self.task, self.run_dir, self.settings, self.label, self.tracker = task, run_dir, settings, label, tracker
+        self.main, self.on_cpu = accelerator.is_main_process, accelerator.device.type == "cpu"
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.agreement = Agreement(accelerator)
+        self.budget = 60.0 * settings.max_minutes if settings.max_minutes is not None else math.inf
+        self.step, self.elapsed, self.best = 0, 0.0, dict[str, Any]()
+        self.figures: dict[str, float] = {}
+        self.check = FiniteCheck()
 
-    Raises:
-        UserError: the folder already holds a run and ``resume`` is not given, or there is nothing to resume.
-    """
-    found = latest_checkpoint(run_dir, log=_to_stderr) if (run_dir / "checkpoints").is_dir() else None
-    if resume is None:
-        if found is not None:
-            raise UserError(f"{run_dir} already holds a run: continue it with --resume latest, or choose another --out")
-        run_dir.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(run_dir / "config.yaml", config_text)
-        return None
-    if resume != "latest":
-        return Path(resume)
-    if found is None:
-        raise UserError(f"--resume latest: {run_dir} holds no checkpoint that verifies; start without --resume")
-    stored = run_dir / "config.yaml"
-    if stored.is_file() and stored.read_text() != config_text and not _says(stored, config):
-        raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
-    return found
+    def resume(self, source: Path) -> None:
+        """Take up the run from a checkpoint."""
+        self.step, self.elapsed, self.best, world = restore_task(self.task, source)
+        if self.main:
+            print(f"{self.label}: resumed from {source} at step {self.step}", file=sys.stderr)
+            if world != self.world:
+                print(
+                    f"{self.label}: {self.world} process(es) now, {world} before: the same faces in the same order, but sums "
+                    "are rounded otherwise, so the result is not the same to the last bit",
+                    file=sys.stderr,
+                )
+        if self.settings.keep_best and self.best and not step_folder(self.run_dir, self.best["step"]).is_dir():
+            raise UserError(
+                f"{self.run_dir} lacks the best checkpoint, of step {self.best['step']}; resume in the run's own --out"
+            )
 
+    def progress(self) -> float:
+        """Share of the schedule that is behind."""
+        if self.settings.max_minutes is not None:
+            return self.elapsed / self.budget
+        return self.step / self.settings.total_steps
 
-def _says(file: Path, config: StrictModel | None) -> bool:
-    try:
-        return config is not None and load_config(type(config), file) == config
-    except UserError:  # settings that exist no longer
-        return False
+    def finished(self) -> bool:
+        patience = self.settings.patience
+        return self.progress() >= 1.0 or (patience is not None and self.best.get("waited", 0) >= patience)
 
+    def run(self) -> int:
+        """Train until the end or a wish to stop; 0 or the exit code of that wish."""
+        started = time.monotonic() - self.elapsed
+        last_log = (time.monotonic(), self.step)
+        settings, task = self.settings, self.task
+        with StopRequest() as stop, _progress_bar(self.label, settings, self.step, self.elapsed, self.main) as bar:
+            while True:
+                self.elapsed, wish = self.agreement.highest(time.monotonic() - started, float(stop.exit_code))
+                if wish or self.finished():
+                    return 0 if self.finished() else int(wish)
+                progress = self.progress()
+                _seed_step(settings.seed, self.step, self.rank)
+                losses = task.train_step(self.step, progress)
+                for name, ema in task.emas.items():
+                    ema.update(task.modules[name])
+                self.check.note(self.step, losses)
+                self.step += 1
+                logs, evaluates, saves = (
+                    self.step % every == 0 for every in (settings.log_every, settings.evaluate_every, settings.checkpoint_every)
+                )
+                # On a GPU the question waits for the device, so it is asked only before something is made of the answer.
+                if self.on_cpu or logs or evaluates or saves:
+                    self.agreement.end_if(self._not_finite())
+                if logs:
+                    now = time.monotonic()
+                    rate = (self.step - last_log[1]) * task.batches.batch_size / (now - last_log[0])
+                    last_log = (now, self.step)
+                    values = {name: float(value) for name, value in losses.items()}
+                    self.tracker.log(self.step, {**values, "images_per_second": rate, "progress": progress})
+                    bar.set_postfix(loss=f"{values['loss']:.3f}", img_s=f"{rate:.0f}")
+                bar.update(1 if settings.max_minutes is None else round(100 * min(progress, 1.0), 1) - bar.n)
+                if evaluates:
+                    self.evaluate()
+                    last_log = (time.monotonic(), self.step)
+                if saves or (settings.keep_best and self.best.get("step") == self.step):
+                    self.save(time.monotonic() - started)
 
-def _agree(accelerator: Accelerator, values: tuple[float, float]) -> tuple[float, float]:
-    """The largest value of any process, so that all of them stop, and anneal, at the same step."""
-    if accelerator.num_processes == 1:
-        return values
-    gathered = accelerator.gather(torch.tensor([values], device=accelerator.device, dtype=torch.float64))
-    highest = gathered.max(dim=0).values.tolist()
-    return highest[0], highest[1]
+    def evaluate(self) -> None:
+        """Figures on valid, and whether these weights are the best so far."""
+        from tqdm import tqdm
+
+        self.figures = self.task.evaluate()
+        # One score for all processes: they must end, and lower their rates, together.
+        (self.figures["score"],) = self.agreement.highest(self.figures["score"])
+        self.task.after_evaluation(self.figures)
+        self.best = judged(self.best, self.step, self.figures["score"])
+        if self.main:
+            self.tracker.log(self.step, {f"valid/{name}": value for name, value in self.figures.items()})
+            self.tracker.pictures(self.step, self.task.pictures())
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in self.figures.items())
+            tqdm.write(f"{self.label} step {self.step}: {shown}", file=sys.stderr)
+
+    def save(self, elapsed: float) -> None:
+        """Write a checkpoint; if that fails, all processes end."""
+        problem = None
+        if self.main:
+            try:
+                save_task(self.task, self.run_dir, self.step, elapsed, self.best, self.settings.keep, self.world)
+            except UserError as error:
+                problem = str(error)
+        self.agreement.end_if(problem)
+
+    def _not_finite(self) -> str | None:
+        found = self.check.first_problem()
+        if found is None:
+            return None
+        step, name, value = found
+        epoch, items = self.task.batches(step)
+        some = ", ".join(map(str, items[:8])) + (", …" if len(items) > 8 else "")
+        return (
+            f"{self.label}: {name} is not finite ({value}) in step {step + 1}, epoch {epoch + 1}, whose batch holds the items "
+            f"{some}; the checkpoints in {self.run_dir} are from before: resume from one, with a lower learning rate and another "
+            "--out, or mend these faces"
+        )
 
 
 def run_training(
@@ -208,84 +261,29 @@ def run_training(
     With ``max_minutes`` the schedule is laid over the time spent in training, so that a short run still ends annealed.
 
     Raises:
-        UserError: a loss is not finite (the last checkpoint is left intact), or a checkpoint cannot be used.
+        UserError: a loss is not finite or the disk is full (the last checkpoint is left intact), or a checkpoint cannot be
+            used. With several processes, the others raise ``SystemExit``.
     """
-    from tqdm import tqdm
-
-    step, elapsed, best = 0, 0.0, dict[str, Any]()
+    tracker = tracker or Tracker(run_dir, enabled=accelerator.is_main_process)
+    loop = _Loop(task, accelerator, run_dir, settings, label, tracker)
     if resume_from is not None:
-        step, elapsed, best = restore_task(task, resume_from)
-        if accelerator.is_main_process:
-            print(f"{label}: resumed from {resume_from} at step {step}", file=sys.stderr)
-        if settings.keep_best and best and not step_folder(run_dir, best["step"]).is_dir():
-            raise UserError(f"{run_dir} lacks the best checkpoint, of step {best['step']}; resume in the run's own --out")
-    main = accelerator.is_main_process
-    tracker = tracker or Tracker(run_dir, enabled=main)
-    by_time = settings.max_minutes is not None
-    budget = 60.0 * settings.max_minutes if settings.max_minutes is not None else math.inf
-    figures: dict[str, float] = {}
-    bar = tqdm(
-        total=100.0 if by_time else settings.total_steps,
-        initial=round(100 * min(elapsed / budget, 1), 1) if by_time else step,
-        desc=label,
-        unit="%" if by_time else "step",
-        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]" if by_time else None,
-        disable=None if main else True,
-    )
-    started = time.monotonic() - elapsed
-    last_log = (time.monotonic(), step)
-    with StopRequest() as stop, bar:
-        while True:
-            elapsed, stop_code = _agree(accelerator, (time.monotonic() - started, float(stop.exit_code)))
-            progress = elapsed / budget if by_time else step / settings.total_steps
-            finished = progress >= 1.0 or (settings.patience is not None and best.get("waited", 0) >= settings.patience)
-            if stop_code or finished:
-                break
-            _seed_step(settings.seed, step, accelerator.process_index)
-            losses = task.train_step(step, progress)
-            for ema_name, ema in task.emas.items():
-                ema.update(task.modules[ema_name])
-            step += 1
-            if step % settings.log_every == 0:
-                values = {name: float(value) for name, value in losses.items()}
-                wrong = [name for name, value in values.items() if not math.isfinite(value)]
-                if wrong:
-                    raise UserError(
-                        f"{label}: {wrong[0]} is not finite at step {step}; the checkpoints in {run_dir} are from before: "
-                        "resume from one with a lower learning rate"
-                    )
-                now = time.monotonic()
-                rate = (step - last_log[1]) * task.images_per_step / (now - last_log[0])
-                last_log = (now, step)
-                tracker.log(step, {**values, "images_per_second": rate, "progress": progress})
-                bar.set_postfix(loss=f"{values['loss']:.3f}", img_s=f"{rate:.0f}")
-            bar.update(round(100 * min(progress, 1.0), 1) - bar.n if by_time else 1)
-            if step % settings.evaluate_every == 0:
-                figures = task.evaluate()
-                # One score for all processes: they must end, and lower their rates, together.
-                figures["score"] = _agree(accelerator, (figures["score"], 0.0))[0]
-                task.after_evaluation(figures)
-                best = judged(best, step, figures["score"])
-                if main:
-                    tracker.log(step, {f"valid/{name}": value for name, value in figures.items()})
-                    shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-                    tqdm.write(f"{label} step {step}: {shown}", file=sys.stderr)
-                last_log = (time.monotonic(), step)
-            is_best = settings.keep_best and best.get("step") == step
-            if main and (is_best or step % settings.checkpoint_every == 0):
-                save_task(task, run_dir, step, time.monotonic() - started, best, settings.keep)
-    if main:
-        save_task(task, run_dir, step, elapsed, best, settings.keep)
-        tracker.finish()
-    accelerator.wait_for_everyone()
-    if stop_code and not finished:
-        if main:
-            print(f"{label}: stopped at step {step}; continue with --resume latest", file=sys.stderr)
-        return Outcome(step, int(stop_code), figures, elapsed / 60, step)
+        loop.resume(resume_from)
+    tracker.rewind(loop.step)
+    try:
+        stop_code = loop.run()
+    finally:
+        task.close()
+    loop.agreement.end_if(loop._not_finite())
+    loop.save(loop.elapsed)
+    tracker.finish()
+    if stop_code:
+        if loop.main:
+            print(f"{label}: stopped at step {loop.step}; continue with --resume latest", file=sys.stderr)
+        return Outcome(loop.step, stop_code, loop.figures, loop.elapsed / 60, loop.step)
     figures = task.evaluate()
-    if settings.keep_best and keep_best(task, run_dir, best, figures):
-        return Outcome(step, 0, task.evaluate(), elapsed / 60, best["step"])
-    return Outcome(step, 0, figures, elapsed / 60, step)
+    if settings.keep_best and keep_best(task, run_dir, loop.best, figures):
+        return Outcome(loop.step, 0, task.evaluate(), loop.elapsed / 60, loop.best["step"])
+    return Outcome(loop.step, 0, figures, loop.elapsed / 60, loop.step)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import secrets
+import socket
+import sys
+import time
+import traceback
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +68,70 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the real faces (../shared/data) are not on this machine")
     return REAL_DATA
+
+
+def _as_rank(function: Callable[[int], int | None], rank: int, world: int, port: int, log: Path) -> None:
+    """Body of a forked process: what torchrun would set, nothing of the parent's Accelerate, output into ``log``."""
+    with log.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream
+        code = 1
+        try:
+            import torch
+            from accelerate.state import AcceleratorState, GradientState, PartialState
+
+            # The parent's pool of threads did not survive the fork.
+            torch.set_num_threads(1)
+            for state in (AcceleratorState, GradientState, PartialState):
+                state._reset_state()
+            if world > 1:
+                ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+                os.environ.update({name: str(value) for name, value in ranks.items()})
+                os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+            code = function(rank) or 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        stream.flush()
+        os._exit(code)
+
+
+class Forked:
+    """Processes forked from this one, which has imported everything already; a new interpreter would take seconds."""
+
+    def __init__(self, function: Callable[[int], int | None], count: int, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.logs = [folder / f"process-{rank}.log" for rank in range(count)]
+        context = multiprocessing.get_context("fork")
+        self.members = [
+            context.Process(target=_as_rank, args=(function, rank, count, port, self.logs[rank])) for rank in range(count)
+        ]
+        for member in self.members:
+            member.start()
+
+    def wait(self, seconds: float = 120) -> list[int | None]:
+        """Exit codes; a process that still runs after ``seconds`` fails the test."""
+        end = time.monotonic() + seconds
+        for member in self.members:
+            member.join(max(0.0, end - time.monotonic()))
+        hanging = [rank for rank, member in enumerate(self.members) if member.is_alive()]
+        for member in self.members:
+            member.kill()
+            member.join()
+        assert not hanging, f"processes {hanging} hang:\n{self.output()}"
+        return [member.exitcode for member in self.members]
+
+    def output(self) -> str:
+        return "\n".join(log.read_text() for log in self.logs if log.is_file())
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Callable[..., Forked]:
+    """``forked(function, count)`` runs ``function(rank)`` in ``count`` processes, ready for gloo if more than one."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system cannot fork")
+    return lambda function, count=1: Forked(function, count, tmp_path)

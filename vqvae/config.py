@@ -81,13 +81,18 @@ class PriorConfig(StrictModel):
 
 
 class FacesConfig(StrictModel):
-    """Which faces train the tokenizer and the prior: drawn ones, or FER-2013 (and faces128) from disk."""
+    """Which faces train the tokenizer and the prior: drawn ones, FER-2013 (and faces128) from disk, or any in shards."""
 
-    source: Literal["drawn", "real"] = "real"
+    source: Literal["drawn", "real", "shards"] = "real"
     fer2013: str | None = None
     faces128: str | None = None
     on_error: Literal["refuse", "skip"] = "refuse"
     drawn_count: int = Field(8000, ge=64)
+    shards: str | None = Field(None, description="folder or URL of tar or Parquet shards; see python -m encoder.shard --help")
+    look: Literal["fer2013", "faces128", "drawn"] = Field("fer2013", description="what the faces in shards look like")
+    shuffle_block: int = Field(0, ge=0, description="neighbouring faces fetched together, for slow storage; 0: one by one")
+    shuffle_window: int = Field(64, ge=1, le=128, description="blocks whose faces are shuffled among themselves")
+    workers: int = Field(0, ge=0, le=64, description="processes per training process that make batches ahead of time")
 
 
 class StageConfig(StrictModel):
@@ -96,10 +101,15 @@ class StageConfig(StrictModel):
     epochs: float = Field(12, gt=0)
     max_minutes: float | None = Field(None, gt=0)
     init: str | None = Field(None, description="folder of weights to start from; they must have this configuration's shape")
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(64, ge=2, description="faces of one optimiser step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts in which each process takes its share: less memory, same step")
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
+    evaluate_every: int | None = Field(None, ge=1, description="steps; null: about once an epoch, at least every 500")
+    checkpoint_every: int | None = Field(None, ge=1, description="steps; null: as often as evaluate_every")
+    log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
+    keep_checkpoints: int = Field(2, ge=1, description="older ones are removed")
 
 
 class PriorStageConfig(StageConfig):
@@ -123,4 +133,5 @@ class VqvaeConfig(StrictModel):
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"
+    compile: bool = Field(False, description="torch.compile of the networks; pays on a GPU and in long runs")
     wandb: bool = False

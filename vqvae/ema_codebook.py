@@ -14,9 +14,14 @@ from torch import Tensor
 from vqvae.quantizer import Quantised, Quantizer
 
 
+def _processes() -> int:
+    """Asked at call time: a codebook may be made before the group exists."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def _sum_over_processes(tensor: Tensor) -> Tensor:
-    """Sum in place over all processes. Asked at call time: a codebook may be made before the group exists."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    """Sum in place over all processes."""
+    if _processes() > 1:
         dist.all_reduce(tensor)
     return tensor
 
@@ -86,9 +91,7 @@ class EmaQuantizer(Quantizer):
         """Spherical k-means on the first batch; without it, most codes are never chosen."""
         for g in range(self.groups):
             vectors = split[:, g]
-            centres = vectors[torch.randint(len(vectors), (self.size,), device=split.device)]
-            if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-                dist.broadcast(centres, 0)
+            centres = self._draw(vectors)
             for _ in range(rounds):
                 counts, sums = self._assign(vectors, (vectors @ centres.T).argmax(dim=1))
                 centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=-1), centres)
@@ -96,6 +99,16 @@ class EmaQuantizer(Quantizer):
         self.sums.copy_(self.codes)
         self.counts.fill_(1.0)
         self.started.fill_(1.0)
+
+    def _draw(self, vectors: Tensor) -> Tensor:
+        """(K, dim) random rows of the vectors of all processes, the same on each; every process brings equally many."""
+        many = len(vectors)
+        chosen = torch.randint(_processes() * many, (self.size,), device=vectors.device)
+        if _processes() == 1:
+            return vectors[chosen]
+        dist.broadcast(chosen, 0)
+        mine = chosen.div(many, rounding_mode="floor") == dist.get_rank()
+        return _sum_over_processes(vectors[chosen % many] * mine[:, None])
 
     def _assign(self, vectors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Counts (K,) and sums (K, dim) of the vectors at each code, over all processes."""
@@ -117,8 +130,6 @@ class EmaQuantizer(Quantizer):
         mean = self.counts[g].mean()
         dead = self.counts[g] < self.restart_after * mean
         # Every process draws and reduces, dead codes or not: a collective that only some processes enter would hang.
-        fresh = vectors[torch.randint(len(vectors), (self.size,), device=vectors.device)]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.broadcast(fresh, 0)
+        fresh = self._draw(vectors)
         self.sums[g].copy_(torch.where(dead[:, None], fresh * mean, self.sums[g]))
         self.counts[g].copy_(torch.where(dead, mean, self.counts[g]))

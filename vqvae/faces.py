@@ -4,28 +4,127 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from configs.cli import UserError
+from encoder.batches import GlobalBatches, uniforms
+from encoder.sharded_faces import VALID_MOST, ShardedFaces, open_shards
 from vqvae.config import VqvaeConfig
+from vqvae.token_cache import array_sha256
 
 # Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings.
 SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn")
 
 
+class Faces(Protocol):
+    """Faces of one split that are read by number; they need not be in memory."""
+
+    remote: bool
+    """Whether reading goes through a network."""
+
+    def __len__(self) -> int: ...
+
+    def part(self, index: np.ndarray) -> TrainingFaces:
+        """The faces at ``index``, with what is known of them."""
+        ...
+
+    def images_at(self, index: np.ndarray) -> np.ndarray:
+        """(B, S, S) uint8."""
+        ...
+
+    def sources_at(self, index: np.ndarray) -> np.ndarray:
+        """(B,) index into ``SOURCES``."""
+        ...
+
+    def digest(self) -> str:
+        """Changes with any face or label."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainingFaces:
-    """Faces of one split: ``images`` (N, S, S) uint8; ``labels`` (N, 7) float32 distributions by people, rows of zeros
-    where nobody was asked or the answer is not trusted; ``sources`` (N,) index into ``SOURCES``."""
+    """Faces of one split in memory: ``images`` (N, S, S) uint8; ``labels`` (N, 7) float32 distributions by people, rows of
+    zeros where nobody was asked or the answer is not trusted; ``sources`` (N,) index into ``SOURCES``."""
 
     images: np.ndarray
     labels: np.ndarray
     sources: np.ndarray
+    remote = False
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def part(self, index: np.ndarray) -> TrainingFaces:
+        return TrainingFaces(self.images[index], self.labels[index], self.sources[index])
+
+    def images_at(self, index: np.ndarray) -> np.ndarray:
+        return self.images[index]
+
+    def sources_at(self, index: np.ndarray) -> np.ndarray:
+        return self.sources[index]
+
+    def digest(self) -> str:
+        return array_sha256(self.images, self.labels)
+
+
+class TrainingShards:
+    """Faces of one split that stay in their shards, all of one look."""
+
+    def __init__(self, faces: ShardedFaces, look: str) -> None:
+        self._faces, self._source = faces, SOURCES.index(look)
+        self.remote = faces.remote
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def part(self, index: np.ndarray) -> TrainingFaces:
+        return TrainingFaces(self._faces.read(index), self._faces.emotions(index), self.sources_at(index))
+
+    def images_at(self, index: np.ndarray) -> np.ndarray:
+        return self._faces.read(index)
+
+    def sources_at(self, index: np.ndarray) -> np.ndarray:
+        return np.full(len(index), self._source)
+
+    def digest(self) -> str:
+        return self._faces.digest
+
+    def spread(self, most: int = VALID_MOST) -> TrainingFaces:
+        """At most so many of the faces, evenly from all over the shards, in memory."""
+        return self.part(np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64)))
+
+
+class FaceBatches:
+    """``(images (B, S, S) uint8, random numbers (B, count))`` of a step; can be sent to another process."""
+
+    def __init__(self, faces: Faces, batches: GlobalBatches, seed: int, count: int) -> None:
+        self._faces, self._batches, self._seed, self._count = faces, batches, seed, count
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = self._batches(step)
+        return self._faces.images_at(index), uniforms(self._seed, epoch, index, self._count)
+
+
+def open_training_shards(config: VqvaeConfig, split: Literal["train", "valid"], cache: Path) -> TrainingShards:
+    """The faces in the shards that ``config.faces`` names; their index is kept in ``cache``.
+
+    Raises:
+        UserError: no folder is named, or it is not readable.
+    """
+    faces = config.faces
+    if faces.shards is None:
+        raise UserError("faces.shards: name the folder or URL of the shards, e.g. faces.shards=shards/drawn")
+    found = open_shards(
+        faces.shards,
+        split,
+        size=config.tokenizer.size,
+        cache=cache,
+        skip=faces.on_error == "skip",
+        block=faces.shuffle_block,
+    )
+    return TrainingShards(found, faces.look)
 
 
 def load_training_faces(config: VqvaeConfig, split: Literal["train", "valid", "test"]) -> TrainingFaces:

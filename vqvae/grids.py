@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +17,8 @@ from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import reconstruct_pairs
 
 
-def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> None:
-    """Write (N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
+def grid_png(faces: Tensor, columns: int, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> bytes:
+    """(N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
 
     Its metadata say that it comes from a model: grids hold generated faces, or reconstructions.
     """
@@ -42,21 +43,41 @@ def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels:
     info.add_text("AI-generated", "true")
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", pnginfo=info)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def reconstruction_grid(tokenizer: Tokenizer, images, path: Path, count: int = 24, columns: int = 12) -> None:  # type: ignore[no-untyped-def]
-    """Faces in every odd row, their reconstructions below them."""
+def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> None:
+    """Write :func:`grid_png`, complete or not at all."""
+    _write(path, grid_png(faces, columns, zoom=zoom, labels=labels))
+
+
+def reconstruction_grid(tokenizer: Tokenizer, images: np.ndarray, path: Path) -> None:
+    """Write :func:`reconstruction_png`."""
+    _write(path, reconstruction_png(tokenizer, images))
+
+
+def emotion_grid(prior: MaskedPrior, tokenizer: Tokenizer, source: int, path: Path) -> None:
+    """Write :func:`emotion_png`."""
+    _write(path, emotion_png(prior, tokenizer, source))
+
+
+def reconstruction_png(tokenizer: Tokenizer, images: np.ndarray, count: int = 24, columns: int = 12) -> bytes:
+    """Faces in every odd row, their reconstructions below them, as PNG."""
     stride = max(1, len(images) // count)
     faces, made = reconstruct_pairs(tokenizer, images[::stride][:count])
     rows = [part for pair in zip(faces.split(columns), made.split(columns), strict=True) for part in pair]
-    save_grid(torch.cat(rows), columns, path)
+    return grid_png(torch.cat(rows), columns)
 
 
-def emotion_grid(prior: MaskedPrior, tokenizer: Tokenizer, source: int, path: Path, columns: int = 8) -> None:
-    """One row of unselected samples per emotion; a column shares its seed."""
-    emotion = torch.eye(NUM_EMOTIONS).repeat_interleave(columns, 0)
+def emotion_png(prior: MaskedPrior, tokenizer: Tokenizer, source: int, columns: int = 8) -> bytes:
+    """One row of unselected samples per emotion, as PNG; a column shares its seed. Both on the same device."""
+    device = prior.positions.device
+    emotion = torch.eye(NUM_EMOTIONS, device=device).repeat_interleave(columns, 0)
     seeds = list(range(columns)) * NUM_EMOTIONS
-    tokens = sample_tokens(prior, emotion, torch.full((len(seeds),), source), seeds)
-    save_grid(tokenizer.decode(tokens), columns, path, labels=EMOTION_NAMES)
+    tokens = sample_tokens(prior, emotion, torch.full((len(seeds),), source, device=device), seeds)
+    return grid_png(tokenizer.decode(tokens), columns, labels=EMOTION_NAMES)
+
+
+def _write(path: Path, png: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, png)

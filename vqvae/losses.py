@@ -38,12 +38,14 @@ class EmotionLoss(nn.Module):
         super().__init__()
         self._encoder = encoder
 
-    def forward(self, reconstructed: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, reconstructed: Tensor, faces: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(feature distance, divergence) of (N, 1, S, S) pairs in [0, 1] under one random perturbation per pair.
 
-        The divergence is KL(face || reconstruction), summed over the encoder's heads, in nats.
+        The divergence is KL(face || reconstruction), summed over the encoder's heads, in nats. ``u``: (N,
+        ``NUM_UNIFORMS``) uniform numbers in [0, 1) that choose the perturbations; None: drawn.
         """
-        u = torch.rand(len(faces), NUM_UNIFORMS, device=faces.device)
+        if u is None:
+            u = torch.rand(len(faces), NUM_UNIFORMS, device=faces.device)
         with torch.no_grad():
             real = self._encoder.forward_unit(augment(faces, u, PERTURBATION))
         made = self._encoder.forward_unit(augment(reconstructed, u, PERTURBATION))

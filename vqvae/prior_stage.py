@@ -12,24 +12,40 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.batches import GlobalBatches
+from encoder.accelerators import compile_backend, compile_parts
+from encoder.batches import Accept, GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
+from encoder.emotions import NUM_EMOTIONS
 from encoder.evaluate import resolve_folder
-from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
+from encoder.optimization import (
+    adamw,
+    check_accumulation,
+    cosine_schedule,
+    decay_groups,
+    gathering,
+    set_learning_rate,
+    take_step,
+)
+from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
-from vqvae.faces import TrainingFaces
+from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_cache import array_sha256, cached
+from vqvae.token_cache import Arrays, Write, array_sha256, cached
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+# Faces that are turned into tokens at a time.
+_PIECE = 2048
+_MOST_WEIGHTS = 1 << 20
+
+
 @torch.inference_mode()
 def tokenise(tokenizer: Tokenizer, images: np.ndarray, batch_size: int = 256) -> Tensor:
-    """Tokens of uint8 images (N, S, S) and of their mirror images: (2, N, L, G) int16."""
+    """Tokens of uint8 images (N, S, S) and of their mirror images: (2, N, L, G) int32."""
     from tqdm import tqdm
 
     device = next(tokenizer.parameters()).device
@@ -38,7 +54,7 @@ def tokenise(tokenizer: Tokenizer, images: np.ndarray, batch_size: int = 256) ->
     for chunk in tqdm(chunks, desc="tokens", unit="batch", disable=None, leave=False):
         faces = chunk.to(device).float().div_(255.0)
         both = tokenizer.encode(torch.cat([faces, faces.flip(-1)]))
-        rows.append(both.view(2, len(chunk), *both.shape[1:]).to(torch.int16).cpu())
+        rows.append(both.view(2, len(chunk), *both.shape[1:]).to(torch.int32).cpu())
     return torch.cat(rows, dim=1)
 
 
@@ -68,11 +84,19 @@ def _fingerprint(encoder: EmotionEncoder | None) -> str:
     return f"{weights} {encoder.calibration.model_dump_json()}"
 
 
-def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray:
-    """(N,) frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``."""
-    top = labels.argmax(axis=1)
-    counts = np.bincount(top, minlength=labels.shape[1]).astype(np.float64)
-    return counts[top] ** -rare_sampling
+def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray | Accept:
+    """Frequency of each face in training: its top emotion's frequency to the power ``-rare_sampling``.
+
+    (N,); for more than a million faces a function that gives those asked for, the rarest 1.
+    """
+    counts = np.zeros(labels.shape[1])
+    for start in range(0, len(labels), _PIECE):
+        counts += np.bincount(labels[start : start + _PIECE].argmax(axis=1), minlength=labels.shape[1])
+    weights = np.where(counts > 0, counts, np.inf) ** -rare_sampling if rare_sampling else np.ones(len(counts))
+    if len(labels) <= _MOST_WEIGHTS:
+        return weights[labels.argmax(axis=1)]
+    relative = weights / weights.max()
+    return lambda index: relative[labels[index].argmax(axis=1)]
 
 
 def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
@@ -99,7 +123,7 @@ class PriorTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
-        train: TrainingFaces,
+        train: Faces,
         valid: TrainingFaces,
         tokenizer: Tokenizer,
         encoder: EmotionEncoder | None,
@@ -109,33 +133,41 @@ class PriorTask(TrainingTask):
     ) -> None:
         self._config, self._accelerator = config, accelerator
         device, stage = accelerator.device, config.prior_stage
-        tokenizer = tokenizer.to(device)
+        self._tokenizer = tokenizer = tokenizer.to(device)
         encoder = encoder.to(device) if encoder is not None else None
 
-        def read(faces: TrainingFaces, split: str) -> dict[str, Tensor]:
-            def make() -> dict[str, Tensor]:
+        def read(faces: Faces, split: str) -> Arrays:
+            grid, groups = tokenizer.config.grid, tokenizer.config.groups
+            width = grid**2 * groups
+
+            def fill(first: int, last: int, write: Write) -> None:
                 if accelerator.is_main_process:
                     print(f"prior: reading {len(faces)} faces of {split} into tokens and labels", file=sys.stderr)
-                labels = condition_labels(faces, encoder, stage.votes_weight)
-                return {"tokens": tokenise(tokenizer, faces.images), "labels": torch.from_numpy(labels)}
+                for start in range(first, last, _PIECE):
+                    piece = faces.part(np.arange(start, min(start + _PIECE, last)))
+                    write("labels", start * NUM_EMOTIONS, condition_labels(piece, encoder, stage.votes_weight))
+                    for mirrored, tokens in enumerate(tokenise(tokenizer, piece.images).numpy()):
+                        write("tokens", (mirrored * len(faces) + start) * width, tokens)
 
-            if cache is None:
-                return make()
             made_from = {
                 "tokenizer": tokenizer_sha256,
                 "encoder": _fingerprint(encoder),
-                "faces": array_sha256(faces.images, faces.labels),
+                "faces": faces.digest(),
                 "votes_weight": str(stage.votes_weight),
             }
-            # The first process reads and writes, the others then find the file.
-            with accelerator.main_process_first():
-                return cached(cache / f"tokens-{split}.safetensors", made_from, make)
+            small = tokenizer.config.codebook_size <= 1 << 15
+            shapes = {
+                "tokens": ("int16" if small else "int32", (2, len(faces), grid**2, groups)),
+                "labels": ("float32", (len(faces), NUM_EMOTIONS)),
+            }
+            path = None if cache is None else cache / f"tokens-{split}.safetensors"
+            return cached(path, made_from, shapes, len(faces), fill, accelerator)
 
         known = read(train, "train")
-        self._tokens, self._labels, self._sources = known["tokens"], known["labels"], torch.from_numpy(train.sources)
-        labels = self._labels.numpy()
+        self._train, self._tokens, self._labels = train, known["tokens"], known["labels"]
         known = read(valid, "valid")
-        self._valid_tokens, self._valid_labels = known["tokens"][0].long(), known["labels"]
+        self._valid_tokens = torch.from_numpy(known["tokens"][0].astype(np.int64))
+        self._valid_labels = torch.from_numpy(np.array(known["labels"]))
         self._valid_sources = torch.from_numpy(valid.sources)
         torch.manual_seed(config.seed)
         shape = PriorShape(
@@ -146,37 +178,47 @@ class PriorTask(TrainingTask):
             tokenizer_sha256=tokenizer_sha256,
         )
         prior = initial_prior(shape, stage.init).to(device)
-        optimizer = torch.optim.AdamW(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
+        optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        self._batches = GlobalBatches(
+        check_accumulation("prior_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
+        self.batches = GlobalBatches(
             len(train),
             stage.batch_size,
             seed=config.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
-            weights=sampling_weights(labels, stage.rare_sampling),
+            weights=sampling_weights(self._labels, stage.rare_sampling),
         )
-        self.images_per_step, self.steps_per_epoch = stage.batch_size, self._batches.steps_per_epoch
+        compile_parts(prior.blocks, compile_backend(config.compile))
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens (B, L, G), which are hidden (B, L), emotions (B, 7) and sources (B,) of this rank."""
+        _, index = self.batches(step)
+        device = self._accelerator.device
+        u = uniforms(self._config.seed, step, self.batches.places(), 3 + self._tokens.shape[2])
+        tokens = torch.from_numpy(self._tokens[(u[:, 0] < 0.5).astype(np.int64), index].astype(np.int64))
+        emotions, sources = torch.from_numpy(self._labels[index]), torch.from_numpy(self._train.sources_at(index))
+        asked = torch.from_numpy(u[:, 1:2]) >= self._config.prior_stage.label_dropout
+        hidden = hide_positions(torch.from_numpy(u[:, 2:]))
+        return tokens.to(device), hidden.to(device), (emotions * asked).to(device), sources.to(device)
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
         set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
-        _, index = self._batches(step)
-        picked = torch.from_numpy(index)
-        mirrored = torch.randint(2, (len(index),))
-        tokens = self._tokens[mirrored, picked].long().to(accelerator.device)
-        emotion = self._labels[picked].to(accelerator.device)
-        asked = torch.rand(len(index), 1, device=emotion.device) >= stage.label_dropout
-        with accelerator.autocast():
-            loss = self._prior(tokens, hide_positions(tokens), emotion * asked, self._sources[picked].to(accelerator.device))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(self._prior.parameters(), 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return {"loss": loss.detach()}
+        batch = self._batch(step)
+        # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
+        mine = batch[1].sum()
+        share = accelerator.num_processes / accelerator.reduce(mine, "sum")
+        total = torch.zeros((), device=accelerator.device)
+        for part in gathering(accelerator, self._prior, list(zip(*(t.chunk(stage.accumulate) for t in batch), strict=True))):
+            with accelerator.autocast():
+                loss = self._prior(*part) * part[1].sum()
+            accelerator.backward(share * loss)
+            total += loss.detach()
+        return {"loss": total / mine, "gradient_norm": take_step(accelerator, self._prior, self._optimizer, 1.0)}
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -185,23 +227,31 @@ class PriorTask(TrainingTask):
         device = self._accelerator.device
         totals = {"loss": 0.0, "loss_without_label": 0.0}
         count = min(len(self._valid_tokens), 2048)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for start in range(0, count, 256):
-                rows = slice(start, min(start + 256, count))
-                tokens = self._valid_tokens[rows].to(device)
-                hidden = hide_positions(tokens.cpu()).to(device)
-                emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
-                weight = len(tokens) / count
-                totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
-                totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
+        for start in range(0, count, 256):
+            rows = slice(start, min(start + 256, count))
+            tokens = self._valid_tokens[rows].to(device)
+            u = uniforms(0, 0, np.arange(start, rows.stop), 1 + tokens.shape[1])
+            hidden = hide_positions(torch.from_numpy(u)).to(device)
+            emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
+            weight = len(tokens) / count
+            totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
+            totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
         return {**totals, "score": -totals["loss"]}
 
+    def pictures(self) -> dict[str, bytes]:
+        from vqvae.grids import emotion_png
 
-def hide_positions(tokens: Tensor) -> Tensor:
-    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, u uniform, at least one position (Chang et al., 2022)."""
-    count, length = tokens.shape[:2]
-    share = torch.cos(0.5 * math.pi * torch.rand(count, 1, device=tokens.device))
-    number = (share * length).ceil().clamp(min=1)
-    rank = torch.rand(count, length, device=tokens.device).argsort(dim=1).argsort(dim=1)
+        prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
+        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[0]), columns=2)}
+
+
+def hide_positions(u: Tensor) -> Tensor:
+    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, at least one position (Chang et al., 2022).
+
+    Args:
+        u: (N, 1 + L) uniform numbers in [0, 1); the first of a row gives the share, the others the positions.
+    """
+    length = u.shape[1] - 1
+    number = (torch.cos(0.5 * math.pi * u[:, :1]) * length).ceil().clamp(min=1)
+    rank = u[:, 1:].argsort(dim=1).argsort(dim=1)
     return rank < number

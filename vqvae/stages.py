@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from configs.cli import UserError
-from configs.loader import to_yaml
+from encoder.accelerators import compile_backend, describe, make_accelerator
+from encoder.agreement import Agreement
 from encoder.classifier import EmotionEncoder
 from encoder.evaluate import resolve_folder
+from encoder.run_folder import CONFIG, open_run_once
 from encoder.tracking import Tracker
-from encoder.training import LoopSettings, TrainingTask, make_accelerator, open_run, run_training
+from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import StageConfig, VqvaeConfig
-from vqvae.faces import TrainingFaces, load_training_faces
+from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask
@@ -46,34 +48,47 @@ class _Runner:
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
         self.main = self.accelerator.is_main_process
-        self.train, self.valid = load_training_faces(config, "train"), load_training_faces(config, "valid")
+        self.train, self.valid = self._faces()
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
         if self.main:
             print(
                 f"vqvae: {len(self.train)} training and {len(self.valid)} validation faces, "
-                f"{self.accelerator.device}, precision {self.accelerator.mixed_precision}",
+                f"{describe(self.accelerator, compile_backend(config.compile))}",
                 file=sys.stderr,
             )
 
-    def start(self, stage: str) -> tuple[Path, Path | None, bool]:
-        """(run directory of the stage, checkpoint to resume from, whether it is complete already)."""
+    def _faces(self) -> tuple[Faces, TrainingFaces]:
+        config = self.config
+        if config.faces.source != "shards":
+            return load_training_faces(config, "train"), load_training_faces(config, "valid")
+        cache, agreement = self.out / "cache", Agreement(self.accelerator)
+        problem = None
+        if self.main:
+            # The first process indexes shards that have no index, the others then find it.
+            try:
+                for split in ("train", "valid"):
+                    open_training_shards(config, split, cache)
+            except UserError as error:
+                problem = str(error)
+        agreement.end_if(problem)
+        train = open_training_shards(config, "train", cache)
+        return train, open_training_shards(config, "valid", cache).spread()
+
+    def start(self, stage: str) -> tuple[Path | None, bool]:
+        """(checkpoint to resume from, whether the stage is complete already)."""
         folder = self.out / stage
         done = (self.out / "weights" / stage / WEIGHTS_FILE).is_file()
         if self.resume == "latest" and done:
-            return folder, None, True
-        resume = self.resume if self.resume != "latest" or (folder / "checkpoints").is_dir() else None
-        source = open_run(folder, to_yaml(self.config), resume) if self.main else None
-        if self.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
-
-            source = broadcast_object_list([source])[0]
-        return folder, source, False
+            return None, True
+        # A run that ended in its first stage has no folder of the second yet.
+        resume = self.resume if self.resume != "latest" or (folder / CONFIG).is_file() else None
+        return open_run_once(self.accelerator, folder, self.config, resume), False
 
     def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None, source: Path | None) -> int:
-        every = task.steps_per_epoch  # type: ignore[attr-defined]
-        interval = max(20, 20 * round(min(every, 500) / 20))
+        every = task.batches.steps_per_epoch
+        interval = settings.evaluate_every or max(20, 20 * round(min(every, 500) / 20))
         folder = self.out / stage
         outcome = run_training(
             task,
@@ -84,7 +99,9 @@ class _Runner:
                 seed=self.config.seed,
                 max_minutes=minutes,
                 evaluate_every=interval,
-                checkpoint_every=interval,
+                checkpoint_every=settings.checkpoint_every or interval,
+                log_every=settings.log_every,
+                keep=settings.keep_checkpoints,
             ),
             label=stage,
             resume_from=source,
@@ -94,7 +111,7 @@ class _Runner:
             notes = {
                 # Without the folders: where somebody keeps their data is nobody else's business.
                 "training": {
-                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128"}}),
+                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "shards"}}),
                     "steps": outcome.step,
                 },
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
@@ -105,7 +122,7 @@ class _Runner:
         return outcome.exit_code
 
     def tokenizer(self, minutes: float | None) -> int:
-        _, source, done = self.start("tokenizer")
+        source, done = self.start("tokenizer")
         if not done:
             task = TokenizerTask(self.config, self.train, self.valid, self.encoder, self.accelerator)
             code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes, source)
@@ -124,7 +141,7 @@ class _Runner:
         tokenizer = Tokenizer.from_pretrained(weights)
         if tokenizer.config != self.config.tokenizer:
             raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
-        _, source, done = self.start("prior")
+        source, done = self.start("prior")
         if not done:
             digest = file_sha256(weights / WEIGHTS_FILE)
             task = PriorTask(
@@ -143,7 +160,7 @@ class _Runner:
         if self.main:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
-            emotion_grid(prior, tokenizer.to("cpu"), int(self.train.sources[0]), path)
+            emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
         return 0
 
@@ -151,6 +168,10 @@ class _Runner:
 def train_stages(config: VqvaeConfig, arguments: argparse.Namespace) -> int:
     """Train what ``--stage`` asks for; returns the exit code."""
     stages = ("tokenizer", "prior") if arguments.stage == "both" else (arguments.stage,)
+    if arguments.resume not in (None, "latest") and len(stages) > 1:
+        raise UserError("--resume CHECKPOINT: say which stage it is of: --stage tokenizer or --stage prior")
+    if arguments.resume == "latest" and not arguments.out.is_dir():
+        raise UserError(f"--resume latest: {arguments.out} holds no run; start without --resume")
     minutes = stage_minutes(config, stages, arguments.max_minutes)
     runner = _Runner(config, arguments)
     for stage in stages:

@@ -10,15 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from encoder.accelerators import compile_backend, compile_parts
 from encoder.augment import NUM_UNIFORMS, augment
-from encoder.batches import GlobalBatches, uniforms
+from encoder.batch_stream import BatchStream
+from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
 from encoder.ema import Ema
 from encoder.evaluate import resolve_folder
-from encoder.training import TrainingTask, cosine_schedule, decay_groups, set_learning_rate
+from encoder.optimization import (
+    adamw,
+    check_accumulation,
+    cosine_schedule,
+    decay_groups,
+    gathering,
+    set_learning_rate,
+    take_step,
+)
+from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
-from vqvae.faces import TrainingFaces
+from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
 from vqvae.quantizer import usage
 from vqvae.tokenizer import Tokenizer
@@ -52,7 +63,7 @@ class TokenizerTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
-        train: TrainingFaces,
+        train: Faces,
         valid: TrainingFaces,
         encoder: EmotionEncoder | None,
         accelerator: Accelerator,
@@ -68,7 +79,7 @@ class TokenizerTask(TrainingTask):
         discriminator = PatchDiscriminator().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         stage = config.tokenizer_stage
         optimizers = [
-            torch.optim.AdamW(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.99))
+            adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.99))
             for module in (tokenizer, discriminator)
         ]
         self._tokenizer, self._optimizer = accelerator.prepare(tokenizer, optimizers[0])
@@ -79,31 +90,43 @@ class TokenizerTask(TrainingTask):
         self._encoder = encoder.to(device) if encoder is not None else None
         self._emotion_loss = EmotionLoss(encoder) if encoder is not None and needs_encoder else None
         self._lpips = lpips_distance(device) if loss.perceptual and loss.perceptual_net == "lpips" else None
-        self._images = torch.from_numpy(train.images).unsqueeze(1)
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
-        self._batches = GlobalBatches(
+        check_accumulation("tokenizer_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
+        self.batches = GlobalBatches(
             len(train),
             stage.batch_size,
             seed=config.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
+            block=config.faces.shuffle_block,
+            window=config.faces.shuffle_window,
         )
-        self.images_per_step, self.steps_per_epoch = stage.batch_size, self._batches.steps_per_epoch
+        self._stream = BatchStream(
+            FaceBatches(train, self.batches, config.seed, 2 * NUM_UNIFORMS),
+            config.faces.workers,
+            fresh=train.remote,
+            pin=device.type == "cuda",
+        )
+        compile_parts([tokenizer.down, tokenizer.up, discriminator.body], compile_backend(config.compile))
 
-    def _batch(self, step: int) -> Tensor:
-        epoch, index = self._batches(step)
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Faces (B, 1, S, S) of this rank, and numbers (B, ``NUM_UNIFORMS``) that perturb them for the emotion loss."""
         device = self._accelerator.device
-        u = torch.from_numpy(uniforms(self._config.seed, epoch, index, NUM_UNIFORMS)).to(device)
-        faces = self._images[torch.from_numpy(index)].to(device).float().div_(255.0)
-        return augment(faces, u, GENTLE).contiguous(memory_format=torch.channels_last)
+        images, u = (tensor.to(device, non_blocking=True) for tensor in self._stream(step))
+        faces = images.unsqueeze(1).float().div_(255.0)
+        gentle, perturbing = u.split(NUM_UNIFORMS, dim=1)
+        return augment(faces, gentle, GENTLE).contiguous(memory_format=torch.channels_last), perturbing
 
-    def _judge(self, made: Tensor, faces: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def close(self) -> None:
+        self._stream.close()
+
+    def _judge(self, made: Tensor, faces: Tensor, u: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything but the discriminator and the commitment, as one weighted sum and its parts."""
         loss = self._config.loss
         parts = {"pixel": loss.pixel * pixel_loss(made, faces)}
         if self._emotion_loss is not None:
-            features, divergence = self._emotion_loss(made.clamp(0.0, 1.0), faces)
+            features, divergence = self._emotion_loss(made.clamp(0.0, 1.0), faces, u)
             parts["emotion"] = loss.emotion * divergence
             if loss.perceptual_net == "encoder":
                 parts["perceptual"] = loss.perceptual * features
@@ -116,30 +139,40 @@ class TokenizerTask(TrainingTask):
         rate = config.tokenizer_stage.learning_rate * cosine_schedule(progress)
         for optimizer in (self._optimizer, self._discriminator_optimizer):
             set_learning_rate(optimizer, rate)
-        faces = self._batch(step)
-        with accelerator.autocast():
+        count = config.tokenizer_stage.accumulate
+        parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
+        adversarial = config.loss.adversarial > 0 and progress >= config.loss.adversarial_start
+        totals: dict[str, Tensor] = {}
+        pairs: list[Tensor] = []
+        for faces, u in gathering(accelerator, self._tokenizer, parts):
+            made, losses = self._reconstruct(faces, u, adversarial, 1.0 / count)
+            pairs.append(torch.cat([faces, made]))
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / count
+        totals["gradient_norm"] = take_step(accelerator, self._tokenizer, self._optimizer, 1.0)
+        # The discriminator learns from a little before it is listened to: a blind one ruins what is there.
+        if config.loss.adversarial > 0 and progress >= config.loss.adversarial_start - 0.05:
+            totals["discriminator"] = self._train_discriminator(pairs)
+        return totals
+
+    def _reconstruct(self, faces: Tensor, u: Tensor, adversarial: bool, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruct one part of a batch and add ``share`` of its gradients; the reconstructions and their losses."""
+        config = self._config
+        with self._accelerator.autocast():
             output, _, commitment, codebook = self._tokenizer(faces)
             # The losses are differentiated down to the picture only: what follows needs no second pass through them.
             made = output.detach().requires_grad_()
-            total, parts = self._judge(made, faces)
+            total, parts = self._judge(made, faces, u)
             (gradient,) = torch.autograd.grad(total, made)
-            adversarial = config.loss.adversarial > 0 and progress >= config.loss.adversarial_start
             if adversarial:
-                self._discriminator.requires_grad_(False)
-                fooling = -self._discriminator(made).mean()
-                (pull,) = torch.autograd.grad(fooling, made)
+                discriminator = self.modules["discriminator"].requires_grad_(False)
+                (pull,) = torch.autograd.grad(-discriminator(made).mean(), made)
+                discriminator.requires_grad_(True)
                 scale = self._at_last_layer(output, gradient) / (self._at_last_layer(output, pull) + 1e-8)
                 gradient = gradient + config.loss.adversarial * scale.clamp(max=1e4) * pull
-                self._discriminator.requires_grad_(True)
-        accelerator.backward((output * gradient).sum() + config.loss.commitment * commitment + codebook)
-        accelerator.clip_grad_norm_(self._tokenizer.parameters(), 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        parts = {"loss": total, "commitment": commitment, **parts}
-        # The discriminator learns from a little before it is listened to: a blind one ruins what is there.
-        if config.loss.adversarial > 0 and progress >= config.loss.adversarial_start - 0.05:
-            parts["discriminator"] = self._train_discriminator(faces, output.detach())
-        return {name: value.detach() for name, value in parts.items()}
+        whole = (output * gradient).sum() + config.loss.commitment * commitment + codebook
+        self._accelerator.backward(share * whole)
+        return output.detach(), {"loss": total, "commitment": commitment, **parts}
 
     def _at_last_layer(self, output: Tensor, gradient: Tensor) -> Tensor:
         """Norm that ``gradient`` of the pictures has at the decoder's last layer (Esser et al. 2021, eq. 7).
@@ -149,16 +182,20 @@ class TokenizerTask(TrainingTask):
         """
         weight: Tensor = self.modules["tokenizer"].last_layer  # type: ignore[assignment]
         (there,) = torch.autograd.grad((output * gradient).sum(), weight, retain_graph=True)
-        return there.norm()
+        # Of the whole batch: processes that weighed by their own share would each train another tokenizer.
+        return self._accelerator.reduce(there, "mean").norm()
 
-    def _train_discriminator(self, faces: Tensor, made: Tensor) -> Tensor:
-        with self._accelerator.autocast():
-            scores = self._discriminator(torch.cat([faces, made]))
-        loss = discriminator_loss(*scores.chunk(2))
-        self._accelerator.backward(loss)
-        self._discriminator_optimizer.step()
-        self._discriminator_optimizer.zero_grad(set_to_none=True)
-        return loss
+    def _train_discriminator(self, pairs: list[Tensor]) -> Tensor:
+        """One step on faces and their reconstructions, (2B, 1, S, S) for each part of the batch."""
+        total = torch.zeros((), device=self._accelerator.device)
+        for pair in gathering(self._accelerator, self._discriminator, pairs):
+            with self._accelerator.autocast():
+                scores = self._discriminator(pair)
+            loss = discriminator_loss(*scores.chunk(2)) / len(pairs)
+            self._accelerator.backward(loss)
+            total += loss.detach()
+        take_step(self._accelerator, self._discriminator, self._discriminator_optimizer)
+        return total
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -182,6 +219,12 @@ class TokenizerTask(TrainingTask):
         if self._encoder is not None:
             figures["emotion_kept"] = kept / len(self._valid)
         return {**figures, "score": figures.get("emotion_kept", psnr)}
+
+    def pictures(self) -> dict[str, bytes]:
+        from vqvae.grids import reconstruction_png
+
+        tokenizer: Tokenizer = self.emas["tokenizer"].module  # type: ignore[assignment]
+        return {"reconstructions": reconstruction_png(tokenizer, self._valid.squeeze(1).numpy())}
 
 
 def reconstruct_pairs(tokenizer: Tokenizer, images: np.ndarray) -> tuple[Tensor, Tensor]:

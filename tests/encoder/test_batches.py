@@ -17,7 +17,7 @@ def test_ranks_partition_the_global_batch(length: int, share: int, world: int, s
     whole = GlobalBatches(length, size, seed=seed).whole(step)
     parts = [GlobalBatches(length, size, seed=seed, rank=rank, world=world)(step)[1] for rank in range(world)]
     assert [len(part) for part in parts] == [share] * world
-    assert np.array_equal(np.stack(parts, axis=1).ravel(), whole)
+    assert np.array_equal(np.concatenate(parts), whole)
     assert whole.min() >= 0
     assert whole.max() < length
 
@@ -82,7 +82,7 @@ def test_weighted_batches_are_as_reproducible_and_shared_as_others(seed: int, st
     used = GlobalBatches(30, 12, seed=seed, weights=weights)
     used.whole(step // 2)
     parts = [GlobalBatches(30, 12, seed=seed, weights=weights, rank=r, world=world)(step)[1] for r in range(world)]
-    assert np.array_equal(np.stack(parts, axis=1).ravel(), used.whole(step))
+    assert np.array_equal(np.concatenate(parts), used.whole(step))
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,16 @@ def test_uniforms_are_uniform_and_not_correlated(rng: np.random.Generator) -> No
 
 def test_no_faces_have_no_numbers() -> None:
     assert uniforms(0, 0, np.array([], np.int64), 5).shape == (0, 5)
+
+
+def test_draws_by_a_function_follow_it_as_weights_do(rng: np.random.Generator) -> None:
+    weights = rng.uniform(0.05, 1.0, 20)
+    seed = int(rng.integers(2**32))
+    batches = GlobalBatches(20, 500, seed=seed, weights=lambda index: weights[index])
+    counts = np.bincount(np.concatenate([batches.whole(step) for step in range(200)]), minlength=20)
+    expected = weights / weights.sum() * 100_000
+    assert (np.abs(counts - expected) <= 6 * np.sqrt(expected)).all()
+    parts = [
+        GlobalBatches(20, 500, seed=seed, rank=rank, world=5, weights=lambda index: weights[index])(7)[1] for rank in range(5)
+    ]
+    assert np.array_equal(np.concatenate(parts), batches.whole(7))

@@ -24,10 +24,9 @@ from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
-    pack_optimizer,
     save_checkpoint,
-    unpack_optimizer,
 )
+from encoder.training_state import pack_optimizer, unpack_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("net.safetensors", "ema-net.safetensors", "state.json", "MANIFEST.json")

@@ -86,6 +86,31 @@ def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: py
     assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
 
 
+@pytest.mark.parametrize("stop_at", [7, 10], ids=["mid-epoch", "epoch's end"])
+def test_killed_in_mid_accumulation_and_resumed_equals_unbroken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    from accelerate import Accelerator
+
+    parts = settings(epochs=3, accumulate=4, checkpoint_every=2)
+    assert fit_encoder(parts, tmp_path / "whole", None) == 0
+    original, seen = Accelerator.backward, [0]
+
+    def killed(self: Accelerator, loss: torch.Tensor) -> None:
+        seen[0] += 1
+        if seen[0] > 4 * stop_at + 2:
+            raise KeyboardInterrupt
+        original(self, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "backward", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit_encoder(parts, tmp_path / "broken", None)
+    assert fit_encoder(parts, tmp_path / "broken", "latest") == 0
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
 def test_the_result_loads_and_reads_faces(tmp_path: Path) -> None:
     assert fit_encoder(settings(epochs=1), tmp_path / "run", None) == 0
     reader = EmotionEncoder.from_pretrained(tmp_path / "run" / "weights")
@@ -112,7 +137,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: py
         return {**losses, "loss": losses["loss"] * (float("nan") if step >= 30 else 1.0)}
 
     monkeypatch.setattr(EncoderTask, "train_step", broken)
-    with pytest.raises(UserError, match="loss is not finite at step 40"):
+    with pytest.raises(UserError, match=r"loss is not finite \(nan\) in step 31, epoch 7, whose batch holds the items"):
         fit_encoder(settings(), tmp_path / "run", None)
     assert latest_checkpoint(tmp_path / "run") is not None
 

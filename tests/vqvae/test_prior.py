@@ -71,7 +71,7 @@ def test_a_repeated_face_is_learnt() -> None:
 
 
 def test_some_position_is_always_hidden() -> None:
-    hidden = hide_positions(torch.zeros(500, 9, 2))
+    hidden = hide_positions(torch.rand(500, 10))
     assert hidden.sum(dim=1).min() >= 1
     assert 4 < hidden.float().sum(dim=1).mean() < 7.5
 

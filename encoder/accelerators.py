@@ -1,0 +1,71 @@
+"""The device and the processes that a training runs on, and what is done to go faster there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from configs.cli import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether ``device`` multiplies bfloat16 in hardware (elsewhere it is emulated and slower than float32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    return False
+
+
+def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf16"] = "auto") -> Accelerator:
+    """An Accelerator on the asked device, in as many processes as were launched.
+
+    ``auto`` precision is bf16 where the hardware has it, else float32.
+
+    Raises:
+        UserError: a CUDA device is asked for and there is none, or the launched processes do not find each other.
+    """
+    from accelerate import Accelerator, PartialState
+    from accelerate.utils import TorchDynamoPlugin
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    # Accelerate runs several processes on the CPU only if it is told to use it: else each of them trains alone.
+    cpu = device == "cpu" or (launched > 1 and not torch.cuda.is_available())
+    state = PartialState(cpu=True) if cpu else PartialState()
+    if state.num_processes != launched:
+        raise UserError(
+            f"{launched} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
+            "accelerate launch, and with device=cpu where there is no GPU"
+        )
+    chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
+    # Compiling is done part by part (see compile_parts), not by Accelerate, which would compile across the codebook.
+    return Accelerator(mixed_precision=chosen, cpu=cpu, dynamo_plugin=TorchDynamoPlugin(backend="no"))
+
+
+def compile_backend(asked: bool) -> str | None:
+    """The compiler to use: ``inductor`` if asked for, or what ``accelerate launch`` was told; None: none."""
+    launched = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower()
+    return launched if launched != "no" else ("inductor" if asked else None)
+
+
+def compile_parts(parts: Iterable[nn.Module], backend: str | None) -> None:
+    """Compile each module in place: its weights keep their names, checkpoints stay the same."""
+    for part in parts if backend is not None else ():
+        part.compile(backend=backend)
+
+
+def describe(accelerator: Accelerator, compiled: str | None = None) -> str:
+    """Where a training runs, for its first line."""
+    many = f"{accelerator.num_processes} processes, " if accelerator.num_processes > 1 else ""
+    how = f", compiled by {compiled}" if compiled else ""
+    return f"{many}{accelerator.device}, precision {accelerator.mixed_precision}{how}"

@@ -1,0 +1,50 @@
+"""What all processes of a run must decide alike: when to stop, and that one of them has failed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from configs.cli import USER_ERROR_EXIT, UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+_PATIENCE = timedelta(hours=6)
+
+
+class Agreement:
+    """Exchanges a few numbers a step over the CPU, so that no GPU has to empty its queue for them."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._rank, self._world = accelerator.process_index, accelerator.num_processes
+        # One process may index or read a data set for long while the others wait.
+        self._group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self._world > 1 else None
+
+    def highest(self, *values: float) -> tuple[float, ...]:
+        """The largest of each value over all processes."""
+        if self._group is None:
+            return values
+        numbers = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
+        return tuple(numbers.tolist())
+
+    def end_if(self, problem: str | None) -> None:
+        """Go on if no process has a problem. Else the first that has one says so, and all end with the same code.
+
+        A process that ended alone would leave the others waiting for it.
+
+        Raises:
+            UserError: the problem, in the first process that has one.
+            SystemExit: in the others.
+        """
+        (turn,) = self.highest(0.0 if problem is None else float(self._world - self._rank))
+        if not turn:
+            return
+        if problem is not None and turn == self._world - self._rank:
+            raise UserError(problem)
+        raise SystemExit(USER_ERROR_EXIT)

@@ -1,0 +1,87 @@
+"""The folder of a run: whether it may be started there, and from which checkpoint it goes on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.cli import UserError
+from configs.loader import StrictModel, load_config, to_yaml
+from encoder.atomic import atomic_write_text, explain_write_error
+from encoder.checkpoint import checkpoint_steps, latest_checkpoint
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CONFIG = "config.yaml"
+
+
+def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
+    """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
+
+    ``resume`` is None, ``latest`` or the folder of a checkpoint. A run that ended before its first checkpoint was whole
+    starts anew under ``latest``, so that a job which is always started with it survives its first minutes too. A stored
+    configuration that lacks settings added since, with defaults that leave training as it was, counts as the same.
+
+    Raises:
+        UserError: the folder already holds a run and ``resume`` is not given, there is nothing to resume, or going on
+            would mix two histories in one folder.
+    """
+    if resume is None:
+        if checkpoint_steps(run_dir):
+            raise UserError(f"{run_dir} already holds a run: continue it with --resume latest, or choose another --out")
+        _begin(run_dir, config)
+        return None
+    stored = run_dir / CONFIG
+    if resume != "latest":
+        here = checkpoint_steps(run_dir)
+        later = [path.name for path in here.values() if path.name > Path(resume).name]
+        if later:
+            raise UserError(
+                f"--resume {resume}: {run_dir} holds later checkpoints ({max(later)}); "
+                "choose another --out for a run that leaves from there, or move them away"
+            )
+        if not stored.is_file():
+            _begin(run_dir, config)
+        return Path(resume)
+    if not stored.is_file():
+        raise UserError(f"--resume latest: {run_dir} holds no checkpoint and no run; start without --resume")
+    if stored.read_text(encoding="utf-8") != to_yaml(config) and not _says(stored, config):
+        raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
+    found = latest_checkpoint(run_dir, log=_to_stderr)
+    if found is None and checkpoint_steps(run_dir):
+        raise UserError(f"--resume latest: {run_dir} holds no checkpoint that verifies; start in another --out")
+    if found is None:
+        _to_stderr(f"--resume latest: {run_dir} holds no checkpoint yet; starting from the beginning")
+    return found
+
+
+def open_run_once(accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
+    """:func:`open_run` in the first process, its answer in all."""
+    found = open_run(run_dir, config, resume) if accelerator.is_main_process else None
+    if accelerator.num_processes == 1:
+        return found
+    from accelerate.utils import broadcast_object_list
+
+    answer = broadcast_object_list([None if found is None else str(found)])[0]
+    return None if answer is None else Path(answer)
+
+
+def _begin(run_dir: Path, config: StrictModel) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be made: {explain_write_error(error)}") from error
+    atomic_write_text(run_dir / CONFIG, to_yaml(config))
+
+
+def _says(file: Path, config: StrictModel) -> bool:
+    try:
+        return load_config(type(config), file) == config
+    except UserError:  # settings that exist no longer
+        return False
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,76 @@
+"""Tiny stages that train in milliseconds a step, on faces that were made up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vqvae.stages as stages
+from encoder.checkpoint import latest_checkpoint, load_checkpoint
+from vqvae.config import TokenizerConfig, VqvaeConfig
+from vqvae.faces import TrainingFaces
+from vqvae.tokenizer import Tokenizer
+from vqvae.train import main
+
+TOKENIZER = {"size": 16, "widths": [8, 16], "codebook_size": 8, "code_dim": 4, "groups": 2}
+TINY = [
+    *(f"tokenizer.{name}={value}" for name, value in TOKENIZER.items()),
+    "prior.width=16",
+    "prior.depth=1",
+    "prior.heads=2",
+    *(
+        f"{stage}.{setting}"
+        for stage in ("tokenizer_stage", "prior_stage")
+        for setting in ("max_minutes=null", "epochs=2", "batch_size=8", "checkpoint_every=2", "evaluate_every=99", "log_every=1")
+    ),
+    "loss.adversarial=0.1",
+    "loss.adversarial_start=0.3",
+    "device=cpu",
+    "precision=no",
+]
+# 52 is no multiple of the batch: the last 4 faces of every epoch are others.
+COUNT = 52
+
+
+class TinyRuns:
+    """Trains one stage into a folder of its own; ``tensors`` are all of its newest checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def train(self, name: str, stage: str, *more: str) -> int:
+        out = self.folder / name
+        if stage == "prior" and not (out / "weights").is_dir():
+            torch.manual_seed(0)
+            Tokenizer(TokenizerConfig(**TOKENIZER)).save_pretrained(out / "weights" / "tokenizer")
+        return main([*TINY, "--stage", stage, "--out", str(out), *more])
+
+    def tensors(self, name: str, stage: str) -> dict[str, torch.Tensor]:
+        newest = latest_checkpoint(self.folder / name / stage)
+        assert newest is not None
+        groups = load_checkpoint(newest).tensors
+        return {f"{group}/{key}": tensor for group, members in groups.items() for key, tensor in members.items()}
+
+    def differing(self, one: str, other: str, stage: str) -> list[str]:
+        """Names of tensors that are not equal bit for bit."""
+        a, b = self.tensors(one, stage), self.tensors(other, stage)
+        assert a.keys() == b.keys()
+        return [name for name in a if not torch.equal(a[name], b[name])]
+
+
+@pytest.fixture
+def tiny_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyRuns:
+    def faces(_config: VqvaeConfig, split: str) -> TrainingFaces:
+        rng = np.random.default_rng(len(split))
+        count = COUNT if split == "train" else 24
+        labels = np.eye(7, dtype=np.float32)[np.arange(count) % 7]
+        return TrainingFaces(rng.integers(0, 256, (count, 16, 16), dtype=np.uint8), labels, np.full(count, 2))
+
+    monkeypatch.setattr(stages, "load_training_faces", faces)
+    # Flushing matters when the machine dies, not when a process does, and takes most of the time here.
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+    return TinyRuns(tmp_path)

@@ -1,0 +1,173 @@
+"""Both stages in two processes on the CPU (gloo): one training, not two, and the one that a single process would do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from configs.cli import UserError
+from encoder.accelerators import make_accelerator
+from encoder.checkpoint import checkpoint_steps
+from encoder.training import TrainingTask
+from vqvae.prior_stage import PriorTask
+from vqvae.tokenizer_stage import TokenizerTask
+
+TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
+# Dropout is the one thing that a process draws for itself. Many codes are restarted, from faces of both processes.
+SAME = {"tokenizer": ["tokenizer.restart_after=0.5"], "prior": ["prior.dropout=0"]}
+
+
+def train(tiny_runs: Any, stage: str, name: str, *more: str) -> Callable[[int], int]:
+    return lambda _rank: tiny_runs.train(name, stage, *SAME[stage], *more)
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "prior"])
+def test_two_processes_make_the_steps_of_one(tiny_runs: Any, forked: Callable[..., Any], stage: str) -> None:
+    worlds: list[int] = []
+    for count in (1, 2):
+        run = forked(train(tiny_runs, stage, f"of {count}"), count)
+        assert run.wait() == [0] * count, run.output()
+        worlds.append(run.output().count("2 processes"))
+    # A launcher that silently started two trainings of one process each would pass everything else.
+    assert worlds == [0, 1]
+    one, two = tiny_runs.tensors("of 1", stage), tiny_runs.tensors("of 2", stage)
+    for name in (name for name in one if name.startswith((f"{stage}/", "discriminator/", "ema"))):
+        torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_codebooks_are_identical_on_all_processes_after_every_step(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TokenizerTask.train_step
+
+    def checked(self: TokenizerTask, step: int, progress: float) -> dict[str, Tensor]:
+        losses = original(self, step, progress)
+        assert dist.get_world_size() == 2
+        for name, tensor in self.modules["tokenizer"].state_dict().items():
+            gathered = [torch.empty_like(tensor) for _ in range(2)]
+            dist.all_gather(gathered, tensor.contiguous())
+            assert torch.equal(*gathered), f"step {step}: {name} differs"
+        return losses
+
+    monkeypatch.setattr(TokenizerTask, "train_step", checked)
+    run = forked(train(tiny_runs, "tokenizer", "run"), 2)
+    assert run.wait() == [0, 0], run.output()
+
+
+@pytest.mark.parametrize(("stage", "accumulate"), [("tokenizer", 1), ("prior", 2)])
+def test_a_wish_to_stop_in_one_process_stops_all_and_going_on_is_exact(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str, accumulate: int
+) -> None:
+    parts = f"{stage}_stage.accumulate={accumulate}"
+    run = forked(train(tiny_runs, stage, "whole", parts), 2)
+    assert run.wait() == [0, 0], run.output()
+    original = TASKS[stage].train_step
+
+    def stopped(self: TrainingTask, step: int, progress: float) -> dict[str, Tensor]:
+        if step == 6 and dist.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, step, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TASKS[stage], "train_step", stopped)
+        run = forked(train(tiny_runs, stage, "broken", parts), 2)
+        assert run.wait() == [143, 143], run.output()
+    assert max(checkpoint_steps(tiny_runs.folder / "broken" / stage)) == 7
+    run = forked(train(tiny_runs, stage, "broken", parts, "--resume", "latest"), 2)
+    assert run.wait() == [0, 0], run.output()
+    assert tiny_runs.differing("whole", "broken", stage) == []
+
+
+def test_a_run_of_one_process_goes_on_in_two_with_the_same_faces(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = forked(train(tiny_runs, "prior", "run", "prior_stage.epochs=1"), 1)
+    assert run.wait() == [0], run.output()
+    newest = tiny_runs.folder / "run" / "prior" / "checkpoints" / "step-00000006"
+    run = forked(train(tiny_runs, "prior", "more", "--resume", str(newest)), 2)
+    assert run.wait() == [0, 0], run.output()
+    assert "2 process(es) now, 1 before" in run.output()
+
+
+def test_the_problem_of_one_process_ends_all_with_one_line(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = PriorTask.train_step
+
+    def broken(self: PriorTask, step: int, progress: float) -> dict[str, Tensor]:
+        losses = original(self, step, progress)
+        return {**losses, "loss": losses["loss"] / (0.0 if step == 3 and dist.get_rank() == 1 else 1.0)}
+
+    monkeypatch.setattr(PriorTask, "train_step", broken)
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "prior"), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [2, 2], run.output()
+    assert run.output().count("error: prior: loss is not finite (inf) in step 4") == 1
+    assert "Traceback" not in run.output()
+    assert max(checkpoint_steps(tiny_runs.folder / "run" / "prior")) == 2
+
+
+def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def alone(_rank: int) -> None:
+        os.environ["WORLD_SIZE"] = "2"
+        from accelerate import PartialState
+
+        PartialState()
+        with pytest.raises(UserError, match="2 processes were launched, but this one sees 1"):
+            make_accelerator("auto")
+
+    run = forked(alone, 1)
+    assert run.wait() == [0], run.output()
+
+
+def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_runs: Any, forked: Callable[..., Any]) -> None:
+    def refused(_rank: int) -> None:
+        with pytest.raises(UserError, match=r"batch_size: 9 cannot be shared by 2 process\(es\)"):
+            tiny_runs.train("run", "tokenizer", "tokenizer_stage.batch_size=9")
+
+    run = forked(refused, 2)
+    assert run.wait() == [0, 0], run.output()
+
+
+def test_a_set_that_is_no_multiple_of_the_batch_or_shorter_than_one_does_not_hang(
+    tiny_runs: Any, forked: Callable[..., Any]
+) -> None:
+    # 52 faces: 6 batches of 8 and a rest of 4 that no process gets; or less than one batch of 64.
+    for size in (8, 64):
+        run = forked(train(tiny_runs, "tokenizer", f"by {size}", f"tokenizer_stage.batch_size={size}"), 2)
+        assert run.wait(60) == [0, 0], run.output()
+    assert np.isfinite(tiny_runs.tensors("by 64", "tokenizer")["tokenizer/quantizer.codes"].numpy()).all()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_one_training_of_two_processes(tmp_path: Path) -> None:
+    settings = ["faces.drawn_count=64", "tokenizer_stage.max_minutes=null", "tokenizer_stage.epochs=2", "device=cpu"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "vqvae/train.py"]
+    done = subprocess.run(
+        [sys.executable, *command, *settings, "--stage", "tokenizer", "--out", str(tmp_path / "run")],
+        cwd=Path(__file__).resolve().parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("64 training and 64 validation faces, 2 processes") == 1
+    assert (tmp_path / "run" / "weights" / "tokenizer" / "model.safetensors").is_file()

@@ -1,0 +1,161 @@
+"""Both stages on faces that stay in their shards: the same weights as from memory, in memory that stays flat."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+import vqvae.prior_stage as prior_stage
+from configs.cli import UserError
+from encoder.shard_writer import write_shards
+from encoder.training import TrainingTask
+from vqvae.faces import TrainingShards
+from vqvae.prior_stage import PriorTask
+from vqvae.tokenizer_stage import TokenizerTask
+
+TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+
+@pytest.fixture
+def shards(tiny_runs: Any, tmp_path: Path) -> list[str]:
+    """Settings that read the tiny faces from shards of 9."""
+    import vqvae.stages as stages
+
+    for split in ("train", "valid"):
+        faces = stages.load_training_faces(None, split)
+        write_shards(tmp_path / "shards", split, zip(faces.images, faces.labels, strict=True), per_shard=9)
+    return ["faces.source=shards", f"faces.shards={tmp_path / 'shards'}", "faces.look=drawn"]
+
+
+@pytest.mark.parametrize(("stage", "workers"), [("tokenizer", 0), ("tokenizer", 2), ("prior", 0)])
+def test_shards_train_to_the_same_bits_as_memory(tiny_runs: Any, shards: list[str], stage: str, workers: int) -> None:
+    assert tiny_runs.train("memory", stage) == 0
+    assert tiny_runs.train("shards", stage, *shards, f"faces.workers={workers}") == 0
+    assert tiny_runs.differing("memory", "shards", stage) == []
+
+
+@pytest.mark.parametrize(
+    ("processes", "workers", "stop_at"),
+    [(1, 0, 4), (1, 2, 4), (2, 0, 4), (2, 2, 4), (1, 2, 6), (2, 0, 6)],
+)
+def test_stopped_and_resumed_equals_unbroken(
+    tiny_runs: Any,
+    shards: list[str],
+    forked: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+    workers: int,
+    stop_at: int,
+) -> None:
+    more = [*shards, f"faces.workers={workers}", "tokenizer_stage.epochs=1.4", "tokenizer.restart_after=0.5"]
+    run = forked(lambda _rank: tiny_runs.train("whole", "tokenizer", *more), processes)
+    assert run.wait() == [0] * processes, run.output()
+    original = TokenizerTask.train_step
+
+    def stopped(self: TokenizerTask, step: int, progress: float) -> dict[str, Tensor]:
+        if step == stop_at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, step, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenizerTask, "train_step", stopped)
+        run = forked(lambda _rank: tiny_runs.train("broken", "tokenizer", *more), processes)
+        assert run.wait() == [143] * processes, run.output()
+    run = forked(lambda _rank: tiny_runs.train("broken", "tokenizer", *more, "--resume", "latest"), processes)
+    assert run.wait() == [0] * processes, run.output()
+    assert f"at step {stop_at}" in run.output()
+    assert tiny_runs.differing("whole", "broken", "tokenizer") == []
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "prior"])
+def test_no_more_faces_than_a_batch_or_a_piece_are_ever_in_memory(
+    tiny_runs: Any, shards: list[str], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr(prior_stage, "_PIECE", 10)
+    asked: list[int] = []
+    for name in ("images_at", "part"):
+        original = getattr(TrainingShards, name)
+
+        def counted(self: TrainingShards, index: np.ndarray, original: Callable[..., Any] = original) -> Any:
+            if len(self) == 52:
+                asked.append(len(index))
+            return original(self, index)
+
+        monkeypatch.setattr(TrainingShards, name, counted)
+    assert tiny_runs.train("run", stage, *shards) == 0
+    assert max(asked) <= 10
+    if stage == "prior":
+        assert asked == [10, 10, 10, 10, 10, 2]
+        assert tiny_runs.train("memory", stage) == 0
+        assert tiny_runs.differing("memory", "run", stage) == []
+
+
+def test_emotions_of_more_faces_than_weights_are_kept_of_are_drawn_as_often(
+    tiny_runs: Any, shards: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.eye(7, dtype=np.float32)[np.repeat(np.arange(7), [40, 2, 10, 40, 4, 10, 6])]
+    kept = prior_stage.sampling_weights(labels, 0.5)
+    monkeypatch.setattr(prior_stage, "_MOST_WEIGHTS", 10)
+    asked = prior_stage.sampling_weights(labels, 0.5)
+    assert isinstance(kept, np.ndarray)
+    assert callable(asked)
+    relative = asked(np.arange(len(labels)))
+    np.testing.assert_allclose(relative, kept / kept.max())
+    assert tiny_runs.train("run", "prior", *shards) == 0
+
+
+def test_processes_share_the_reading_and_make_the_file_that_one_would(
+    tiny_runs: Any, shards: list[str], forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prior_stage, "_PIECE", 7)
+    original = prior_stage.tokenise
+    counts = tiny_runs.folder / "counts"
+
+    def counted(tokenizer: Any, images: np.ndarray) -> Any:
+        with counts.open("a") as file:
+            file.write(f"{len(images)}\n")
+        return original(tokenizer, images)
+
+    monkeypatch.setattr(prior_stage, "tokenise", counted)
+    for processes in (1, 2):
+        run = forked(lambda _rank, name=f"of {processes}": tiny_runs.train(name, "prior", *shards), processes)
+        assert run.wait() == [0] * processes, run.output()
+        # 52 faces to learn from and 24 to judge by, each read once whatever the number of processes.
+        assert sum(map(int, counts.read_text().split())) == 76 * processes
+    one, two = (tiny_runs.folder / f"of {processes}" / "cache" / "tokens-train.safetensors" for processes in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+    found = load_file(one)
+    assert found["tokens"].shape == (2, 52, 16, 2)
+    assert sorted(path.name for path in one.parent.iterdir() if "tokens" in path.name) == [
+        "tokens-train.safetensors",
+        "tokens-valid.safetensors",
+    ]
+
+
+def test_a_problem_of_the_process_that_indexes_ends_all(
+    tiny_runs: Any, shards: list[str], forked: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "shards" / "train-bad.tar").write_bytes(b"no tar")
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer", *shards), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [2, 2], run.output()
+    assert run.output().count("error: ") == 1
+
+
+def test_shards_must_be_named(tiny_runs: Any) -> None:
+    with pytest.raises(UserError, match=r"faces.shards: name the folder or URL"):
+        tiny_runs.train("run", "tokenizer", "faces.source=shards")
