@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from configs.cli import UserError
+
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -19,8 +21,12 @@ class _Steps(Dataset):
     def __init__(self, make: Callable[[int], Arrays]) -> None:
         self._make = make
 
-    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(array) for array in self._make(step))
+    def __getitem__(self, step: int) -> tuple[Tensor, ...] | str:
+        """The batch, or the line that says why there is none: sent as an exception, it would come with a traceback."""
+        try:
+            return tuple(torch.from_numpy(array) for array in self._make(step))
+        except UserError as error:
+            return str(error)
 
 
 class _From(Sampler):
@@ -58,13 +64,21 @@ class BatchStream:
         self._batches: Iterator[Any] | None = None
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of ``step``; steps in a row are fast, any other begins anew."""
+        """The batch of ``step``; steps in a row are fast, any other begins anew.
+
+        Raises:
+            UserError: that of ``make``, from whichever process.
+        """
         if not self._workers:
-            return self._steps[step]
-        if self._batches is None or step != self._next:
-            self._batches = iter(self._loader(step))
-        self._next = step + 1
-        return tuple(next(self._batches))
+            batch = self._steps[step]
+        else:
+            if self._batches is None or step != self._next:
+                self._batches = iter(self._loader(step))
+            self._next = step + 1
+            batch = next(self._batches)
+        if isinstance(batch, str):
+            raise UserError(batch)
+        return tuple(batch)
 
     def close(self) -> None:
         """End the workers."""

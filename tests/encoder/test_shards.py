@@ -283,6 +283,16 @@ def test_a_bad_picture_is_refused_by_place_or_replaced_by_the_next(tmp_path: Pat
     assert everything(open_all(tmp_path, tmp_path / "cache", skip=True)) == [0, 1, 4, 4, 4, 5]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_bad_picture_is_one_line_from_a_worker_too(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        add(tar, "0.png", b"\x89PNG nonsense")
+    stream = BatchStream(Batches(open_all(tmp_path, tmp_path / "cache"), GlobalBatches(1, 1, seed=0)), 1)
+    with pytest.raises(UserError, match=r"^[^\n]*train-0.tar: the picture at [^\n]*$"):
+        stream(0)
+    stream.close()
+
+
 def truncated(path: Path) -> None:
     web_dataset(path, 0, 9)
     path.write_bytes(path.read_bytes()[:-12000])
