@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     rows, failed = [], False
     for (name, seed), (settings, row_config) in planned.items():
         folder = arguments.out / name / f"seed-{seed}"
-        kept_settings = row_config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128"}})
+        kept_settings = row_config.without_folders()
         made_from = {"settings": kept_settings, "minutes": arguments.minutes_per_row, **judged}
         found = _stored(folder / f"figures-{arguments.split}.json", made_from)
         if found is None:
@@ -155,8 +155,10 @@ def _train(base: str, folder: Path, settings: Sequence[str], minutes: float | No
     """One row's tokenizer, from its newest checkpoint if there is one; returns the exit code."""
     from vqvae.train import main as train
 
-    length = [] if minutes is None else ["--max-minutes", str(minutes)]
-    return train(["--config", base, "--stage", "tokenizer", "--out", str(folder), "--resume", "latest", *length, *settings])
+    options = ["--config", base, "--stage", "tokenizer", "--out", str(folder)]
+    options += [] if minutes is None else ["--max-minutes", str(minutes)]
+    options += ["--resume", "latest"] if folder.is_dir() else []
+    return train([*options, *settings])
 
 
 def _judges(folders: Mapping[str, Path]) -> dict[str, EmotionEncoder]:

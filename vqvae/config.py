@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -135,3 +135,7 @@ class VqvaeConfig(StrictModel):
     precision: Literal["auto", "no", "bf16"] = "auto"
     compile: bool = Field(False, description="torch.compile of the networks; pays on a GPU and in long runs")
     wandb: bool = False
+
+    def without_folders(self) -> dict[str, Any]:
+        """The settings as stored beside weights: where somebody keeps their data is nobody else's business."""
+        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "shards"}})

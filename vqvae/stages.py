@@ -109,9 +109,8 @@ class _Runner:
         )
         if outcome.exit_code == 0 and self.main:
             notes = {
-                # Without the folders: where somebody keeps their data is nobody else's business.
                 "training": {
-                    "config": self.config.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "shards"}}),
+                    "config": self.config.without_folders(),
                     "steps": outcome.step,
                 },
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},

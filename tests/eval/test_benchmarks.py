@@ -128,7 +128,7 @@ def test_the_prior_benchmark_without_peers_says_so(
     # A random encoder agrees with nothing; here all faces are accepted but the first after the two of the warm-up.
     tries: list[int] = []
 
-    def agree(asked: tuple[float, ...], read: list[float], threshold: float) -> Verdict:
+    def agree(asked: tuple[float, ...], read: list[float], threshold: float, avoid: object = None) -> Verdict:
         tries.append(1)
         return Verdict(tuple(read), Emotion.ANGER, 1.0, len(tries) != 3)
 
