@@ -28,7 +28,7 @@ class AblationRuns:
     """Runs and readings under one folder, for one base configuration.
 
     Raises:
-        UserError: the folder belongs to another configuration.
+        UserError: the folder belongs to another configuration, or there are no such faces.
     """
 
     def __init__(self, base: EncoderConfig, out: Path, data: str) -> None:
@@ -40,6 +40,8 @@ class AblationRuns:
         described, text = out / "config.yaml", to_yaml(base)
         if described.is_file() and described.read_text(encoding="utf-8") != text:
             raise UserError(f"{out}: holds rows of another configuration (see {described}); choose another --out")
+        # Before anything is written: a folder that began with faces which are not there could not be used again.
+        self.faces("valid")
         out.mkdir(parents=True, exist_ok=True)
         atomic_write_text(described, text)
 

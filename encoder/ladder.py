@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
         parse_override(override)
     if arguments.max_minutes is not None and not arguments.max_minutes > 0:
         raise UserError(f"--max-minutes {arguments.max_minutes:g}: give more than 0")
+    if arguments.data != "drawn" and not Path(arguments.data).expanduser().exists():
+        raise UserError(f"--data {arguments.data}: no such file or folder")
     from encoder.ladder_runs import Ladder
 
     ladder = Ladder(

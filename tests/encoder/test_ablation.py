@@ -77,3 +77,9 @@ def test_another_configuration_in_the_same_folder_is_refused(finished: Path) -> 
 def test_wrong_lists_are_refused_in_one_line(tmp_path: Path, option: str, value: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         ablation.main(["--data", "drawn", "--out", str(tmp_path), option, value])
+
+
+def test_faces_that_are_not_there_leave_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        ablation.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

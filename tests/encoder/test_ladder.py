@@ -70,6 +70,7 @@ def test_the_longest_training_can_be_capped() -> None:
         (["--only", "deepfake"], "no such rung; did you mean deepface?"),
         (["--max-minutes", "0"], "give more than 0"),
         (["train.seed"], "is not a setting"),
+        (["--data", "nowhere/at/all"], "no such file or folder"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
