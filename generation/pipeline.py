@@ -69,7 +69,7 @@ class FacePipeline:
             encoder: another folder for the encoder.
 
         Raises:
-            UserError: a part is missing or refused, or the prior was trained on another tokenizer.
+            UserError: a part is missing or refused, or the prior was trained on other tokens.
         """
         root = resolve_folder(str(folder))
         places = {part: root / part for part in PARTS}
@@ -83,8 +83,8 @@ class FacePipeline:
         tokenizer, prior = Tokenizer.from_pretrained(places["tokenizer"]), MaskedPrior.from_pretrained(places["prior"])
         weights = {part: file_sha256(place / WEIGHTS_FILE) for part, place in places.items()}
         trained_on = prior.shape.tokenizer_sha256
-        if trained_on and trained_on != weights["tokenizer"]:
-            raise UserError(f"{places['prior']}: was trained on another tokenizer than {places['tokenizer']}")
+        if trained_on and trained_on != tokenizer.encoding_sha256():
+            raise UserError(f"{places['prior']}: was trained on tokens that {places['tokenizer']} does not make")
         return cls(reader, tokenizer, prior, weights)
 
     def to(self, device: torch.device | str) -> Self:

@@ -112,6 +112,18 @@ class StageConfig(StrictModel):
     keep_checkpoints: int = Field(2, ge=1, description="older ones are removed")
 
 
+class TokenizerStageConfig(StageConfig):
+    """Optimisation of the tokenizer, whole or in part."""
+
+    trainable: Literal["all", "decoder"] = Field("all", description="decoder: faces keep their tokens, a prior stays valid")
+
+    @model_validator(mode="after")
+    def _something_to_decode(self) -> TokenizerStageConfig:
+        if self.trainable == "decoder" and self.init is None:
+            raise ValueError("trainable=decoder keeps the tokens of a trained tokenizer: name it in init")
+        return self
+
+
 class PriorStageConfig(StageConfig):
     """Optimisation of the prior, and what its labels are made of."""
 
@@ -128,7 +140,7 @@ class VqvaeConfig(StrictModel):
     prior: PriorConfig = PriorConfig()
     faces: FacesConfig = FacesConfig()
     encoder: str | None = Field("pretrained/encoder", description="weights of the frozen emotion encoder; null: none")
-    tokenizer_stage: StageConfig = StageConfig()
+    tokenizer_stage: TokenizerStageConfig = TokenizerStageConfig()
     prior_stage: PriorStageConfig = PriorStageConfig()
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

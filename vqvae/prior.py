@@ -25,7 +25,10 @@ KIND = "prior"
 
 
 class PriorShape(StrictModel):
-    """A prior and the token grid it was made for."""
+    """A prior and the token grid it was made for.
+
+    ``tokenizer_sha256`` is the :meth:`vqvae.tokenizer.Tokenizer.encoding_sha256` of the tokens' maker.
+    """
 
     prior: PriorConfig
     positions: int = Field(ge=1, le=1 << 14)

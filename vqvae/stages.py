@@ -17,7 +17,7 @@ from encoder.evaluate import resolve_folder
 from encoder.run_folder import CONFIG, open_run_once
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
-from encoder.weights import WEIGHTS_FILE, file_sha256
+from encoder.weights import WEIGHTS_FILE
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
@@ -142,7 +142,6 @@ class _Runner:
             raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
         source, done = self.start("prior")
         if not done:
-            digest = file_sha256(weights / WEIGHTS_FILE)
             task = PriorTask(
                 self.config,
                 self.train,
@@ -150,7 +149,7 @@ class _Runner:
                 tokenizer,
                 self.encoder,
                 self.accelerator,
-                tokenizer_sha256=digest,
+                tokenizer_sha256=tokenizer.encoding_sha256(),
                 cache=self.out / "cache",
             )
             code = self.loop("prior", task, self.config.prior_stage, minutes, source)

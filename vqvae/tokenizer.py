@@ -5,6 +5,7 @@ In the manner of VQGAN (Esser et al., 2021), sized for 64 x 64 grey faces on a C
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,6 +114,24 @@ class Tokenizer(nn.Module):
     def _paint(self, quantised: Tensor) -> Tensor:
         scaled = quantised.permute(0, 3, 1, 2) * self.quantizer.scale
         return 0.5 * self.up(scaled).float() + 0.5
+
+    def keep_tokens(self) -> Self:
+        """Freeze all that turns faces into tokens; only the decoder is trained from here on."""
+        for part in self._encoding():
+            part.eval().requires_grad_(False)
+        return self
+
+    def encoding_sha256(self) -> str:
+        """Digest of what turns faces into tokens: equal for tokenizers that differ in their decoder only."""
+        digest = hashlib.sha256()
+        for part in self._encoding():
+            for name, tensor in part.state_dict().items():
+                digest.update(f"{name} {tuple(tensor.shape)};".encode())
+                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _encoding(self) -> tuple[nn.Module, ...]:
+        return self.down, self.to_codes, self.quantizer
 
     @property
     def last_layer(self) -> nn.Parameter:

@@ -43,7 +43,7 @@ VALID_FACES = 1024
 
 
 def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
-    """A fresh tokenizer, or the one in ``tokenizer_stage.init``, ready to be trained.
+    """A fresh tokenizer, or the one in ``tokenizer_stage.init``, ready to be trained as far as ``trainable`` says.
 
     Raises:
         UserError: the weights to start from are missing, damaged or of another shape.
@@ -54,7 +54,8 @@ def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
     tokenizer = Tokenizer.from_pretrained(resolve_folder(init))
     if tokenizer.config != config.tokenizer:
         raise UserError(f"tokenizer_stage.init: {init} has other tokenizer settings than this configuration")
-    return tokenizer.train().requires_grad_(True)
+    tokenizer.train().requires_grad_(True)
+    return tokenizer.keep_tokens() if config.tokenizer_stage.trainable == "decoder" else tokenizer
 
 
 class TokenizerTask(TrainingTask):

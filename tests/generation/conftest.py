@@ -10,7 +10,6 @@ import torch
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.model import create_model
-from encoder.weights import file_sha256
 from generation.pipeline import FacePipeline
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape
@@ -25,8 +24,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig(answer="ferplus")).save_pretrained(folder / "encoder")
     config = TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=2)
     Tokenizer(config).save_pretrained(folder / "tokenizer")
+    digest = Tokenizer.from_pretrained(folder / "tokenizer").encoding_sha256()
     prior = PriorConfig(width=16, depth=1, heads=2, dropout=0.0)
-    digest = file_sha256(folder / "tokenizer" / "model.safetensors")
     shape = PriorShape(prior=prior, positions=16, groups=2, codebook_size=8, tokenizer_sha256=digest)
     MaskedPrior(shape).save_pretrained(folder / "prior")
     return folder

@@ -19,6 +19,7 @@ from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
+from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask
 from vqvae.stages import stage_minutes
 from vqvae.tokenizer import Tokenizer
@@ -126,6 +127,27 @@ def test_a_stage_starts_from_given_weights(tmp_path: Path, stage: str) -> None:
     other = "tokenizer.groups=1" if stage == "tokenizer" else "prior.depth=2"
     with pytest.raises(UserError, match=f"{stage}_stage.init"):
         train(tmp_path / "third", "--stage", stage, start, other)
+
+
+def test_a_decoder_trained_further_keeps_the_tokens_and_the_prior(tmp_path: Path) -> None:
+    assert train(tmp_path / "first") == 0
+    weights = tmp_path / "first" / "weights"
+    settings = [f"tokenizer_stage.init={weights / 'tokenizer'}", "tokenizer_stage.trainable=decoder", "loss.adversarial=0"]
+    assert train(tmp_path / "second", "--stage", "tokenizer", *settings) == 0
+    first, second = (load_file(tmp_path / run / "weights" / "tokenizer" / "model.safetensors") for run in ("first", "second"))
+    moved = {name.split(".")[0] for name in first if not torch.equal(first[name], second[name])}
+    assert moved == {"up"}
+    old, new = (Tokenizer.from_pretrained(tmp_path / run / "weights" / "tokenizer") for run in ("first", "second"))
+    assert old.encoding_sha256() == new.encoding_sha256()
+    assert MaskedPrior.from_pretrained(weights / "prior").shape.tokenizer_sha256 == new.encoding_sha256()
+    with torch.no_grad():
+        old.quantizer.codes[0, 0, 0] += 1.0  # type: ignore[index]
+    assert old.encoding_sha256() != new.encoding_sha256()
+
+
+def test_a_decoder_alone_needs_a_tokenizer_to_decode(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name it in init"):
+        train(tmp_path / "run", "tokenizer_stage.trainable=decoder")
 
 
 def test_tokens_are_read_once_per_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
