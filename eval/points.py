@@ -49,7 +49,7 @@ def whole(option: str, value: float) -> int:
     Raises:
         UserError: it is not; the message names ``option``.
     """
-    if value != int(value):
+    if value % 1 != 0:  # also of nan and inf
         raise UserError(f"{option}: {value:g} is no whole number")
     return int(value)
 

@@ -95,8 +95,8 @@ def figure(value: float, interval: tuple[float, float], floor: float, *, differe
 def as_ratio(found: Mapping[str, Any]) -> dict[str, Any]:
     """A figure and its interval as multiples of its floor, taken as exact; None where the floor is 0."""
     floor = found["floor"]
-    ends = [_short(end / floor) if floor else None for end in found["interval"]]
-    return {"value": found["relative"] if floor else None, "interval": ends}
+    value, low, high = (_short(end / floor) if floor else None for end in (found["value"], *found["interval"]))
+    return {"value": value, "interval": [low, high]}
 
 
 def diversity(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, dict[str, Any] | None]:
