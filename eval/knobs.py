@@ -1,4 +1,4 @@
-"""What each setting of generation does on its own: one is varied at a time, all others stay at their defaults."""
+"""What each setting of generation does on its own: one is changed at a time from a base, the defaults with no face refused."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ EXAMPLES = """examples:
 
 Written to OUT: knobs.md, knobs.csv, knobs.json and knobs.png, a chart a knob. For each value of each knob: the share of faces
 to which the second judge and the encoder give the emotion asked for; diversity (mean distance between faces of one emotion,
-in the second judge's features) as a multiple of that of real train faces; seconds a face, and as a multiple of the defaults'.
+in the second judge's features) as a multiple of that of real train faces; seconds a face, and as a multiple of the base's.
 Faces are first draws, none refused, but for threshold and max-tries: there only those that the encoder accepts count.
 Intervals are 95 %: Wilson for shares, else bootstrap.
 
 All points draw the same seeds. Those that are done are kept in OUT/points: run the same command again to go on, or add
 values. As many faces as by default take about 9 minutes where 15 guided faces a second are drawn; do nothing else meanwhile,
-or the seconds say nothing. With --data drawn the defaults' source is drawn."""
+or the seconds say nothing. With --data drawn the source of the base is drawn."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a value of a knob, and the name of the point that has it and otherwise the defaults."""
+    """A line of the table: a value of a knob, whether it is the default, and the name of the point that has it."""
 
     knob: str
     value: Any
@@ -126,18 +126,17 @@ def label(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def defaults(source: str) -> dict[str, Any]:
-    """The settings of the point with which all others are compared: no verification (``threshold`` None), nothing avoided."""
+def base_settings(source: str) -> dict[str, Any]:
+    """The settings from which one is changed at a time: defaults, nothing avoided, and no verification (threshold None)."""
     from generation.request import FaceRequest
 
-    fields = FaceRequest.model_fields
-    stored = {name: fields[name].default for name in KNOBS if name in fields}
-    changed = {"threshold": None, "avoidance": 0.0, "source": source}
-    return {name: changed.get(name, stored.get(name, 1.0)) for name in KNOBS}  # only the intensity is no field
+    stored = {name: field.default for name, field in FaceRequest.model_fields.items() if name in KNOBS}
+    settings = {**stored, "source": source, "threshold": None, "intensity": 1.0, "avoidance": 0.0}
+    return {name: settings[name] for name in KNOBS}
 
 
 def plan(arguments: argparse.Namespace) -> tuple[list[Row], dict[str, Point]]:
-    """Rows of the table, and the points that they need, the default first; every setting is checked here.
+    """Rows of the table, and the points that they need, the base first; every setting is checked here.
 
     Raises:
         UserError: an unknown knob, or a value out of range.
@@ -146,8 +145,11 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Row], dict[str, Point]]:
     for name in chosen:
         if name not in KNOBS:
             raise UserError(f"--only: no knob {option(name)!r}; known are {', '.join(map(option, KNOBS))}")
-    base = defaults("drawn" if arguments.data == "drawn" else "fer2013")
-    points = {"default": _point(base, arguments)}
+    from generation.request import FaceRequest
+
+    base = base_settings("drawn" if arguments.data == "drawn" else "fer2013")
+    default = {**base, "threshold": FaceRequest.model_fields["threshold"].default}
+    points = {"base": _point(base, arguments)}
     rows = []
     for name in (name for name in KNOBS if name in chosen):
         knob = KNOBS[name]
@@ -155,12 +157,12 @@ def plan(arguments: argparse.Namespace) -> tuple[list[Row], dict[str, Point]]:
             settings = {**base, **knob.needs, name: value}
             point = point_name(settings, base)
             points.setdefault(point, _point(settings, arguments))
-            rows.append(Row(name, value, value == base[name], point))
+            rows.append(Row(name, value, value == default[name], point))
     return rows, points
 
 
 def _values(name: str, given: Sequence[Any], base: Mapping[str, Any]) -> list[Any]:
-    """Those given and, where the knob works on its own, its default: sorted numbers, words as given."""
+    """Those given and, where the knob works on its own, that of the base: sorted numbers, words as given."""
     values = [whole(f"--{option(name)}", value) if name in WHOLE else value for value in given]
     if not KNOBS[name].needs:
         values = [base[name], *(value for value in values if value != base[name])]
@@ -169,9 +171,9 @@ def _values(name: str, given: Sequence[Any], base: Mapping[str, Any]) -> list[An
 
 
 def point_name(settings: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    """Name of a point's file: what differs from the defaults."""
+    """Name of a point's file: what differs from the base."""
     changed = [f"{option(name)}-{label(value)}" for name, value in settings.items() if value != base[name]]
-    return "_".join(changed) or "default"
+    return "_".join(changed) or "base"
 
 
 def _point(settings: Mapping[str, Any], arguments: argparse.Namespace) -> Point:
@@ -252,9 +254,9 @@ def main(argv: Sequence[str]) -> int:
 
     # Seconds of another machine must not stand in the same table.
     machine = {"device": resolve_device(arguments.device).type, "threads": torch.get_num_threads()}
-    bench = set_up(arguments, defaults=points["default"].settings, avoided=AVOIDED, **machine)
+    bench = set_up(arguments, base=points["base"].settings, avoided=AVOIDED, **machine)
     # The first pass through the networks takes longer than any other.
-    bench.pipe.draw_all(points["default"].requests["neutral"].model_copy(update={"count": 2}))
+    bench.pipe.draw_all(points["base"].requests["neutral"].model_copy(update={"count": 2}))
 
     def measure(real: Mapping[str, RealFaces], point: Point) -> dict[str, Any]:
         return measure_point(bench.pipe, bench.judges, real, point, arguments.bootstrap)

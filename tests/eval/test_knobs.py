@@ -29,28 +29,29 @@ def planned(*more: str) -> tuple[list[knobs.Row], dict[str, knobs.Point]]:
     return knobs.plan(knobs.build_parser().parse_args(["--data", "DATA", *more]))
 
 
-def test_only_one_thing_differs_from_the_defaults_of_the_program() -> None:
+def test_only_one_thing_differs_from_the_defaults() -> None:
     rows, points = planned()
     assert {row.knob for row in rows} == set(knobs.KNOBS)
     for emotion in EMOTION_NAMES:
         default = FacePipeline.request(emotion, 24, 50000)
-        assert points["default"].requests[emotion] == default
+        assert points["base"].requests[emotion] == default
         for row in rows:
             request = points[row.point].requests[emotion]
             changed = {name for name in FaceRequest.model_fields if getattr(request, name) != getattr(default, name)}
             allowed = {row.knob, *knobs.KNOBS[row.knob].needs}
             allowed |= {"intensity": {"emotion"}, "avoidance": {"avoid"}}.get(row.knob, set())
             assert changed <= allowed
-    # A knob that does something by itself is shown at its default too, which is the same point for all of them.
+    # Every knob is shown at its default; at that all agree with the base, but for verification and what needs another knob.
     shown = {row.knob: row.point for row in rows if row.default}
     assert set(shown) == set(knobs.KNOBS)
-    assert {shown[name] for name, knob in knobs.KNOBS.items() if not knob.needs} == {"default"}
+    assert {name for name, point in shown.items() if point != "base"} == {"candidates", "threshold", "max_tries"}
+    assert shown["threshold"] == shown["max_tries"] == "threshold-0.5"
 
 
 def test_every_value_is_a_point_of_its_own_and_shared_ones_are_measured_once() -> None:
     rows, points = planned("--only", "encoder-guidance,candidates", "--encoder-guidance", "4", "--candidates", "2,4")
     assert [(row.knob, row.value, row.point) for row in rows] == [
-        ("encoder_guidance", 0.0, "default"),
+        ("encoder_guidance", 0.0, "base"),
         ("encoder_guidance", 4.0, "encoder-guidance-4"),
         ("candidates", 2, "encoder-guidance-4_candidates-2"),
         ("candidates", 4, "encoder-guidance-4"),
@@ -67,7 +68,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     original = knobs.measure_point
 
     def counted(pipe: Any, judges: Any, real: Any, point: knobs.Point, rounds: int) -> dict[str, Any]:
-        drawn.append(knobs.point_name(point.settings, knobs.defaults("drawn")))
+        drawn.append(knobs.point_name(point.settings, knobs.base_settings("drawn")))
         return original(pipe, judges, real, point, rounds)
 
     monkeypatch.setattr(knobs, "measure_point", counted)
@@ -75,15 +76,15 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
     few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1"]
     assert knobs.main(arguments(weights, tmp_path, *first)) == 0
-    assert drawn == ["default", "steps-2"]
+    assert drawn == ["base", "steps-2"]
     before = json.loads((tmp_path / "knobs.json").read_text())["points"]
     capsys.readouterr()
     assert knobs.main(arguments(weights, tmp_path, *few)) == 0
-    assert drawn[2:].count("default") + drawn[2:].count("steps-2") == 0
+    assert drawn[2:].count("base") + drawn[2:].count("steps-2") == 0
     report = json.loads((tmp_path / "knobs.json").read_text())
     assert {name: report["points"][name] for name in before} == before
     assert {row["knob"] for row in report["rows"]} == set(knobs.KNOBS)
-    for name in ("default", "identity-on", "avoidance-1", "source-fer2013", "encoder-guidance-4_candidates-2"):
+    for name in ("base", "identity-on", "avoidance-1", "source-fer2013", "encoder-guidance-4_candidates-2"):
         point = report["points"][name]
         assert point["faces"] == point["asked"] == point["drawn"] == 21
         assert point["seconds_per_face"] > 0
@@ -98,7 +99,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     table = list(csv.DictReader((tmp_path / "knobs.csv").open()))
     assert {row["knob"] for row in table} == {knobs.option(name) for name in knobs.KNOBS}
     assert {row["knob"] for row in table if row["avoided, judge"]} == {"avoidance"}
-    assert {row["× default"] for row in table if row["value"].endswith("(default)") and row["knob"] != "candidates"} >= {"1.00"}
+    assert {row["× base"] for row in table if row["knob"] == "steps" and row["value"].endswith("(default)")} == {"1.00"}
     assert (tmp_path / "knobs.md").read_text() in capsys.readouterr().out
     with Image.open(tmp_path / "knobs.png") as picture:
         assert picture.width > 900
@@ -111,7 +112,7 @@ def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path
     more = ["--only", "threshold,max-tries", "--threshold", "0,1", "--max-tries", "1", "--per-emotion", "2"]
     assert knobs.main(arguments(weights, tmp_path, *more)) == 0
     points = json.loads((tmp_path / "knobs.json").read_text())["points"]
-    assert points["default"]["faces"] == points["default"]["asked"]
+    assert points["base"]["faces"] == points["base"]["asked"]
     any_match = points["threshold-0"]
     assert 0 < any_match["faces"] < any_match["drawn"]
     assert any_match["encoder"]["all"]["accuracy"]["value"] == 1.0
@@ -142,7 +143,7 @@ def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
     monkeypatch.setattr(FacePipeline, "_draw", stopped)
     with pytest.raises(KeyboardInterrupt):
         knobs.main(arguments(weights, tmp_path, "--only", "threshold", "--threshold", "0"))
-    assert [path.stem for path in (tmp_path / "points").iterdir()] == ["default"]
+    assert [path.stem for path in (tmp_path / "points").iterdir()] == ["base"]
 
 
 def test_what_is_avoided_is_what_is_measured(weights: Path) -> None:
