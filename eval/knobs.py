@@ -177,12 +177,13 @@ def point_name(settings: Mapping[str, Any], base: Mapping[str, Any]) -> str:
 
 
 def _point(settings: Mapping[str, Any], arguments: argparse.Namespace) -> Point:
+    from encoder.emotions import EMOTION_NAMES
     from generation.pipeline import FacePipeline
 
     given = {name: value for name, value in settings.items() if name != "avoidance" and value is not None}
     requests = {}
-    for name, unwanted in AVOIDED.items():
-        away = {"avoid": unwanted, "avoidance": settings["avoidance"]} if settings["avoidance"] else {}
+    for name in EMOTION_NAMES:
+        away = {"avoid": AVOIDED[name], "avoidance": settings["avoidance"]} if settings["avoidance"] else {}
         requests[name] = FacePipeline.request(name, arguments.per_emotion, arguments.seed, **given, **away)
     return Point(settings, requests)
 
@@ -206,7 +207,7 @@ def measure_point(
         "seconds": round(seconds, 3),
         "seconds_per_face": float(f"{seconds / count:.4g}") if count else None,
     }
-    unwanted = [EMOTION_NAMES.index(name) for name in AVOIDED.values()]
+    unwanted = [EMOTION_NAMES.index(AVOIDED[name]) for name in EMOTION_NAMES]
     for name, judge in judges.items():
         readings = read(judge, batches)
         spread = diversity([each.embeddings.numpy() for each in readings], real[name], rounds=rounds)
