@@ -92,6 +92,25 @@ def figure(value: float, interval: tuple[float, float], floor: float, *, differe
     }
 
 
+def as_ratio(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure and its interval as multiples of its floor, taken as exact; None where the floor is 0."""
+    floor = found["floor"]
+    value, low, high = (_short(end / floor) if floor else None for end in (found["value"], *found["interval"]))
+    return {"value": value, "interval": [low, high]}
+
+
+def diversity(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, dict[str, Any] | None]:
+    """Mean distance between generated faces, (N, D) per emotion, of one emotion, and the mean of all seven (``all``): not
+    the distances between a sad and a happy face. None where an emotion has fewer than two faces."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for emotion, name in enumerate(EMOTION_NAMES):
+        floors = [draw[emotion] for draw in real.floors]
+        enough = len(made[emotion]) >= 2
+        found[name] = _compare(mean_pairwise_distance, made[emotion], floors, rounds) if enough else None
+    each = [figures for figures in found.values() if figures is not None]
+    return {"all": _mean(each) if len(each) == NUM_EMOTIONS else None, **found}
+
+
 def closeness(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, Any]:
     """All distances of generated faces, (N, D) per emotion, for each emotion and for all together.
 
@@ -104,15 +123,15 @@ def closeness(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict
     for emotion, name in enumerate(EMOTION_NAMES):
         floors = [draw[emotion] for draw in real.floors]
         emotions[name] = _distances(made[emotion], real.reference[emotion], floors, rounds)
-        emotions[name]["diversity"] = _compare(mean_pairwise_distance, made[emotion], floors, rounds)
     everything = np.concatenate(real.reference)
     floors = [np.concatenate(draw) for draw in real.floors]
     pooled = np.concatenate(list(made))
     overall = _distances(pooled, everything, floors, rounds)
     overall["frechet"] = _compare(lambda rows: frechet_distance(everything, rows), pooled, floors, rounds)
-    # Distances inside an emotion, not between a sad and a happy face.
-    overall["diversity"] = _mean([emotions[name]["diversity"] for name in EMOTION_NAMES])
-    return {"all": overall, **emotions}
+    found = {"all": overall, **emotions}
+    for name, spread in diversity(made, real, rounds=rounds).items():
+        found[name]["diversity"] = spread
+    return found
 
 
 def _mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

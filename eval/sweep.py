@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, run
+from eval.points import accuracies, add_arguments, measure_missing, numbers, read, set_up, whole
 
 if TYPE_CHECKING:
     from encoder.classifier import EmotionEncoder
-    from encoder.face_set import FaceSet
     from eval.real_reference import RealFaces
     from generation.pipeline import FacePipeline
     from generation.request import FaceRequest
@@ -40,28 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
-    parser.add_argument("--split", choices=("valid", "test"), default="valid", help="held-out faces (default: %(default)s)")
-    parser.add_argument("--steps", type=_numbers, default=(4, 8, 16), metavar="4,8,16")
-    parser.add_argument("--guidance", type=_numbers, default=(0, 1, 3, 5), metavar="0,1,3,5")
-    parser.add_argument("--temperature", type=_numbers, default=(0.6, 0.8, 1), metavar="0.6,0.8,1")
-    parser.add_argument("--per-emotion", type=int, default=32, help="faces of each emotion and point (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=50000, help="of the first face (default: %(default)s)")
+    add_arguments(parser, per_emotion=32, out="out/sweep")
+    parser.add_argument("--steps", type=numbers, default=(4, 8, 16), metavar="4,8,16")
+    parser.add_argument("--guidance", type=numbers, default=(0, 1, 3, 5), metavar="0,1,3,5")
+    parser.add_argument("--temperature", type=numbers, default=(0.6, 0.8, 1), metavar="0.6,0.8,1")
     parser.add_argument("--source", choices=("fer2013", "faces128", "drawn"), default="fer2013", help="default: %(default)s")
-    parser.add_argument("--bootstrap", type=int, default=100, help="rounds (default: %(default)s)")
-    parser.add_argument("--weights", default="pretrained", help="default: %(default)s")
-    parser.add_argument("--encoder", help="another folder for the encoder")
-    parser.add_argument("--judge", default="pretrained/judge", help="default: %(default)s")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=Path("out/sweep"), help="default: %(default)s")
     return parser
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(dict.fromkeys(float(part) for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 1,2.5,4") from None
 
 
 def point_name(request: FaceRequest) -> str:
@@ -80,11 +62,10 @@ def plan(arguments: argparse.Namespace) -> dict[str, dict[str, FaceRequest]]:
 
     points = {}
     for steps in arguments.steps:
-        if steps != int(steps):
-            raise UserError(f"--steps: {steps:g} is no whole number")
+        number = whole("--steps", steps)
         for guidance in arguments.guidance:
             for temperature in arguments.temperature:
-                settings: dict[str, Any] = {"steps": int(steps), "guidance": float(guidance), "temperature": float(temperature)}
+                settings: dict[str, Any] = {"steps": number, "guidance": float(guidance), "temperature": float(temperature)}
                 requests = {
                     name: FacePipeline.request(name, arguments.per_emotion, arguments.seed, source=arguments.source, **settings)
                     for name in EMOTION_NAMES
@@ -101,9 +82,7 @@ def measure_point(
     rounds: int,
 ) -> dict[str, Any]:
     """Draw every emotion's faces and measure them; nothing is refused."""
-    import numpy as np
-
-    from eval.real_reference import closeness, share
+    from eval.real_reference import closeness
 
     batches = [pipe.draw_all(request) for request in requests.values()]
     seconds, count = sum(batch.seconds for batch in batches), sum(len(batch.faces) for batch in batches)
@@ -116,12 +95,10 @@ def measure_point(
         "faces_per_second": round(count / seconds, 2),
     }
     for name, judge in judges.items():
-        read = [judge.predict(np.stack([face.image for face in batch.faces])) for batch in batches]
-        found = closeness([each.embeddings.numpy() for each in read], real[name], rounds=rounds)
-        hits = [each.distributions.argmax(dim=1).numpy() == emotion for emotion, each in enumerate(read)]
-        for label, mine, recall in zip(requests, hits, real[name].recall, strict=True):
-            found[label]["accuracy"] = share(mine, recall)
-        found["all"]["accuracy"] = share(np.concatenate(hits), float(np.mean(real[name].recall)))
+        readings = read(judge, batches)
+        found = closeness([each.embeddings.numpy() for each in readings], real[name], rounds=rounds)
+        for label, accuracy in accuracies(readings, real[name].recall).items():
+            found[label]["accuracy"] = accuracy
         figures[name] = found
     return figures
 
@@ -132,74 +109,16 @@ def main(argv: Sequence[str]) -> int:
     if arguments.per_emotion < 2 or arguments.bootstrap < 2:
         raise UserError("--per-emotion and --bootstrap: give at least 2")
     points = plan(arguments)
-    from tqdm import tqdm
-
-    from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
-    from encoder.training import write_json
-    from encoder.weights import WEIGHTS_FILE, file_sha256
-    from eval.real_reference import read_real_faces
     from eval.sweep_report import write_report
-    from generation.pipeline import FacePipeline
-    from vqvae.token_cache import array_sha256
 
-    pipe = FacePipeline.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
-    folder = resolve_folder(arguments.judge)
-    judges = {"encoder": pipe.encoder, "judge": EmotionEncoder.from_pretrained(folder).to(pipe.encoder.device)}
-    train, held_out = _load(arguments, pipe.tokenizer.config.size)
-    made_from = {
-        "data": held_out.source,
-        "faces_sha256": array_sha256(train.images, held_out.images),
-        "split": arguments.split,
-        "seed": arguments.seed,
-        "per_emotion": arguments.per_emotion,
-        "source": arguments.source,
-        "bootstrap": arguments.bootstrap,
-        "weights": {**pipe.weights, "judge": file_sha256(folder / WEIGHTS_FILE)},
-    }
-    done = {name: _stored(arguments.out / "points" / f"{name}.json", made_from) for name in points}
-    missing = [name for name in points if done[name] is None]
-    if missing:
-        real = read_real_faces(judges, train, held_out, arguments.per_emotion)
-        for name in tqdm(missing, desc="points", disable=None):
-            found = measure_point(pipe, judges, real, points[name], arguments.bootstrap)
-            done[name] = found
-            write_json(arguments.out / "points" / f"{name}.json", {"made_from": made_from, "figures": found})
-    print(write_report(arguments.out, made_from, [found for found in done.values() if found is not None]))
+    bench = set_up(arguments, source=arguments.source)
+
+    def measure(real: Mapping[str, RealFaces], requests: Mapping[str, FaceRequest]) -> dict[str, Any]:
+        return measure_point(bench.pipe, bench.judges, real, requests, arguments.bootstrap)
+
+    done = measure_missing(bench, arguments, points, measure)
+    print(write_report(arguments.out, bench.made_from, list(done.values())))
     return 0
-
-
-def _stored(path: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The figures of a point that is done; None where it is not.
-
-    Raises:
-        UserError: the file belongs to another sweep, or is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        former, figures = stored["made_from"], stored["figures"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: is damaged; delete it and its point is measured again") from None
-    if former != made_from:
-        changed = ", ".join(key for key in made_from if former.get(key) != made_from[key])
-        raise UserError(f"{path}: was measured with other {changed}; choose another --out or delete the folder")
-    return dict(figures)
-
-
-def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, FaceSet]:
-    """(train, held-out) faces at the generated faces' size, so that all take the same way into the judges."""
-    if arguments.data == "drawn":
-        from encoder.drawn import drawn_set
-        from encoder.emotions import NUM_EMOTIONS
-
-        count = NUM_EMOTIONS * 10 * arguments.per_emotion
-        return drawn_set("train", count, size=size), drawn_set(arguments.split, 50 * NUM_EMOTIONS, size=size)
-    from encoder.datasets import load_faces
-
-    folder = Path(arguments.data).expanduser()
-    return load_faces(folder, "train", size=size), load_faces(folder, arguments.split, size=size)
 
 
 def cli() -> None:

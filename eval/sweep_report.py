@@ -12,6 +12,8 @@ from encoder.atomic import atomic_write_text
 from encoder.emotions import EMOTION_NAMES
 from encoder.training import write_json
 from eval.line_panels import Panel, draw_panels
+from eval.points import faces_line
+from eval.real_reference import as_ratio
 
 SETTINGS = ("steps", "guidance", "temperature")
 JUDGES = ("judge", "encoder")
@@ -73,11 +75,7 @@ def to_csv(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _title(made_from: Mapping[str, Any]) -> str:
-    last = made_from["seed"] + made_from["per_emotion"] - 1
-    return (
-        f"{made_from['per_emotion']} faces of each emotion, seeds {made_from['seed']} to {last}, none refused, against "
-        f"{made_from['data']} {made_from['split']}"
-    )
+    return f"{faces_line(made_from)}, none refused, against {made_from['data']} {made_from['split']}"
 
 
 def to_markdown(made_from: Mapping[str, Any], points: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any] | None) -> str:
@@ -129,9 +127,9 @@ def _panels(points: Sequence[Mapping[str, Any]]) -> list[list[Panel]]:
                 found = point["judge"]["all"][measure]
                 if point["steps"] != number or found[kind] is None:
                     continue
-                scale = found[kind] / found["value"] if found["value"] else 0.0
-                low, high = (end * scale for end in found["interval"])
-                lines.setdefault(f"temperature {point['temperature']:g}", []).append((point["guidance"], found[kind], low, high))
+                shown = as_ratio(found) if kind == "relative" else found
+                name = f"temperature {point['temperature']:g}"
+                lines.setdefault(name, []).append((point["guidance"], shown["value"], *shown["interval"]))
             row.append(Panel(f"{number} steps", label, "guidance", lines))
         rows.append(row)
     return rows

@@ -64,6 +64,7 @@ COMMANDS = {
     "eval.benchmarks.vq": "eval/benchmarks/vq.py",
     "eval.benchmarks.prior": "eval/benchmarks/prior.py",
     "eval.sweep": "eval/sweep.py",
+    "eval.knobs": "eval/knobs.py",
     "eval.benchmarks.gpu": "eval/benchmarks/gpu.py",
     "eval.benchmarks.storage": "eval/benchmarks/storage.py",
     "eval.benchmarks.shards": "eval/benchmarks/shards.py",

@@ -1,0 +1,186 @@
+"""One knob at a time: what stays at its default, what is stored, what verification leaves, and what is avoided."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.drawn import drawn_set
+from encoder.emotions import EMOTION_NAMES
+from eval import knobs
+from eval.real_reference import read_real_faces
+from generation.pipeline import FacePipeline
+from generation.request import FaceRequest
+
+OPTIONS = ["--data", "drawn", "--per-emotion", "3", "--bootstrap", "3", "--device", "cpu"]
+
+
+def arguments(weights: Path, out: Path, *more: str) -> list[str]:
+    return [*OPTIONS, "--weights", str(weights), "--judge", str(weights / "judge"), "--out", str(out), *more]
+
+
+def planned(*more: str) -> tuple[list[knobs.Row], dict[str, knobs.Point]]:
+    return knobs.plan(knobs.build_parser().parse_args(["--data", "DATA", *more]))
+
+
+def test_only_one_thing_differs_from_the_defaults() -> None:
+    rows, points = planned()
+    assert {row.knob for row in rows} == set(knobs.KNOBS)
+    for emotion in EMOTION_NAMES:
+        default = FacePipeline.request(emotion, 24, 50000)
+        assert points["base"].requests[emotion] == default
+        for row in rows:
+            request = points[row.point].requests[emotion]
+            changed = {name for name in FaceRequest.model_fields if getattr(request, name) != getattr(default, name)}
+            allowed = {row.knob, *knobs.KNOBS[row.knob].needs}
+            allowed |= {"intensity": {"emotion"}, "avoidance": {"avoid"}}.get(row.knob, set())
+            assert changed <= allowed
+    # Every knob is shown at its default; at that all agree with the base, but for verification and what needs another knob.
+    shown = {row.knob: row.point for row in rows if row.default}
+    assert set(shown) == set(knobs.KNOBS)
+    assert {name for name, point in shown.items() if point != "base"} == {"candidates", "threshold", "max_tries"}
+    assert shown["threshold"] == shown["max_tries"] == "threshold-0.5"
+
+
+def test_every_value_is_a_point_of_its_own_and_shared_ones_are_measured_once() -> None:
+    rows, points = planned("--only", "encoder-guidance,candidates", "--encoder-guidance", "4", "--candidates", "2,4")
+    assert [(row.knob, row.value, row.point) for row in rows] == [
+        ("encoder_guidance", 0.0, "base"),
+        ("encoder_guidance", 4.0, "encoder-guidance-4"),
+        ("candidates", 2, "encoder-guidance-4_candidates-2"),
+        ("candidates", 4, "encoder-guidance-4"),
+    ]
+    assert len(points) == 3
+    settings = [tuple(point.settings.items()) for point in planned()[1].values()]
+    assert len(set(settings)) == len(settings)
+
+
+def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[str] = []
+    original = knobs.measure_point
+
+    def counted(pipe: Any, judges: Any, real: Any, point: knobs.Point, rounds: int) -> dict[str, Any]:
+        drawn.append(knobs.point_name(point.settings, knobs.base_settings("drawn")))
+        return original(pipe, judges, real, point, rounds)
+
+    monkeypatch.setattr(knobs, "measure_point", counted)
+    first = ["--only", "steps", "--steps", "2"]
+    few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
+    few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1"]
+    assert knobs.main(arguments(weights, tmp_path, *first)) == 0
+    assert drawn == ["base", "steps-2"]
+    before = json.loads((tmp_path / "knobs.json").read_text())["points"]
+    capsys.readouterr()
+    assert knobs.main(arguments(weights, tmp_path, *few)) == 0
+    assert drawn[2:].count("base") + drawn[2:].count("steps-2") == 0
+    report = json.loads((tmp_path / "knobs.json").read_text())
+    assert {name: report["points"][name] for name in before} == before
+    assert {row["knob"] for row in report["rows"]} == set(knobs.KNOBS)
+    for name in ("base", "identity-on", "avoidance-1", "source-fer2013", "encoder-guidance-4_candidates-2"):
+        point = report["points"][name]
+        assert point["faces"] == point["asked"] == point["drawn"] == 21
+        assert point["seconds_per_face"] > 0
+        for judge in ("encoder", "judge"):
+            low, high = point[judge]["avoided"]["interval"]
+            assert 0 <= low <= point[judge]["avoided"]["value"] <= high <= 1
+            for emotion in ("all", *EMOTION_NAMES):
+                figures = point[judge][emotion]
+                low, high = figures["accuracy"]["interval"]
+                assert 0 <= low <= figures["accuracy"]["value"] <= high <= 1
+                assert figures["diversity"]["value"] > 0
+    table = list(csv.DictReader((tmp_path / "knobs.csv").open()))
+    assert {row["knob"] for row in table} == {knobs.option(name) for name in knobs.KNOBS}
+    assert {row["knob"] for row in table if row["avoided, judge"]} == {"avoidance"}
+    assert {row["× base"] for row in table if row["knob"] == "steps" and row["value"].endswith("(default)")} == {"1.00"}
+    assert (tmp_path / "knobs.md").read_text() in capsys.readouterr().out
+    with Image.open(tmp_path / "knobs.png") as picture:
+        assert picture.width > 900
+        assert picture.height > 800
+    with pytest.raises(UserError, match="measured with other seed"):
+        knobs.main(arguments(weights, tmp_path, *first, "--seed", "7"))
+
+
+def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path, tmp_path: Path) -> None:
+    more = ["--only", "threshold,max-tries", "--threshold", "0,1", "--max-tries", "1", "--per-emotion", "2"]
+    assert knobs.main(arguments(weights, tmp_path, *more)) == 0
+    points = json.loads((tmp_path / "knobs.json").read_text())["points"]
+    assert points["base"]["faces"] == points["base"]["asked"]
+    any_match = points["threshold-0"]
+    assert 0 < any_match["faces"] < any_match["drawn"]
+    assert any_match["encoder"]["all"]["accuracy"]["value"] == 1.0
+    # No face is read with full certainty: nothing is delivered, nothing can be said of it, and the table says that.
+    nothing = points["threshold-1"]
+    assert nothing["faces"] == 0
+    assert nothing["drawn"] == 14 * FaceRequest.model_fields["max_tries"].default
+    assert nothing["judge"]["all"] == {"accuracy": None, "diversity": None}
+    assert nothing["seconds_per_face"] is nothing["judge"]["avoided"] is None
+    (line,) = (line for line in (tmp_path / "knobs.md").read_text().splitlines() if line.startswith("| threshold | 1 "))
+    assert line == "| threshold | 1 | – | – | – | – | – | 0/14 | – | – |"
+
+
+def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = FacePipeline._draw, 0
+
+    def stopped(self: FacePipeline, request: FaceRequest, *rest: Any) -> Any:
+        nonlocal calls
+        calls += request.threshold == 0
+        # By then some of the faces are accepted, and generate hands those over.
+        if calls == 2:
+            calls += 1
+            raise KeyboardInterrupt
+        return original(self, request, *rest)
+
+    monkeypatch.setattr(FacePipeline, "_draw", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        knobs.main(arguments(weights, tmp_path, "--only", "threshold", "--threshold", "0"))
+    assert [path.stem for path in (tmp_path / "points").iterdir()] == ["base"]
+
+
+def test_what_is_avoided_is_what_is_measured(weights: Path) -> None:
+    pipe = FacePipeline.from_pretrained(weights).to("cpu")
+    _, points = planned("--only", "avoidance", "--avoidance", "1", "--per-emotion", "4", "--source", "drawn")
+    requests = points["avoidance-1"].requests
+    for emotion, request in requests.items():
+        assert request.as_record()["avoid"][knobs.AVOIDED[emotion]] == 1.0
+        assert request.avoidance == 1.0
+    batches = [pipe.draw_all(request) for request in requests.values()]
+    judges = {"judge": pipe.encoder}
+    real = read_real_faces(judges, drawn_set("train", 140, size=16), drawn_set("valid", 140, size=16), 4)
+    found = knobs.measure_point(pipe, judges, real, points["avoidance-1"], 3)["judge"]["avoided"]["value"]
+    seen = [
+        face.verdict.distribution[EMOTION_NAMES.index(knobs.AVOIDED[name])]
+        for name, batch in zip(requests, batches, strict=True)
+        for face in batch.faces
+    ]
+    assert found == pytest.approx(sum(seen) / len(seen), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "steps,colour"], "no knob 'colour'; known are steps, guidance"),
+        (["--steps", "2.5"], "--steps: 2.5 is no whole number"),
+        (["--candidates", "nan"], "--candidates: nan is no whole number"),
+        (["--guidance", "0,99"], "guidance"),
+        (["--intensity", "2"], "intensity must lie between 0"),
+        (["--avoidance=-1"], "avoidance"),
+        (["--source", "oil"], "source"),
+        (["--per-emotion", "1"], "at least 2"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_drawn(
+    weights: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        knobs.main(arguments(weights, tmp_path, *options))
+    assert not any(tmp_path.iterdir())
