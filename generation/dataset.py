@@ -24,6 +24,7 @@ WORK = ".work"
 EXAMPLES = """examples:
   python -m generation.dataset --per-emotion 1000 --out faces/
   python -m generation.dataset --counts disgust:4000,peur:2000 --seed 7 --out faces/ --format parquet
+  python -m generation.dataset --per-emotion 5000 --out faces/ --precision bf16 --guidance 0 --steps 8   much faster, more varied
   accelerate launch --num_processes 4 --multi_gpu -m generation.dataset --per-emotion 10000 --out faces/
   torchrun --nproc-per-node 2 -m generation.dataset --per-emotion 1000 --out faces/ --device cpu
 
@@ -58,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--temperature", type=float)
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16"), help="bf16: faster, and slightly other faces (default: float32)"
+    )
     parser.add_argument("--threshold", type=float, help="least calibrated match, 0 to 1")
     parser.add_argument("--max-tries", type=int, help="draws per candidate before giving it up")
     parser.add_argument("--source", choices=("fer2013", "faces128", "drawn"), help="look of the faces")
@@ -225,7 +229,7 @@ def main(argv: Sequence[str]) -> int:
     from generation.face_blocks import DatasetRequest
 
     counts = dict.fromkeys(EMOTION_NAMES, arguments.per_emotion) if arguments.counts is None else parse_counts(arguments.counts)
-    names = ("guidance", "steps", "temperature", "threshold", "max_tries", "source")
+    names = ("guidance", "steps", "temperature", "threshold", "max_tries", "source", "precision")
     asked = {
         "counts": counts,
         "seed": arguments.seed,

@@ -62,6 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--candidates", type=int, help="with --encoder-guidance: candidates of each step (default: 4)")
     parser.add_argument("--steps", type=int, help="unmasking steps (default: 12)")
     parser.add_argument("--temperature", type=float, help="of the sampler (default: 0.5)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16"), help="bf16: faster, and slightly other faces (default: float32)"
+    )
     parser.add_argument("--threshold", type=float, help="least match that counts as read (default: 0.5)")
     parser.add_argument("--source", choices=("fer2013", "faces128", "drawn"), help="look (default: faces128, the sharper one)")
     parser.add_argument("--detector", default="haar", metavar="NAME", help="see encoder.analyze --help (default: %(default)s)")
@@ -78,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 _SETTINGS = (
     "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "source",
+    "precision",
 )  # fmt: skip
 
 

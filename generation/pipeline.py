@@ -235,21 +235,22 @@ class FacePipeline:
         device = self.encoder.device
         asked = torch.tensor(list(emotions), dtype=torch.float32, device=device)
         avoid = None if request.avoid is None else torch.tensor([request.avoid], device=device).expand(len(seeds), -1)
-        return sample_tokens(
-            self.prior,
-            asked,
-            torch.full((len(seeds),), SOURCES.index(request.source), device=device),
-            [_noise_seed(seed, attempt) for seed in seeds],
-            steps=request.steps,
-            guidance=request.guidance,
-            temperature=request.temperature,
-            avoid=avoid,
-            avoidance=request.avoidance,
-            known=known,
-            hidden=hidden,
-            prefer=prefer,
-            rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
-        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=request.precision == "bf16"):
+            return sample_tokens(
+                self.prior,
+                asked,
+                torch.full((len(seeds),), SOURCES.index(request.source), device=device),
+                [_noise_seed(seed, attempt) for seed in seeds],
+                steps=request.steps,
+                guidance=request.guidance,
+                temperature=request.temperature,
+                avoid=avoid,
+                avoidance=request.avoidance,
+                known=known,
+                hidden=hidden,
+                prefer=prefer,
+                rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
+            )
 
     def pixels(self, tokens: Tensor) -> Tensor:
         """The faces (N, 1, S, S) uint8 of tokens (N, L, G)."""

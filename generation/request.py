@@ -32,6 +32,7 @@ class FaceRequest(StrictModel):
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     source: Literal["fer2013", "faces128", "drawn"] = "fer2013"
+    precision: Literal["float32", "bf16"] = Field("float32", description="of the prior's arithmetic; other faces, faster")
     identity: bool = Field(False, description="keep the person: only brows, eyes and mouth differ from the seed's neutral face")
 
     @field_validator("emotion", "avoid")

@@ -60,11 +60,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--candidates", type=int, help="with --encoder-guidance: candidates of each step (default: 4)")
     parser.add_argument("--steps", type=int, help="unmasking steps (default: 12)")
     parser.add_argument("--temperature", type=float, help="of the sampler (default: 0.8)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16"), help="bf16: faster, and slightly other faces (default: float32)"
+    )
     parser.add_argument("--threshold", type=float, help="least calibrated match, 0 to 1 (default: 0.5)")
     parser.add_argument("--max-tries", type=int, help="draws per face before giving up (default: 32; per strip 4)")
     parser.add_argument("--size", type=int, help="side of the written PNGs in pixels (default: as generated)")
     parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on every face")
-    parser.add_argument("--batch-size", type=int, default=32, help="faces computed at once; changes no face")
+    parser.add_argument("--batch-size", type=int, default=32, help="faces computed at once; changes no face of float32")
     parser.add_argument("--out", type=Path, help="folder for the files (default: out/EMOTION-sSEED)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default: %(default)s)")
     parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
@@ -76,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 _SETTINGS = (
     "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "max_tries",
-    "source", "identity",
+    "source", "identity", "precision",
 )  # fmt: skip
 
 

@@ -27,6 +27,19 @@ def test_a_face_depends_on_its_seed_alone(pipe: FacePipeline, likely: str) -> No
     assert np.array_equal(alone.faces[0].image, batch.faces[5].image)
 
 
+@pytest.mark.parametrize("more", [{}, {"guidance": 0.0}, {"avoid": "disgust"}, {"encoder_guidance": 4.0, "candidates": 2}])
+def test_bf16_draws_nearly_the_same_faces_and_reads_them_in_float32(pipe: FacePipeline, more: dict) -> None:
+    settings = {"steps": 8, "threshold": 0.0, "max_tries": 1, **more}
+    exact, fast = (
+        pipe.draw_all(pipe.request("fear", 24, 0, precision=precision, **settings)) for precision in ("float32", "bf16")
+    )
+    same = np.mean([np.array_equal(a.image, b.image) for a, b in zip(exact.faces, fast.faces, strict=True)])
+    assert 0.5 < same < 1.0
+    read = pipe.encoder.predict(np.stack([face.image for face in fast.faces])).distributions
+    torch.testing.assert_close(torch.tensor([face.verdict.distribution for face in fast.faces]), read, atol=1e-5, rtol=1e-4)
+    assert fast.request.as_record()["precision"] == "bf16"
+
+
 def test_only_refused_faces_are_drawn_again(pipe: FacePipeline, likely: str) -> None:
     batch = pipe(likely, 6, 0, max_tries=200, **EASY)
     assert batch.tried == sum(face.tries for face in batch.faces)
