@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import signal
@@ -46,30 +45,6 @@ def kill_in_part(monkeypatch: pytest.MonkeyPatch, stage: str, part: int) -> None
         original(self, loss, **options)
 
     monkeypatch.setattr(Accelerator, "backward", backward)
-
-
-# A batch of the tokenizer's first steps has one backward pass per part, the discriminator's come on top from step 3.
-@pytest.mark.parametrize(
-    ("stage", "accumulate", "part"),
-    [("tokenizer", 1, 11), ("tokenizer", 2, 15), ("prior", 1, 6), ("prior", 2, 15), ("prior", 4, 42)],
-    ids=["mid-epoch", "mid-accumulation", "epoch's end", "mid-accumulation", "second epoch"],
-)
-def test_killed_and_resumed_equals_unbroken(
-    tiny_runs: Any, monkeypatch: pytest.MonkeyPatch, stage: str, accumulate: int, part: int
-) -> None:
-    parts = f"{stage}_stage.accumulate={accumulate}"
-    assert tiny_runs.train("whole", stage, parts) == 0
-    with monkeypatch.context() as patch:
-        kill_in_part(patch, stage, part)
-        with pytest.raises(Killed):
-            tiny_runs.train("broken", stage, parts)
-    assert 0 < max(checkpoint_steps(tiny_runs.folder / "broken" / stage)) < 12
-    assert tiny_runs.train("broken", stage, parts, "--resume", "latest") == 0
-    assert tiny_runs.differing("whole", "broken", stage) == []
-    for run in ("whole", "broken"):
-        lines = (tiny_runs.folder / run / stage / "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(line)["step"] for line in lines]
-        assert steps == sorted(set(steps))
 
 
 def test_the_discriminator_and_its_optimizer_are_in_the_checkpoint(tiny_runs: Any) -> None:
@@ -133,22 +108,21 @@ def die_at(call: int) -> None:
     encoder.checkpoint.write_synced = failing(encoder.checkpoint.write_synced)
 
 
-def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int, seed: int) -> None:
+def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int, epochs: int, seed: int) -> None:
     chance = random.Random(seed)
-    epochs = "tokenizer_stage.epochs=6"
-    assert forked(lambda _rank: tiny_runs.train("whole", "tokenizer", epochs)).wait() == [0]
-    config = tiny_runs.folder / "broken" / "tokenizer" / "config.yaml"
+    settings = [f"{stage}_stage.epochs={epochs}" for stage in TASKS]
+    assert forked(lambda _rank: tiny_runs.train("whole", "both", *settings)).wait() == [0]
+    out = tiny_runs.folder / "broken"
     ways = {"by time": 0, "while writing": 0}
-    finished = False
     for number in range(kills):
         while_writing = number % 2 == 0
-        resume = ["--resume", "latest"] if config.is_file() else []
+        resume = ["--resume", "latest"] if out.is_dir() else []
         call = chance.randrange(1, 60)
 
         def child(_rank: int, call: int = call if while_writing else 0, resume: list[str] = resume) -> int:
             if call:
                 die_at(call)
-            return tiny_runs.train("broken", "tokenizer", epochs, *resume)
+            return tiny_runs.train("broken", "both", *settings, *resume)
 
         run = forked(child)
         if not while_writing:
@@ -156,22 +130,67 @@ def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int,
             run.members[0].kill()
         (code,) = run.wait()
         assert code in (-signal.SIGKILL, 0), run.output()
-        finished = finished or code == 0
         ways["while writing" if while_writing else "by time"] += code == -signal.SIGKILL
-    assert forked(lambda _rank: tiny_runs.train("broken", "tokenizer", epochs, "--resume", "latest")).wait() == [0]
-    assert tiny_runs.differing("whole", "broken", "tokenizer") == []
+    assert forked(lambda _rank: tiny_runs.train("broken", "both", *settings, "--resume", "latest")).wait() == [0]
     assert ways["while writing"] > 0
-    leftovers = [path.name for path in (config.parent / "checkpoints").iterdir() if path.name.startswith(".")]
-    assert finished or leftovers == []
+    for stage in TASKS:
+        assert tiny_runs.differing("whole", "broken", stage) == []
+        whole, broken = (tiny_runs.folder / run / "weights" / stage / "model.safetensors" for run in ("whole", "broken"))
+        assert whole.read_bytes() == broken.read_bytes()
 
 
 def test_a_few_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
-    kill_again_and_again(tiny_runs, forked, 6, int(rng.integers(2**31)))
+    kill_again_and_again(tiny_runs, forked, 8, 2, int(rng.integers(2**31)))
 
 
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
-    kill_again_and_again(tiny_runs, forked, 30, int(rng.integers(2**31)))
+    kill_again_and_again(tiny_runs, forked, 30, 6, int(rng.integers(2**31)))
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "prior"])
+def test_killed_between_the_two_files_of_its_weights_a_stage_is_not_taken_for_complete(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    original = encoder.atomic.write_synced
+
+    def killed(path: str | Path, data: bytes) -> None:
+        if f"weights/{stage}/.config.json" in str(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(path, data)
+
+    assert forked(lambda _rank: tiny_runs.train("whole", stage)).wait() == [0]
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder.atomic, "write_synced", killed)
+        assert forked(lambda _rank: tiny_runs.train("broken", stage)).wait() == [-signal.SIGKILL]
+    weights = tiny_runs.folder / "broken" / "weights" / stage
+    assert [path.name for path in weights.iterdir() if not path.name.startswith(".")] == ["model.safetensors"]
+    assert forked(lambda _rank: tiny_runs.train("broken", stage, "--resume", "latest")).wait() == [0]
+    assert (weights / "config.json").is_file()
+    assert tiny_runs.differing("whole", "broken", stage) == []
+
+
+def test_a_second_ctrl_c_ends_at_once(tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    original = TokenizerTask.train_step
+
+    def impatient(self: TokenizerTask, step: int, progress: float) -> dict[str, Tensor]:
+        if step == 2:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return original(self, step, progress)
+
+    monkeypatch.setattr(TokenizerTask, "train_step", impatient)
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer"), [])
+
+    run = forked(program)
+    assert run.wait() == [130]
+    assert "stopped by Ctrl-C" in run.output()
+    assert "Traceback" not in run.output()
+    assert set(checkpoint_steps(tiny_runs.folder / "run" / "tokenizer")) == {2}
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(tiny_runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +257,21 @@ def test_the_step_of_a_batch_that_broke_the_weights_is_named_before_they_are_sav
     with pytest.raises(UserError, match=r"gradient_norm is not finite \(nan\) in step 1, epoch 1"):
         tiny_runs.train("run", "tokenizer")
     assert checkpoint_steps(tiny_runs.folder / "run" / "tokenizer") == {}
+
+
+def test_a_discriminator_that_broke_is_named_before_it_is_saved(tiny_runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import vqvae.tokenizer_stage as tokenizer_stage
+
+    original = tokenizer_stage.discriminator_loss
+
+    def broken(real: Tensor, made: Tensor) -> Tensor:
+        # A finite loss whose gradient is not.
+        return original(real, made) + (real - real.detach()).abs().sqrt().sum() * 0.0
+
+    monkeypatch.setattr(tokenizer_stage, "discriminator_loss", broken)
+    with pytest.raises(UserError, match=r"discriminator_gradient_norm is not finite \(nan\) in step 4, epoch 1"):
+        tiny_runs.train("run", "tokenizer")
+    assert max(checkpoint_steps(tiny_runs.folder / "run" / "tokenizer")) == 2
 
 
 def test_a_named_checkpoint_is_used_or_refused(tiny_runs: Any) -> None:
