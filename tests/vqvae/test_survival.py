@@ -109,34 +109,41 @@ def die_at(call: int) -> None:
 
 
 def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int, epochs: int, seed: int) -> None:
+    """Train both stages under a hail of SIGKILL, anew when a run got through; each must end as the unbroken one did."""
     chance = random.Random(seed)
     settings = [f"{stage}_stage.epochs={epochs}" for stage in TASKS]
     assert forked(lambda _rank: tiny_runs.train("whole", "both", *settings)).wait() == [0]
-    out = tiny_runs.folder / "broken"
-    ways = {"by time": 0, "while writing": 0}
-    for number in range(kills):
-        while_writing = number % 2 == 0
-        resume = ["--resume", "latest"] if out.is_dir() else []
-        call = chance.randrange(1, 60)
 
-        def child(_rank: int, call: int = call if while_writing else 0, resume: list[str] = resume) -> int:
+    def train(name: str, call: int = 0, delay: float | None = None) -> int:
+        resume = ["--resume", "latest"] if (tiny_runs.folder / name).is_dir() else []
+
+        def child(_rank: int) -> int:
             if call:
                 die_at(call)
-            return tiny_runs.train("broken", "both", *settings, *resume)
+            return tiny_runs.train(name, "both", *settings, *resume)
 
         run = forked(child)
-        if not while_writing:
-            time.sleep(chance.uniform(0.02, 0.6))
+        if delay is not None:
+            time.sleep(delay)
             run.members[0].kill()
         (code,) = run.wait()
         assert code in (-signal.SIGKILL, 0), run.output()
-        ways["while writing" if while_writing else "by time"] += code == -signal.SIGKILL
-    assert forked(lambda _rank: tiny_runs.train("broken", "both", *settings, "--resume", "latest")).wait() == [0]
-    assert ways["while writing"] > 0
-    for stage in TASKS:
-        assert tiny_runs.differing("whole", "broken", stage) == []
-        whole, broken = (tiny_runs.folder / run / "weights" / stage / "model.safetensors" for run in ("whole", "broken"))
-        assert whole.read_bytes() == broken.read_bytes()
+        return code
+
+    killed, number = 0, 0
+    while killed < kills:
+        while_writing = killed % 2 == 0
+        code = (
+            train(str(number), chance.randrange(1, 60)) if while_writing else train(str(number), delay=chance.uniform(0.02, 0.6))
+        )
+        killed += code == -signal.SIGKILL
+        number += code == 0
+    assert train(str(number)) == 0
+    for name in map(str, range(number + 1)):
+        for stage in TASKS:
+            assert tiny_runs.differing("whole", name, stage) == []
+            whole, broken = (tiny_runs.folder / run / "weights" / stage / "model.safetensors" for run in ("whole", name))
+            assert whole.read_bytes() == broken.read_bytes()
 
 
 def test_a_few_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
