@@ -208,6 +208,9 @@ class PriorTask(TrainingTask):
         )
         compile_parts(prior.blocks, compile_backend(config.compile))
 
+    def fetch(self, step: int) -> None:
+        self._stream.fetch(step)
+
     def close(self) -> None:
         self._stream.close()
 

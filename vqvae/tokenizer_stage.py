@@ -118,6 +118,9 @@ class TokenizerTask(TrainingTask):
         gentle, perturbing = u.split(NUM_UNIFORMS, dim=1)
         return augment(faces, gentle, GENTLE).contiguous(memory_format=torch.channels_last), perturbing
 
+    def fetch(self, step: int) -> None:
+        self._stream.fetch(step)
+
     def close(self) -> None:
         self._stream.close()
 

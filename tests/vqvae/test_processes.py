@@ -21,6 +21,7 @@ from configs.cli import UserError
 from encoder.accelerators import make_accelerator
 from encoder.checkpoint import checkpoint_steps
 from encoder.training import TrainingTask
+from vqvae.faces import FaceBatches
 from vqvae.prior_stage import PriorTask
 from vqvae.tokenizer_stage import TokenizerTask
 
@@ -150,6 +151,31 @@ def test_a_folder_that_holds_a_run_ends_all_with_one_line(tiny_runs: Any, forked
     assert run.wait() == [2, 2], run.output()
     assert run.output().count("already holds a run: continue it with --resume latest") == 1
     assert "Traceback" not in run.output()
+
+
+@pytest.mark.parametrize(("step", "workers", "code"), [(3, 0, 2), (3, 2, 2), (12, 0, 0)])
+def test_a_batch_that_one_process_cannot_read_ends_all_unless_it_lies_beyond_the_end(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: int, workers: int, code: int
+) -> None:
+    original = FaceBatches.__call__
+
+    def broken(self: FaceBatches, asked: int) -> Any:
+        if asked == step and os.environ["RANK"] == "1":
+            raise UserError("shard 7: the picture at 512 is damaged")
+        return original(self, asked)
+
+    monkeypatch.setattr(FaceBatches, "__call__", broken)
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer", f"faces.workers={workers}"), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [code, code], run.output()
+    assert run.output().count("error: shard 7: the picture at 512 is damaged") == (1 if code else 0)
+    assert "Traceback" not in run.output()
+    assert max(checkpoint_steps(tiny_runs.folder / "run" / "tokenizer")) == (2 if code else 12)
 
 
 def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
