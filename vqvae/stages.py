@@ -133,10 +133,13 @@ class _Runner:
             code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes, source)
             if code:
                 return code
-        if self.main:
+
+        def draw() -> None:
             path = self.out / "reconstructions.png"
             reconstruction_grid(Tokenizer.from_pretrained(self.out / "weights" / "tokenizer"), self.valid.images, path)
             print(f"vqvae: faces above, reconstructions below: {path}")
+
+        self.in_first(draw)
         return 0
 
     def prior(self, minutes: float | None) -> int:
@@ -162,11 +165,14 @@ class _Runner:
             code = self.loop("prior", task, self.config.prior_stage, minutes, source)
             if code:
                 return code
-        if self.main:
+
+        def draw() -> None:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
             emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
+
+        self.in_first(draw)
         return 0
 
 

@@ -48,8 +48,9 @@ def test_two_processes_make_the_steps_of_one(tiny_runs: Any, forked: Callable[..
         torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.parametrize(("quantizer", "accumulate"), [("ema", 1), ("ema", 2), ("plain", 1), ("simvq", 1)])
 def test_codebooks_are_identical_on_all_processes_after_every_step(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, quantizer: str, accumulate: int
 ) -> None:
     original = TokenizerTask.train_step
 
@@ -63,7 +64,8 @@ def test_codebooks_are_identical_on_all_processes_after_every_step(
         return losses
 
     monkeypatch.setattr(TokenizerTask, "train_step", checked)
-    run = forked(train(tiny_runs, "tokenizer", "run"), 2)
+    settings = [f"tokenizer.quantizer={quantizer}", f"tokenizer_stage.accumulate={accumulate}", "tokenizer_stage.epochs=1"]
+    run = forked(train(tiny_runs, "tokenizer", "run", *settings), 2)
     assert run.wait() == [0, 0], run.output()
 
 
@@ -101,7 +103,7 @@ def test_the_problem_of_one_process_ends_all_with_one_line(
     assert max(checkpoint_steps(tiny_runs.folder / "run" / "prior")) == 2
 
 
-@pytest.mark.parametrize("place", ["tokens", "checkpoint", "weights"])
+@pytest.mark.parametrize("place", ["tokens", "checkpoint", "weights", "picture"])
 def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
     tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -125,14 +127,16 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
             patch.setattr(os, "posix_fallocate", full)
         elif place == "checkpoint":
             patch.setattr(encoder.checkpoint, "write_synced", full_for(".tmp-6-"))
-        else:
+        elif place == "weights":
             patch.setattr(encoder.atomic, "write_synced", full_for("weights/prior/.model"))
+        else:
+            patch.setattr(encoder.atomic, "write_synced", full_for(".generated.png"))
         run = forked(program, 2)
         assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: ") == 1
     assert "the disk is full; free some space" in run.output()
     assert "Traceback" not in run.output()
-    kept = {"tokens": [], "checkpoint": [2, 4], "weights": [10, 12]}[place]
+    kept = {"tokens": [], "checkpoint": [2, 4], "weights": [10, 12], "picture": [10, 12]}[place]
     assert sorted(checkpoint_steps(tiny_runs.folder / "broken" / "prior")) == kept
     run = forked(train(tiny_runs, "prior", "broken", "--resume", "latest"), 2)
     assert run.wait() == [0, 0], run.output()
