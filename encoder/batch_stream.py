@@ -62,6 +62,15 @@ class BatchStream:
         self._steps, self._workers, self._fresh, self._pin = _Steps(make), workers, fresh, pin
         self._next = -1
         self._batches: Iterator[Any] | None = None
+        self._fetched: tuple[int, tuple[Tensor, ...]] | None = None
+
+    def fetch(self, step: int) -> None:
+        """Make the batch of ``step`` now and keep it until it is asked for.
+
+        Raises:
+            UserError: that of ``make``, from whichever process.
+        """
+        self._fetched = step, self._make(step)
 
     def __call__(self, step: int) -> tuple[Tensor, ...]:
         """The batch of ``step``; steps in a row are fast, any other begins anew.
@@ -69,6 +78,10 @@ class BatchStream:
         Raises:
             UserError: that of ``make``, from whichever process.
         """
+        fetched, self._fetched = self._fetched, None
+        return fetched[1] if fetched is not None and fetched[0] == step else self._make(step)
+
+    def _make(self, step: int) -> tuple[Tensor, ...]:
         if not self._workers:
             batch = self._steps[step]
         else:

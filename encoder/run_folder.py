@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
+from encoder.agreement import Agreement
 from encoder.atomic import atomic_write_text, explain_write_error
 from encoder.checkpoint import checkpoint_steps, latest_checkpoint
 
@@ -58,8 +59,14 @@ def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | N
 
 
 def open_run_once(accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
-    """:func:`open_run` in the first process, its answer in all."""
-    found = open_run(run_dir, config, resume) if accelerator.is_main_process else None
+    """:func:`open_run` in the first process, its answer in all; its refusal ends all."""
+    found, problem = None, None
+    if accelerator.is_main_process:
+        try:
+            found = open_run(run_dir, config, resume)
+        except UserError as error:
+            problem = str(error)
+    Agreement(accelerator).end_if(problem)
     if accelerator.num_processes == 1:
         return found
     from accelerate.utils import broadcast_object_list

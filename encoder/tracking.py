@@ -50,8 +50,8 @@ class Tracker:
                 project="mimique",
                 name=run_dir.name,
                 id=_run_id(run_dir),
-                # Offline, the client only keeps the id: `wandb sync --append` then joins the parts.
-                resume="allow" if mode == "online" else None,
+                # Offline too: the client keeps this mark, by which `wandb sync` joins the parts of a resumed run.
+                resume="allow",
                 dir=str(run_dir),
                 mode=mode,
                 config=config,

@@ -32,6 +32,7 @@ from encoder.ema import Ema
 from encoder.finite_check import FiniteCheck
 from encoder.stop_request import StopRequest
 from encoder.tracking import Tracker
+from encoder.training_bar import training_bar
 from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ class TrainingTask(ABC):
     optimizers: Mapping[str, torch.optim.Optimizer]
     emas: Mapping[str, Ema]
     batches: GlobalBatches
+
+    def fetch(self, step: int) -> None:  # noqa: B027
+        """Read what ``step`` learns from, if that can fail; by default nothing.
+
+        Raises:
+            UserError: it cannot be read. All processes end then, so nothing may be exchanged between them here.
+        """
 
     @abstractmethod
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
@@ -114,21 +122,6 @@ def _seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
-def _progress_bar(label: str, settings: LoopSettings, step: int, elapsed: float, main: bool) -> Any:
-    from tqdm import tqdm
-
-    if settings.max_minutes is None:
-        return tqdm(total=settings.total_steps, initial=step, desc=label, unit="step", disable=None if main else True)
-    return tqdm(
-        total=100.0,
-        initial=round(min(elapsed / (0.6 * settings.max_minutes), 100.0), 1),
-        desc=label,
-        unit="%",
-        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]",
-        disable=None if main else True,
-    )
-
-
 class _Loop:
     """One run of a task, from its first or resumed step to its end."""
 
@@ -175,11 +168,17 @@ class _Loop:
         started = time.monotonic() - self.elapsed
         last_log = (time.monotonic(), self.step)
         settings, task = self.settings, self.task
-        with StopRequest() as stop, _progress_bar(self.label, settings, self.step, self.elapsed, self.main) as bar:
+        far = {"step": self.step, "elapsed": self.elapsed, "main": self.main}
+        with StopRequest() as stop, training_bar(self.label, settings.total_steps, settings.max_minutes, **far) as bar:
             while True:
-                self.elapsed, wish = self.agreement.highest(time.monotonic() - started, float(stop.exit_code))
+                problem = self._fetch()
+                self.elapsed, wish, failed = self.agreement.highest(
+                    time.monotonic() - started, float(stop.exit_code), float(problem is not None)
+                )
                 if wish or self.finished():
                     return 0 if self.finished() else int(wish)
+                if failed:
+                    self.agreement.end_if(problem)
                 progress = self.progress()
                 _seed_step(settings.seed, self.step, self.rank)
                 losses = task.train_step(self.step, progress)
@@ -231,6 +230,14 @@ class _Loop:
             except UserError as error:
                 problem = str(error)
         self.agreement.end_if(problem)
+
+    def _fetch(self) -> str | None:
+        """Why the next step has nothing to learn from; it may be beyond the end, and then does not matter."""
+        try:
+            self.task.fetch(self.step)
+        except UserError as error:
+            return str(error)
+        return None
 
     def _not_finite(self) -> str | None:
         found = self.check.first_problem()

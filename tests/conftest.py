@@ -144,4 +144,8 @@ def forked(tmp_path: Path) -> Callable[..., Forked]:
     """``forked(function, count)`` runs ``function(rank)`` in ``count`` processes, ready for gloo if more than one."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("this system cannot fork")
+    # What a training imports on its way, so that not every process does.
+    import accelerate  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
     return lambda function, count=1: Forked(function, count, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.accelerators import compile_backend, compile_parts
+from encoder.batch_stream import BatchStream
 from encoder.batches import Accept, GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
 from encoder.ema import Ema
@@ -31,6 +31,7 @@ from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
+from vqvae.token_batches import TokenBatches, hide_positions
 from vqvae.token_cache import Arrays, Write, array_sha256, cached
 from vqvae.tokenizer import Tokenizer
 
@@ -95,8 +96,17 @@ def sampling_weights(labels: np.ndarray, rare_sampling: float) -> np.ndarray | A
     weights = np.where(counts > 0, counts, np.inf) ** -rare_sampling if rare_sampling else np.ones(len(counts))
     if len(labels) <= _MOST_WEIGHTS:
         return weights[labels.argmax(axis=1)]
-    relative = weights / weights.max()
-    return lambda index: relative[labels[index].argmax(axis=1)]
+    return _Rarity(labels, weights / weights.max())
+
+
+class _Rarity:
+    """The weight of each emotion, of the faces asked for; can be sent to another process."""
+
+    def __init__(self, labels: np.ndarray, weights: np.ndarray) -> None:
+        self._labels, self._weights = labels, weights
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        return self._weights[self._labels[index].argmax(axis=1)]
 
 
 def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
@@ -163,11 +173,9 @@ class PriorTask(TrainingTask):
             path = None if cache is None else cache / f"tokens-{split}.safetensors"
             return cached(path, made_from, shapes, len(faces), fill, accelerator)
 
-        known = read(train, "train")
-        self._train, self._tokens, self._labels = train, known["tokens"], known["labels"]
-        known = read(valid, "valid")
-        self._valid_tokens = torch.from_numpy(known["tokens"][0].astype(np.int64))
-        self._valid_labels = torch.from_numpy(np.array(known["labels"]))
+        known, judged = read(train, "train"), read(valid, "valid")
+        self._valid_tokens = torch.from_numpy(judged["tokens"][0].astype(np.int64))
+        self._valid_labels = torch.from_numpy(np.array(judged["labels"]))
         self._valid_sources = torch.from_numpy(valid.sources)
         torch.manual_seed(config.seed)
         shape = PriorShape(
@@ -190,25 +198,26 @@ class PriorTask(TrainingTask):
             seed=config.seed,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
-            weights=sampling_weights(self._labels, stage.rare_sampling),
+            weights=sampling_weights(known["labels"], stage.rare_sampling),
+        )
+        self._stream = BatchStream(
+            TokenBatches(known, train, self.batches, seed=config.seed, label_dropout=stage.label_dropout),
+            config.faces.workers,
+            fresh=train.remote,
+            pin=device.type == "cuda",
         )
         compile_parts(prior.blocks, compile_backend(config.compile))
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens (B, L, G), which are hidden (B, L), emotions (B, 7) and sources (B,) of this rank."""
-        _, index = self.batches(step)
-        device = self._accelerator.device
-        u = uniforms(self._config.seed, step, self.batches.places(), 3 + self._tokens.shape[2])
-        tokens = torch.from_numpy(self._tokens[(u[:, 0] < 0.5).astype(np.int64), index].astype(np.int64))
-        emotions, sources = torch.from_numpy(self._labels[index]), torch.from_numpy(self._train.sources_at(index))
-        asked = torch.from_numpy(u[:, 1:2]) >= self._config.prior_stage.label_dropout
-        hidden = hide_positions(torch.from_numpy(u[:, 2:]))
-        return tokens.to(device), hidden.to(device), (emotions * asked).to(device), sources.to(device)
+    def fetch(self, step: int) -> None:
+        self._stream.fetch(step)
+
+    def close(self) -> None:
+        self._stream.close()
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
         set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
-        batch = self._batch(step)
+        batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self._stream(step)]
         # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
         mine = batch[1].sum()
         share = accelerator.num_processes / accelerator.reduce(mine, "sum")
@@ -243,15 +252,3 @@ class PriorTask(TrainingTask):
 
         prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
         return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[0]), columns=2)}
-
-
-def hide_positions(u: Tensor) -> Tensor:
-    """(N, L) bool: a share ``cos(pi u / 2)`` of each row, at least one position (Chang et al., 2022).
-
-    Args:
-        u: (N, 1 + L) uniform numbers in [0, 1); the first of a row gives the share, the others the positions.
-    """
-    length = u.shape[1] - 1
-    number = (torch.cos(0.5 * math.pi * u[:, :1]) * length).ceil().clamp(min=1)
-    rank = u[:, 1:].argsort(dim=1).argsort(dim=1)
-    return rank < number

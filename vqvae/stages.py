@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +18,7 @@ from encoder.evaluate import resolve_folder
 from encoder.run_folder import CONFIG, open_run_once
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
-from encoder.weights import WEIGHTS_FILE
+from encoder.weights import CONFIG_FILE, WEIGHTS_FILE
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
@@ -47,7 +48,7 @@ class _Runner:
     def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace) -> None:
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
-        self.main = self.accelerator.is_main_process
+        self.main, self.agreement = self.accelerator.is_main_process, Agreement(self.accelerator)
         self.train, self.valid = self._faces()
         self.encoder = None
         if config.encoder is not None:
@@ -63,23 +64,28 @@ class _Runner:
         config = self.config
         if config.faces.source != "shards":
             return load_training_faces(config, "train"), load_training_faces(config, "valid")
-        cache, agreement = self.out / "cache", Agreement(self.accelerator)
-        problem = None
-        if self.main:
-            # The first process indexes shards that have no index, the others then find it.
-            try:
-                for split in ("train", "valid"):
-                    open_training_shards(config, split, cache)
-            except UserError as error:
-                problem = str(error)
-        agreement.end_if(problem)
+        cache = self.out / "cache"
+        # The first process indexes shards that have no index, the others then find it.
+        self.in_first(lambda: [open_training_shards(config, split, cache) for split in ("train", "valid")])
         train = open_training_shards(config, "train", cache)
         return train, open_training_shards(config, "valid", cache).spread()
+
+    def in_first(self, act: Callable[[], object]) -> None:
+        """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
+        problem = None
+        if self.main:
+            try:
+                act()
+            except UserError as error:
+                problem = str(error)
+        self.agreement.end_if(problem)
 
     def start(self, stage: str) -> tuple[Path | None, bool]:
         """(checkpoint to resume from, whether the stage is complete already)."""
         folder = self.out / stage
-        done = (self.out / "weights" / stage / WEIGHTS_FILE).is_file()
+        weights = self.out / "weights" / stage
+        # A program may end between the two files: only both are a stage that is complete.
+        done = all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
         if self.resume == "latest" and done:
             return None, True
         # A run that ended in its first stage has no folder of the second yet.
@@ -107,7 +113,7 @@ class _Runner:
             resume_from=source,
             tracker=Tracker(folder, enabled=self.main, wandb=self.config.wandb, config=self.config.model_dump()),
         )
-        if outcome.exit_code == 0 and self.main:
+        if outcome.exit_code == 0:
             notes = {
                 "training": {
                     "config": self.config.without_folders(),
@@ -116,8 +122,8 @@ class _Runner:
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
                 "data": {"train_faces": len(self.train)},
             }
-            task.emas[stage].module.save_pretrained(self.out / "weights" / stage, **notes)  # type: ignore[operator]
-        self.accelerator.wait_for_everyone()
+            average: Any = task.emas[stage].module
+            self.in_first(lambda: average.save_pretrained(self.out / "weights" / stage, **notes))
         return outcome.exit_code
 
     def tokenizer(self, minutes: float | None) -> int:
@@ -127,10 +133,13 @@ class _Runner:
             code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes, source)
             if code:
                 return code
-        if self.main:
+
+        def draw() -> None:
             path = self.out / "reconstructions.png"
             reconstruction_grid(Tokenizer.from_pretrained(self.out / "weights" / "tokenizer"), self.valid.images, path)
             print(f"vqvae: faces above, reconstructions below: {path}")
+
+        self.in_first(draw)
         return 0
 
     def prior(self, minutes: float | None) -> int:
@@ -155,11 +164,14 @@ class _Runner:
             code = self.loop("prior", task, self.config.prior_stage, minutes, source)
             if code:
                 return code
-        if self.main:
+
+        def draw() -> None:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
             emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
+
+        self.in_first(draw)
         return 0
 
 

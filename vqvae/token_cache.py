@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,5 +150,14 @@ def _layout(shapes: Shapes, notes: Mapping[str, str]) -> tuple[bytes, dict[str, 
 
 def _map(path: Path, shapes: Shapes, starts: Mapping[str, int]) -> Arrays:
     return {
-        name: np.memmap(path, dtype=dtype, mode="r", offset=starts[name], shape=shape) for name, (dtype, shape) in shapes.items()
+        name: _Mapped(path, dtype=dtype, mode="r", offset=starts[name], shape=shape) for name, (dtype, shape) in shapes.items()
     }
+
+
+class _Mapped(np.memmap):
+    """An array in a file: another process is sent its place there, and not what may be more than memory holds."""
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.base, mmap):
+            return _Mapped, (self.filename, self.dtype, self.mode, self.offset, self.shape)
+        return np.array(self).__reduce__()

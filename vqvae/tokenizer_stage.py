@@ -119,6 +119,9 @@ class TokenizerTask(TrainingTask):
         gentle, perturbing = u.split(NUM_UNIFORMS, dim=1)
         return augment(faces, gentle, GENTLE).contiguous(memory_format=torch.channels_last), perturbing
 
+    def fetch(self, step: int) -> None:
+        self._stream.fetch(step)
+
     def close(self) -> None:
         self._stream.close()
 
@@ -153,7 +156,7 @@ class TokenizerTask(TrainingTask):
         totals["gradient_norm"] = take_step(accelerator, self._tokenizer, self._optimizer, 1.0)
         # The discriminator learns from a little before it is listened to: a blind one ruins what is there.
         if config.loss.adversarial > 0 and progress >= config.loss.adversarial_start - 0.05:
-            totals["discriminator"] = self._train_discriminator(pairs)
+            totals |= self._train_discriminator(pairs)
         return totals
 
     def _reconstruct(self, faces: Tensor, u: Tensor, adversarial: bool, share: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -186,7 +189,7 @@ class TokenizerTask(TrainingTask):
         # Of the whole batch: processes that weighed by their own share would each train another tokenizer.
         return self._accelerator.reduce(there, "mean").norm()
 
-    def _train_discriminator(self, pairs: list[Tensor]) -> Tensor:
+    def _train_discriminator(self, pairs: list[Tensor]) -> dict[str, Tensor]:
         """One step on faces and their reconstructions, (2B, 1, S, S) for each part of the batch."""
         total = torch.zeros((), device=self._accelerator.device)
         for pair in gathering(self._accelerator, self._discriminator, pairs):
@@ -195,8 +198,8 @@ class TokenizerTask(TrainingTask):
             loss = discriminator_loss(*scores.chunk(2)) / len(pairs)
             self._accelerator.backward(loss)
             total += loss.detach()
-        take_step(self._accelerator, self._discriminator, self._discriminator_optimizer)
-        return total
+        norm = take_step(self._accelerator, self._discriminator, self._discriminator_optimizer)
+        return {"discriminator": total, "discriminator_gradient_norm": norm}
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:

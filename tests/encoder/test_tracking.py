@@ -51,11 +51,10 @@ def test_a_resumed_run_logs_every_step_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("login", "mode", "resume"),
-    [(None, "offline", None), ("variable", "online", "allow"), ("file", "online", "allow"), ("elsewhere", "offline", None)],
+    ("login", "mode"), [(None, "offline"), ("variable", "online"), ("file", "online"), ("elsewhere", "offline")]
 )
 def test_a_resumed_run_is_the_same_wandb_run(
-    tmp_path: Path, runs: list[FakeRun], monkeypatch: pytest.MonkeyPatch, login: str | None, mode: str, resume: str | None
+    tmp_path: Path, runs: list[FakeRun], monkeypatch: pytest.MonkeyPatch, login: str | None, mode: str
 ) -> None:
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -70,7 +69,7 @@ def test_a_resumed_run_is_the_same_wandb_run(
     Tracker(tmp_path / "other", wandb=True)
     first, second, other = (run.options for run in runs)
     assert first["id"] == second["id"] != other["id"]
-    assert [(options["mode"], options["resume"]) for options in (first, second)] == [(mode, resume)] * 2
+    assert [(options["mode"], options["resume"]) for options in (first, second)] == [(mode, "allow")] * 2
 
 
 def test_scalars_and_pictures_reach_wandb_and_the_run_folder(tmp_path: Path, runs: list[FakeRun]) -> None:

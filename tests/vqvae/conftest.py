@@ -11,6 +11,7 @@ import torch
 
 import vqvae.stages as stages
 from encoder.checkpoint import latest_checkpoint, load_checkpoint
+from encoder.shard_writer import write_shards
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.tokenizer import Tokenizer
@@ -74,3 +75,12 @@ def tiny_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyRuns:
     # Flushing matters when the machine dies, not when a process does, and takes most of the time here.
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     return TinyRuns(tmp_path)
+
+
+@pytest.fixture
+def shards(tiny_runs: TinyRuns, tmp_path: Path) -> list[str]:
+    """Settings that read the tiny faces from shards of 9."""
+    for split in ("train", "valid"):
+        faces = stages.load_training_faces(VqvaeConfig(), split)  # type: ignore[arg-type]
+        write_shards(tmp_path / "shards", split, zip(faces.images, faces.labels, strict=True), per_shard=9)
+    return ["faces.source=shards", f"faces.shards={tmp_path / 'shards'}", "faces.look=drawn"]

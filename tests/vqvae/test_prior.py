@@ -8,7 +8,8 @@ import torch
 
 from vqvae.config import PriorConfig
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.prior_stage import hide_positions, sampling_weights
+from vqvae.prior_stage import sampling_weights
+from vqvae.token_batches import hide_positions
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=2, heads=2, dropout=0.0), positions=9, groups=2, codebook_size=8)
 

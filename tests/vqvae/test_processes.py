@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+import encoder.atomic
+import encoder.checkpoint
 from configs.cli import UserError
 from encoder.accelerators import make_accelerator
 from encoder.checkpoint import checkpoint_steps
 from encoder.training import TrainingTask
+from vqvae.faces import FaceBatches
 from vqvae.prior_stage import PriorTask
 from vqvae.tokenizer_stage import TokenizerTask
 
@@ -46,8 +48,9 @@ def test_two_processes_make_the_steps_of_one(tiny_runs: Any, forked: Callable[..
         torch.testing.assert_close(two[name], one[name], rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.parametrize(("quantizer", "accumulate"), [("ema", 1), ("ema", 2), ("plain", 1), ("simvq", 1)])
 def test_codebooks_are_identical_on_all_processes_after_every_step(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, quantizer: str, accumulate: int
 ) -> None:
     original = TokenizerTask.train_step
 
@@ -61,32 +64,9 @@ def test_codebooks_are_identical_on_all_processes_after_every_step(
         return losses
 
     monkeypatch.setattr(TokenizerTask, "train_step", checked)
-    run = forked(train(tiny_runs, "tokenizer", "run"), 2)
+    settings = [f"tokenizer.quantizer={quantizer}", f"tokenizer_stage.accumulate={accumulate}", "tokenizer_stage.epochs=1"]
+    run = forked(train(tiny_runs, "tokenizer", "run", *settings), 2)
     assert run.wait() == [0, 0], run.output()
-
-
-@pytest.mark.parametrize(("stage", "accumulate"), [("tokenizer", 1), ("prior", 2)])
-def test_a_wish_to_stop_in_one_process_stops_all_and_going_on_is_exact(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str, accumulate: int
-) -> None:
-    parts = f"{stage}_stage.accumulate={accumulate}"
-    run = forked(train(tiny_runs, stage, "whole", parts), 2)
-    assert run.wait() == [0, 0], run.output()
-    original = TASKS[stage].train_step
-
-    def stopped(self: TrainingTask, step: int, progress: float) -> dict[str, Tensor]:
-        if step == 6 and dist.get_rank() == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TASKS[stage], "train_step", stopped)
-        run = forked(train(tiny_runs, stage, "broken", parts), 2)
-        assert run.wait() == [143, 143], run.output()
-    assert max(checkpoint_steps(tiny_runs.folder / "broken" / stage)) == 7
-    run = forked(train(tiny_runs, stage, "broken", parts, "--resume", "latest"), 2)
-    assert run.wait() == [0, 0], run.output()
-    assert tiny_runs.differing("whole", "broken", stage) == []
 
 
 def test_a_run_of_one_process_goes_on_in_two_with_the_same_faces(
@@ -123,6 +103,85 @@ def test_the_problem_of_one_process_ends_all_with_one_line(
     assert max(checkpoint_steps(tiny_runs.folder / "run" / "prior")) == 2
 
 
+@pytest.mark.parametrize("place", ["tokens", "checkpoint", "weights", "picture"])
+def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run = forked(train(tiny_runs, "prior", "whole"), 2)
+    assert run.wait() == [0, 0], run.output()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full_for(part: str) -> Callable[..., None]:
+        original = encoder.atomic.write_synced
+        return lambda path, data: full() if part in str(path) else original(path, data)
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("broken", "prior", *SAME["prior"]), [])
+
+    with monkeypatch.context() as patch:
+        if place == "tokens":
+            patch.setattr(os, "posix_fallocate", full)
+        elif place == "checkpoint":
+            patch.setattr(encoder.checkpoint, "write_synced", full_for(".tmp-6-"))
+        elif place == "weights":
+            patch.setattr(encoder.atomic, "write_synced", full_for("weights/prior/.model"))
+        else:
+            patch.setattr(encoder.atomic, "write_synced", full_for(".generated.png"))
+        run = forked(program, 2)
+        assert run.wait() == [2, 2], run.output()
+    assert run.output().count("error: ") == 1
+    assert "the disk is full; free some space" in run.output()
+    assert "Traceback" not in run.output()
+    kept = {"tokens": [], "checkpoint": [2, 4], "weights": [10, 12], "picture": [10, 12]}[place]
+    assert sorted(checkpoint_steps(tiny_runs.folder / "broken" / "prior")) == kept
+    run = forked(train(tiny_runs, "prior", "broken", "--resume", "latest"), 2)
+    assert run.wait() == [0, 0], run.output()
+    assert tiny_runs.differing("whole", "broken", "prior") == []
+
+
+def test_a_folder_that_holds_a_run_ends_all_with_one_line(tiny_runs: Any, forked: Callable[..., Any]) -> None:
+    assert forked(train(tiny_runs, "tokenizer", "run", "tokenizer_stage.epochs=0.4")).wait() == [0]
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer"), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [2, 2], run.output()
+    assert run.output().count("already holds a run: continue it with --resume latest") == 1
+    assert "Traceback" not in run.output()
+
+
+@pytest.mark.parametrize(("step", "workers", "code"), [(3, 0, 2), (3, 2, 2), (12, 0, 0)])
+def test_a_batch_that_one_process_cannot_read_ends_all_unless_it_lies_beyond_the_end(
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: int, workers: int, code: int
+) -> None:
+    original = FaceBatches.__call__
+
+    def broken(self: FaceBatches, asked: int) -> Any:
+        if asked == step and os.environ["RANK"] == "1":
+            raise UserError("shard 7: the picture at 512 is damaged")
+        return original(self, asked)
+
+    monkeypatch.setattr(FaceBatches, "__call__", broken)
+
+    def program(_rank: int) -> None:
+        from configs.cli import run
+
+        run(lambda _argv: tiny_runs.train("run", "tokenizer", f"faces.workers={workers}"), [])
+
+    run = forked(program, 2)
+    assert run.wait() == [code, code], run.output()
+    assert run.output().count("error: shard 7: the picture at 512 is damaged") == (1 if code else 0)
+    assert "Traceback" not in run.output()
+    assert max(checkpoint_steps(tiny_runs.folder / "run" / "tokenizer")) == (2 if code else 12)
+
+
 def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def alone(_rank: int) -> None:
         os.environ["WORLD_SIZE"] = "2"
@@ -145,14 +204,16 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_runs: Any, fork
     assert run.wait() == [0, 0], run.output()
 
 
+@pytest.mark.parametrize("stage", ["tokenizer", "prior"])
 def test_a_set_that_is_no_multiple_of_the_batch_or_shorter_than_one_does_not_hang(
-    tiny_runs: Any, forked: Callable[..., Any]
+    tiny_runs: Any, forked: Callable[..., Any], stage: str
 ) -> None:
     # 52 faces: 6 batches of 8 and a rest of 4 that no process gets; or less than one batch of 64.
     for size in (8, 64):
-        run = forked(train(tiny_runs, "tokenizer", f"by {size}", f"tokenizer_stage.batch_size={size}"), 2)
+        batch = f"{stage}_stage.batch_size={size}"
+        run = forked(train(tiny_runs, stage, f"by {size}", batch, f"{stage}_stage.evaluate_every=1"), 2)
         assert run.wait(60) == [0, 0], run.output()
-    assert np.isfinite(tiny_runs.tensors("by 64", "tokenizer")["tokenizer/quantizer.codes"].numpy()).all()
+    assert all(tensor.isfinite().all() for tensor in tiny_runs.tensors("by 64", stage).values())
 
 
 @pytest.mark.slow
