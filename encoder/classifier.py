@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from configs.loader import validate
 from encoder.calibration import calibrated_log_probabilities
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.emotions import NUM_EMOTIONS
 from encoder.model import EmotionNet, EncoderOutput, check_input, create_model
 from encoder.preprocessing import normalise, resize, to_grey
-from encoder.weights import load_weights, read_config, save_weights
+from encoder.stored_network import StoredNetwork
 
 KIND = "encoder"
 
@@ -41,54 +39,21 @@ def fold_to_seven(log_probabilities: Tensor) -> Tensor:
     return torch.log_softmax(log_probabilities[..., :NUM_EMOTIONS], dim=-1)
 
 
-class EmotionEncoder:
+class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
     """A network with its input convention and calibration.
 
     Build with :meth:`from_pretrained`; call :meth:`predict` on pictures, or :meth:`log_distribution` on differentiable
     tensors (losses, guidance).
     """
 
+    kind = KIND
+    model_settings = ModelConfig
+    calibration_settings = CalibrationConfig
+    build = staticmethod(create_model)
+
     def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
         check_input(net.config, preprocessing)
-        self.net = net.eval().requires_grad_(False)
-        self.preprocessing = preprocessing
-        self.calibration = calibration
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``).
-
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
-        """
-        stored = read_config(folder, KIND)
-        where = f"{folder}/config.json"
-        net = create_model(validate(ModelConfig, stored["model"], where))
-        preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
-        calibration = validate(CalibrationConfig, stored.get("calibration", {}), where)
-        load_weights(folder, net, stored)
-        return cls(net, preprocessing, calibration)
-
-    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
-        """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""
-        config = {
-            "kind": KIND,
-            "model": self.net.config.model_dump(mode="json"),
-            "preprocessing": self.preprocessing.model_dump(mode="json"),
-            "calibration": self.calibration.model_dump(mode="json"),
-            **notes,
-        }
-        save_weights(folder, self.net.state_dict(), config)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Move to ``device``; returns self."""
-        self.net.to(device)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.net.parameters()).device
+        super().__init__(net, preprocessing, calibration)
 
     @property
     def preferred_batch(self) -> int:
