@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
 
     from encoder.classifier import EmotionEncoder
     from encoder.evaluate import resolve_folder
-    from encoder.training import write_json
+    from encoder.kept_rows import keep_row, kept_row
     from encoder.weights import WEIGHTS_FILE, file_sha256
     from eval.real_reference import read_real_faces
     from eval.sweep_report import write_report
@@ -157,35 +156,16 @@ def main(argv: Sequence[str]) -> int:
         "bootstrap": arguments.bootstrap,
         "weights": {**pipe.weights, "judge": file_sha256(folder / WEIGHTS_FILE)},
     }
-    done = {name: _stored(arguments.out / "points" / f"{name}.json", made_from) for name in points}
+    done = {name: kept_row(arguments.out / "points" / f"{name}.json", made_from) for name in points}
     missing = [name for name in points if done[name] is None]
     if missing:
         real = read_real_faces(judges, train, held_out, arguments.per_emotion)
         for name in tqdm(missing, desc="points", disable=None):
             found = measure_point(pipe, judges, real, points[name], arguments.bootstrap)
             done[name] = found
-            write_json(arguments.out / "points" / f"{name}.json", {"made_from": made_from, "figures": found})
+            keep_row(arguments.out / "points" / f"{name}.json", made_from, found)
     print(write_report(arguments.out, made_from, [found for found in done.values() if found is not None]))
     return 0
-
-
-def _stored(path: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The figures of a point that is done; None where it is not.
-
-    Raises:
-        UserError: the file belongs to another sweep, or is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        former, figures = stored["made_from"], stored["figures"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: is damaged; delete it and its point is measured again") from None
-    if former != made_from:
-        changed = ", ".join(key for key in made_from if former.get(key) != made_from[key])
-        raise UserError(f"{path}: was measured with other {changed}; choose another --out or delete the folder")
-    return dict(figures)
 
 
 def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, FaceSet]:

@@ -69,7 +69,7 @@ def test_finished_rows_are_not_trained_again(finished: Path, monkeypatch: pytest
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path) -> None:
-    with pytest.raises(UserError, match="another configuration"):
+    with pytest.raises(UserError, match="other settings"):
         ablation.main(command(finished, "train.learning_rate=1e-4"))
 
 
