@@ -12,6 +12,7 @@ from torch import Tensor
 from encoder.calibration import calibrated_log_probabilities
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.emotions import NUM_EMOTIONS
+from encoder.folded import FoldedCopy
 from encoder.model import EmotionNet, EncoderOutput, check_input, create_model
 from encoder.preprocessing import normalise, resize, to_grey
 from encoder.stored_network import StoredNetwork
@@ -54,6 +55,7 @@ class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
     def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
         check_input(net.config, preprocessing)
         super().__init__(net, preprocessing, calibration)
+        self._folded = FoldedCopy()
 
     @property
     def preferred_batch(self) -> int:
@@ -62,7 +64,10 @@ class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
 
     def forward_unit(self, grey: Tensor) -> EncoderOutput:
         """The raw network on (N, 1, H, W) floats in [0, 1], already grey; differentiable, not checked."""
-        return self.net(normalise(resize(grey, self.preprocessing.size), self.preprocessing))
+        return self.net(self._normalised(grey))
+
+    def _normalised(self, grey: Tensor) -> Tensor:
+        return normalise(resize(grey, self.preprocessing.size), self.preprocessing)
 
     def head_log_probabilities(self, output: EncoderOutput, head: str) -> Tensor:
         """Calibrated (N, classes) log-probabilities of one head."""
@@ -74,7 +79,7 @@ class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
 
     @torch.inference_mode()
     def predict(self, faces: Any, *, batch_size: int | None = None) -> Prediction:
-        """Read a batch of tightly cropped faces.
+        """Read a batch of tightly cropped faces; on the CPU through :class:`encoder.folded.FoldedCopy` of the network.
 
         Args:
             faces: see :func:`encoder.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
@@ -84,10 +89,11 @@ class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
             UserError: faces of another shape, type or range.
         """
         grey = to_grey(faces)
+        net = self._folded.of(self.net)
         distributions, embeddings = [], []
         heads: dict[str, list[Tensor]] = {name: [] for name in self.net.config.heads}
         for chunk in grey.split(batch_size or self.preferred_batch):
-            output = self.forward_unit(chunk.to(self.device))
+            output = net(self._normalised(chunk.to(self.device)))
             distributions.append(self.log_distribution(output).exp().cpu())
             embeddings.append(output.embedding.cpu())
             for name, collected in heads.items():
