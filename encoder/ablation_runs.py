@@ -20,6 +20,7 @@ from encoder.emotions import EMOTION_NAMES
 from encoder.face_set import FaceSet
 from encoder.fit import calibrate, fit_encoder, load_split
 from encoder.kept_rows import claim_folder
+from encoder.weights import CONFIG_FILE
 
 HEAD = "fer2013"
 
@@ -68,7 +69,7 @@ class AblationRuns:
                 return code
             start = self._weights(first, seed)
         weights = self._weights(variant, seed)
-        if not weights.is_dir():
+        if not (weights / CONFIG_FILE).is_file():
             folder = weights.parent
             print(f"ablation: {variant.name}, seed {seed}", file=sys.stderr)
             resume = "latest" if latest_checkpoint(folder) is not None else None

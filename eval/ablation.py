@@ -143,11 +143,11 @@ def _trained(folder: Path, settings: Mapping[str, Any]) -> bool:
     Raises:
         UserError: they were trained with other settings.
     """
-    from encoder.weights import WEIGHTS_FILE, read_config
+    from encoder.weights import CONFIG_FILE, read_config
     from vqvae.tokenizer import KIND
 
     weights = folder / "weights" / "tokenizer"
-    if not (weights / WEIGHTS_FILE).is_file():
+    if not (weights / CONFIG_FILE).is_file():
         return False
     if read_config(weights, KIND)["training"]["config"] != settings:
         raise UserError(f"{weights}: was trained with other settings; choose another --out or delete {folder}")

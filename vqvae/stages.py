@@ -17,7 +17,7 @@ from encoder.evaluate import resolve_folder
 from encoder.run_folder import CONFIG, open_run_once
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
-from encoder.weights import WEIGHTS_FILE, file_sha256
+from encoder.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
@@ -79,7 +79,8 @@ class _Runner:
     def start(self, stage: str) -> tuple[Path | None, bool]:
         """(checkpoint to resume from, whether the stage is complete already)."""
         folder = self.out / stage
-        done = (self.out / "weights" / stage / WEIGHTS_FILE).is_file()
+        # Of the two files of weights, the last to be written.
+        done = (self.out / "weights" / stage / CONFIG_FILE).is_file()
         if self.resume == "latest" and done:
             return None, True
         # A run that ended in its first stage has no folder of the second yet.

@@ -169,6 +169,16 @@ def test_a_few_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any
     kill_again_and_again(tiny_runs, forked, 6, int(rng.integers(2**31)))
 
 
+def test_a_kill_between_the_two_files_of_the_weights_is_mended(tiny_runs: Any) -> None:
+    assert tiny_runs.train("run", "tokenizer") == 0
+    weights = tiny_runs.folder / "run" / "weights" / "tokenizer"
+    whole = {path.name: path.read_bytes() for path in weights.iterdir()}
+    (weights / "config.json").unlink()
+    assert tiny_runs.train("run", "tokenizer", "--resume", "latest") == 0
+    assert (weights / "model.safetensors").read_bytes() == whole["model.safetensors"]
+    assert json.loads((weights / "config.json").read_text())["sha256"] == json.loads(whole["config.json"])["sha256"]
+
+
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
     kill_again_and_again(tiny_runs, forked, 30, int(rng.integers(2**31)))
