@@ -33,6 +33,7 @@ pip install 'mimique[bench]'; one that is missing is absent from the table."""
 
 LATENCY_TARGET, THROUGHPUT_TARGET = 2.0, 1.0
 GUIDANCE = 3.0
+_REPORTED = ("positions", "codes", "depth", "heads", "steps", "precision", "rounds", "seed")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
         tables = [_table(arguments, groups) for groups in arguments.groups]
     report = {
-        **{name: getattr(arguments, name) for name in ("positions", "codes", "depth", "heads", "steps", "precision", "rounds", "seed")},
+        **{name: getattr(arguments, name) for name in _REPORTED},
         "guidance": GUIDANCE,
         "threads": threads,
         "machine": describe_machine(("torch", MUSE, AUTOREGRESSIVE)),
@@ -208,7 +209,8 @@ def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
 def format_tables(report: Mapping[str, Any]) -> str:
     """The report as lines for a terminal."""
     lines = [
-        f"{report['steps']} steps, {report['codes']} codes, {report['precision']}, {report['threads']} thread(s), median of {report['rounds']} rounds, "
+        f"{report['steps']} steps, {report['codes']} codes, {report['precision']}, {report['threads']} thread(s), "
+        f"median of {report['rounds']} rounds, "
         f"{report['machine']['processor']}"
     ]
     for table in report["tables"]:
