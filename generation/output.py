@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text
+from encoder.atomic import atomic_write_bytes, atomic_write_text, explain_write_error
 from encoder.emotions import as_mapping, describe
 from generation.batch import Face, FaceBatch
 from generation.provenance import generator, png, weights_text
@@ -163,8 +166,29 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{folder}: is a file, and a folder is needed; choose another --out") from error
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another --out") from error
+
+
+@contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` before the work, so that a place that cannot be used costs no drawing; removed if it stays empty.
+
+    Raises:
+        UserError: it cannot be made, or nothing may be written there.
+    """
+    new = not folder.exists()
+    make_folder(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: nothing may be written there; choose another --out")
+    try:
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # not empty: something was written
+                folder.rmdir()
 
 
 def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:
