@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text, explain_write_error
+from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from encoder.emotions import as_mapping, describe
 from generation.batch import Face, FaceBatch
 from generation.provenance import generator, png, weights_text
@@ -158,20 +157,6 @@ def require_free(folder: Path) -> None:
         raise UserError(f"{folder}: already holds {MANIFEST}; choose another --out, or remove it")
 
 
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those above it.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UserError(f"{folder}: is a file, and a folder is needed; choose another --out") from error
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another --out") from error
-
-
 @contextmanager
 def claimed_folder(folder: Path) -> Iterator[None]:
     """Make ``folder`` before the work, so that a place that cannot be used costs no drawing; removed if it stays empty.
@@ -181,8 +166,6 @@ def claimed_folder(folder: Path) -> Iterator[None]:
     """
     new = not folder.exists()
     make_folder(folder)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: nothing may be written there; choose another --out")
     try:
         yield
     finally:
