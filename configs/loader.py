@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from configs.explain import Key, dotted, nearest, problems, section_types
 from configs.source import ConfigError, apply_override, dump, parse_override, read_file
 
-__all__ = ["ConfigError", "StrictModel", "add_config_arguments", "load_config", "to_yaml", "validate"]
+__all__ = ["ConfigError", "StrictModel", "add_config_arguments", "add_run_arguments", "load_config", "to_yaml", "validate"]
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
@@ -77,6 +77,14 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single settings, e.g. train.batch_size=128")
     # argparse fills a "*" positional from the first run of arguments only: `a=1 --resume auto b=2` would be refused.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add what every training takes: `add_config_arguments`, `--out FOLDER`, `--resume` and `--max-minutes`."""
+    add_config_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path(out), help="run directory (default: %(default)s)")
+    parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
+    parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of the epochs configured")
 
 
 def to_yaml(config: pydantic.BaseModel) -> str:

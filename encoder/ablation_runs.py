@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.cli import UserError
 from encoder.ablation import Variant, row_config, variant_by_name
 from encoder.assessment import HeadReading, in_order, read_heads
-from encoder.atomic import atomic_write_bytes, atomic_write_text
+from encoder.atomic import atomic_write_bytes
 from encoder.checkpoint import latest_checkpoint
 from encoder.classifier import EmotionEncoder
 from encoder.config import EncoderConfig
@@ -20,6 +19,8 @@ from encoder.datasets import twins
 from encoder.emotions import EMOTION_NAMES
 from encoder.face_set import FaceSet
 from encoder.fit import calibrate, fit_encoder, load_split
+from encoder.kept_rows import claim_folder
+from encoder.weights import CONFIG_FILE
 
 HEAD = "fer2013"
 
@@ -37,13 +38,9 @@ class AblationRuns:
         self.base, self.out, self.data = base, out, data
         self._sets: dict[str, FaceSet] = {}
         self._twins: NDArray[np.bool_] | None = None
-        described, text = out / "config.yaml", to_yaml(base)
-        if described.is_file() and described.read_text(encoding="utf-8") != text:
-            raise UserError(f"{out}: holds rows of another configuration (see {described}); choose another --out")
         # Before anything is written: a folder that began with faces which are not there could not be used again.
         self.faces("valid")
-        out.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(described, text)
+        claim_folder(out, "config.yaml", to_yaml(base))
 
     def faces(self, split: str) -> FaceSet:
         """Faces of a split in the order of their names, read once."""
@@ -72,7 +69,7 @@ class AblationRuns:
                 return code
             start = self._weights(first, seed)
         weights = self._weights(variant, seed)
-        if not weights.is_dir():
+        if not (weights / CONFIG_FILE).is_file():
             folder = weights.parent
             print(f"ablation: {variant.name}, seed {seed}", file=sys.stderr)
             resume = "latest" if latest_checkpoint(folder) is not None else None

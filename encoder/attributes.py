@@ -6,8 +6,7 @@ They are not anybody's gender identity, which no picture shows.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,14 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.cli import UserError
-from configs.loader import validate
-from encoder.config import PreprocessingConfig
 from encoder.gender_config import GenderCalibration, GenderModelConfig
 from encoder.gender_net import GenderNet
 from encoder.preprocessing import normalise, resize, to_grey
-from encoder.weights import load_weights, read_config, save_weights
+from encoder.stored_network import StoredNetwork
 
-KIND = "gender"
 GENDERS = ("female", "male")
 SHIPPED = "pretrained/gender"
 
@@ -41,55 +37,23 @@ class AgeModel(Protocol):
         """(N,) float32 apparent age in years; faces as in :meth:`GenderClassifier.predict`."""
 
 
-class GenderClassifier:
+class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
     """A network with its input convention and temperature, trained with both genders equally frequent.
 
     Its probabilities therefore take female and male to be equally likely beforehand, whatever the crowd in the picture.
     """
 
-    def __init__(self, net: GenderNet, preprocessing: PreprocessingConfig, calibration: GenderCalibration) -> None:
-        self.net = net.eval().requires_grad_(False)
-        self.preprocessing = preprocessing
-        self.calibration = calibration
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``); nothing is fetched.
-
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
-        """
-        stored = read_config(folder, KIND)
-        where = f"{folder}/config.json"
-        net = GenderNet(validate(GenderModelConfig, stored["model"], where))
-        preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
-        calibration = validate(GenderCalibration, stored.get("calibration", {}), where)
-        load_weights(folder, net, stored)
-        return cls(net, preprocessing, calibration)
-
-    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
-        """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""
-        config = {
-            "kind": KIND,
-            "model": self.net.config.model_dump(mode="json"),
-            "preprocessing": self.preprocessing.model_dump(mode="json"),
-            "calibration": self.calibration.model_dump(mode="json"),
-            **notes,
-        }
-        save_weights(folder, self.net.state_dict(), config)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Move to ``device``; returns self."""
-        self.net.to(device)
-        return self
+    kind = "gender"
+    model_settings = GenderModelConfig
+    calibration_settings = GenderCalibration
+    build = GenderNet
 
     @torch.inference_mode()
     def logits(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float64]:
         """(N, 2) uncalibrated logits, the mean over each face and its mirror image."""
-        device = next(self.net.parameters()).device
         rows: list[Tensor] = []
         for chunk in to_grey(faces).split(batch_size):
-            unit = normalise(resize(chunk.to(device), self.preprocessing.size), self.preprocessing)
+            unit = normalise(resize(chunk.to(self.device), self.preprocessing.size), self.preprocessing)
             rows.append(0.5 * (self.net(unit) + self.net(unit.flip(-1))).double().cpu())
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(GENDERS)))
 

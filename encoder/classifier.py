@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from configs.loader import validate
 from encoder.calibration import calibrated_log_probabilities
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.emotions import NUM_EMOTIONS
+from encoder.folded import FoldedCopy
 from encoder.model import EmotionNet, EncoderOutput, check_input, create_model
 from encoder.preprocessing import normalise, resize, to_grey
-from encoder.weights import load_weights, read_config, save_weights
+from encoder.stored_network import StoredNetwork
 
 KIND = "encoder"
 
@@ -41,54 +40,22 @@ def fold_to_seven(log_probabilities: Tensor) -> Tensor:
     return torch.log_softmax(log_probabilities[..., :NUM_EMOTIONS], dim=-1)
 
 
-class EmotionEncoder:
+class EmotionEncoder(StoredNetwork[EmotionNet, CalibrationConfig]):
     """A network with its input convention and calibration.
 
     Build with :meth:`from_pretrained`; call :meth:`predict` on pictures, or :meth:`log_distribution` on differentiable
     tensors (losses, guidance).
     """
 
+    kind = KIND
+    model_settings = ModelConfig
+    calibration_settings = CalibrationConfig
+    build = staticmethod(create_model)
+
     def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
         check_input(net.config, preprocessing)
-        self.net = net.eval().requires_grad_(False)
-        self.preprocessing = preprocessing
-        self.calibration = calibration
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``).
-
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
-        """
-        stored = read_config(folder, KIND)
-        where = f"{folder}/config.json"
-        net = create_model(validate(ModelConfig, stored["model"], where))
-        preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
-        calibration = validate(CalibrationConfig, stored.get("calibration", {}), where)
-        load_weights(folder, net, stored)
-        return cls(net, preprocessing, calibration)
-
-    def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
-        """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""
-        config = {
-            "kind": KIND,
-            "model": self.net.config.model_dump(mode="json"),
-            "preprocessing": self.preprocessing.model_dump(mode="json"),
-            "calibration": self.calibration.model_dump(mode="json"),
-            **notes,
-        }
-        save_weights(folder, self.net.state_dict(), config)
-
-    def to(self, device: torch.device | str) -> Self:
-        """Move to ``device``; returns self."""
-        self.net.to(device)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.net.parameters()).device
+        super().__init__(net, preprocessing, calibration)
+        self._folded = FoldedCopy()
 
     @property
     def preferred_batch(self) -> int:
@@ -97,7 +64,10 @@ class EmotionEncoder:
 
     def forward_unit(self, grey: Tensor) -> EncoderOutput:
         """The raw network on (N, 1, H, W) floats in [0, 1], already grey; differentiable, not checked."""
-        return self.net(normalise(resize(grey, self.preprocessing.size), self.preprocessing))
+        return self.net(self._normalised(grey))
+
+    def _normalised(self, grey: Tensor) -> Tensor:
+        return normalise(resize(grey, self.preprocessing.size), self.preprocessing)
 
     def head_log_probabilities(self, output: EncoderOutput, head: str) -> Tensor:
         """Calibrated (N, classes) log-probabilities of one head."""
@@ -109,7 +79,7 @@ class EmotionEncoder:
 
     @torch.inference_mode()
     def predict(self, faces: Any, *, batch_size: int | None = None) -> Prediction:
-        """Read a batch of tightly cropped faces.
+        """Read a batch of tightly cropped faces; on the CPU through :class:`encoder.folded.FoldedCopy` of the network.
 
         Args:
             faces: see :func:`encoder.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
@@ -119,10 +89,11 @@ class EmotionEncoder:
             UserError: faces of another shape, type or range.
         """
         grey = to_grey(faces)
+        net = self._folded.of(self.net)
         distributions, embeddings = [], []
         heads: dict[str, list[Tensor]] = {name: [] for name in self.net.config.heads}
         for chunk in grey.split(batch_size or self.preferred_batch):
-            output = self.forward_unit(chunk.to(self.device))
+            output = net(self._normalised(chunk.to(self.device)))
             distributions.append(self.log_distribution(output).exp().cpu())
             embeddings.append(output.embedding.cpu())
             for name, collected in heads.items():

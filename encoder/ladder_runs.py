@@ -18,6 +18,7 @@ from encoder.checkpoint import latest_checkpoint
 from encoder.ladder_rungs import RUNGS, Rung
 from encoder.ladder_table import figures_of, write_table
 from encoder.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
+from encoder.weights import CONFIG_FILE
 
 ROW = "row.json"
 _TIMED_FACES, _LOOKED_AT = 256, 32
@@ -151,13 +152,13 @@ class Ladder:
 
         if rung.weights == "deepface":
             weights = folder / "weights"
-            if not weights.is_dir():
+            if not (weights / CONFIG_FILE).is_file():
                 _program("encoder.import_deepface", ["--out", str(weights)], log)
             return weights
         if rung.weights is not None:
             return resolve_folder(rung.weights)
         run = self._run_folder(rung)
-        if not (run / "weights" / "config.json").is_file():
+        if not (run / "weights" / CONFIG_FILE).is_file():
             arguments = ["--config", str(rung.config), *self._settings(rung), "--out", str(run)]
             if (run / "checkpoints").is_dir() and latest_checkpoint(run) is not None:
                 arguments += ["--resume", "latest"]

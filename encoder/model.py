@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +99,10 @@ def register_model(
     colour: bool = False,
     load_imagenet: Callable[[EmotionNet], None] | None = None,
 ) -> Callable[[Builder], Builder]:
-    """Decorator: make a network available to configurations as ``model.name``; see :class:`RegisteredModel`."""
+    """Decorator: make a network available to configurations as ``model.name``; see :class:`RegisteredModel`.
+
+    On the CPU maps lie channels last (:mod:`encoder.folded`): flatten them with ``flatten`` or ``reshape``, not ``view``.
+    """
 
     def add(build: Builder) -> Builder:
         _REGISTRY[name] = RegisteredModel(build, size, smallest, sized, colour, load_imagenet)
@@ -174,6 +177,9 @@ class _SqueezeExcite(nn.Module):
 
 class _ResidualBlock(nn.Module):
     """Two 3x3 convolutions with squeeze-and-excitation and a shortcut (He et al., 2016)."""
+
+    # For :mod:`encoder.folded`, which sees what a module holds and not what its forward does.
+    norm_after: ClassVar = {"conv1": "norm1", "conv2": "norm2"}
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import run
-from configs.loader import add_config_arguments, load_config, to_yaml
+from configs.loader import add_run_arguments, load_config, to_yaml
 
 EXAMPLES = """examples:
   python -m encoder.train_gender --data DATA --out runs/gender
@@ -26,11 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config_arguments(parser)
+    add_run_arguments(parser, "runs/gender")
     parser.add_argument("--data", help="folder that holds faces.parquet; the same as data.path=FOLDER")
-    parser.add_argument("--out", type=Path, default=Path("runs/gender"), help="run directory (default: %(default)s)")
-    parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
-    parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of train.epochs")
     return parser
 
 

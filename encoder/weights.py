@@ -47,7 +47,7 @@ def save_weights(
     half: bool = True,
     keep_float32: Collection[str] = (),
 ) -> None:
-    """Write ``folder/model.safetensors`` and ``folder/config.json``, each complete or not at all.
+    """Write ``folder/model.safetensors``, then ``folder/config.json``, each complete or not at all.
 
     Args:
         tensors: a ``state_dict``; any device.

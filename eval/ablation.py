@@ -96,6 +96,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
     from encoder.atomic import require_place
     from encoder.evaluate import resolve_folder
+    from encoder.kept_rows import keep_row, kept_row
     from encoder.weights import WEIGHTS_FILE, file_sha256
 
     require_place(arguments.out)
@@ -111,7 +112,8 @@ def main(argv: Sequence[str]) -> int:
         folder = arguments.out / name / f"seed-{seed}"
         kept_settings = row_config.without_folders()
         made_from = {"settings": kept_settings, "minutes": arguments.minutes_per_row, **judged}
-        found = _stored(folder / f"figures-{arguments.split}.json", made_from)
+        kept = folder / f"figures-{arguments.split}.json"
+        found = kept_row(kept, made_from)
         if found is None:
             print(f"ablation: {name}, seed {seed}", file=sys.stderr)
             try:
@@ -129,7 +131,8 @@ def main(argv: Sequence[str]) -> int:
                 print(f"ablation: {name}, seed {seed} failed: {reason} ({folder / 'failure.txt'})", file=sys.stderr)
                 rows.append({"row": name, "seed": seed, "failed": reason})
                 continue
-            _keep(folder / f"figures-{arguments.split}.json", made_from, found)
+            keep_row(kept, made_from, found)
+            (folder / "failure.txt").unlink(missing_ok=True)
         rows.append({"row": name, "seed": seed, "changes": list(config.rows[name]), **found})
         write_table(arguments.out, judged, rows)
     print(write_table(arguments.out, judged, rows))
@@ -142,11 +145,11 @@ def _trained(folder: Path, settings: Mapping[str, Any]) -> bool:
     Raises:
         UserError: they were trained with other settings.
     """
-    from encoder.weights import WEIGHTS_FILE, read_config
+    from encoder.weights import CONFIG_FILE, read_config
     from vqvae.tokenizer import KIND
 
     weights = folder / "weights" / "tokenizer"
-    if not (weights / WEIGHTS_FILE).is_file():
+    if not (weights / CONFIG_FILE).is_file():
         return False
     if read_config(weights, KIND)["training"]["config"] != settings:
         raise UserError(f"{weights}: was trained with other settings; choose another --out or delete {folder}")
@@ -198,32 +201,6 @@ def _measure(
         "images_per_second": round(statistics.median(speeds), 1) if speeds else None,
         "images_seen": read_config(weights, KIND)["training"]["steps"] * config.tokenizer_stage.batch_size,
     }
-
-
-def _stored(path: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Figures that were measured before; None where there are none.
-
-    Raises:
-        UserError: they belong to other settings, or the file is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        former, figures = stored["made_from"], stored["figures"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: is damaged; delete it and the row is measured again") from None
-    if former != json.loads(json.dumps(made_from)):
-        changed = ", ".join(key for key in made_from if former.get(key) != json.loads(json.dumps(made_from[key])))
-        raise UserError(f"{path}: was made with other {changed}; choose another --out or delete {path.parent}")
-    return dict(figures)
-
-
-def _keep(path: Path, made_from: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
-    from encoder.training import write_json
-
-    write_json(path, {"made_from": made_from, "figures": figures})
-    (path.parent / "failure.txt").unlink(missing_ok=True)
 
 
 def cli() -> None:

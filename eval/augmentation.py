@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     if min(amounts) < 1:
         raise UserError("--amounts: give at least 1")
     from encoder.emotions import parse_emotion
-    from eval.training_rows import Bench, Stopped, configured, describe_plan, labelled, load_splits, set_facts, steps_of
+    from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
 
     emotions = [parse_emotion(name) for name in arguments.emotions.split(",")]
     config = configured(arguments.config, arguments.overrides, epochs=arguments.epochs, widths=arguments.widths)
@@ -90,19 +90,7 @@ def main(argv: Sequence[str]) -> int:
     )
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(real["train"])))
     rows = table_rows(real, made, amounts, [int(emotion) for emotion in emotions], config, stage2)
-    results: dict[str, list[RowResult]] = {}
-    try:
-        for seed in seeds:
-            for row in rows:
-                before = bench.trained
-                results.setdefault(row.name, []).append(bench.run(row, seed))
-                if bench.trained > before:
-                    write(bench, scheme, rows, results, command, arguments.rounds)
-    except Stopped as stopped:
-        return stopped.code
-    text = write(bench, scheme, rows, results, command, arguments.rounds)
-    print(f"{text}\nwritten: {arguments.out}/augmentation.md, augmentation.csv, augmentation.json")
-    return 0
+    return bench.fill(rows, seeds, "augmentation", lambda results: write(bench, scheme, rows, results, command, arguments.rounds))
 
 
 def table_rows(

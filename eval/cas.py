@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """Make the faces, train the rows, write the table after each; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     times, seeds = numbers("--times", arguments.times), [int(seed) for seed in numbers("--seeds", arguments.seeds, whole=True)]
-    from eval.training_rows import Bench, Stopped, configured, describe_plan, load_splits, set_facts, steps_of
+    from eval.training_rows import Bench, configured, describe_plan, load_splits, set_facts, steps_of
 
     config = configured(arguments.config, arguments.overrides, epochs=arguments.epochs, widths=arguments.widths)
     if arguments.print_config:
@@ -69,19 +69,7 @@ def main(argv: Sequence[str]) -> int:
     plan = describe_plan(config, splits, rounds=arguments.rounds, generated=set_facts(made))
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(splits["train"])))
     rows = table_rows(splits, made, needed, times, config)
-    results: dict[str, list[RowResult]] = {}
-    try:
-        for seed in seeds:
-            for row in rows:
-                before = bench.trained
-                results.setdefault(row.name, []).append(bench.run(row, seed))
-                if bench.trained > before:
-                    write(bench, rows, results, command, arguments.rounds)
-    except Stopped as stopped:
-        return stopped.code
-    text = write(bench, rows, results, command, arguments.rounds)
-    print(f"{text}\nwritten: {arguments.out}/cas.md, cas.csv, cas.json")
-    return 0
+    return bench.fill(rows, seeds, "cas", lambda results: write(bench, rows, results, command, arguments.rounds))
 
 
 def numbers(option: str, text: str, *, whole: bool = False) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,33 +130,19 @@ def measure_missing(
     """
     from tqdm import tqdm
 
-    from encoder.training import write_json
+    from encoder.kept_rows import keep_row, kept_row
     from eval.real_reference import read_real_faces
 
     folder = arguments.out / "points"
-    stored = {name: _stored(folder / f"{name}.json", bench.made_from) for name in points}
+    stored = {name: kept_row(folder / f"{name}.json", bench.made_from) for name in points}
     done = {name: found for name, found in stored.items() if found is not None}
     missing = [name for name in points if name not in done]
     if missing:
         real = read_real_faces(bench.judges, bench.train, bench.held_out, arguments.per_emotion)
         for name in tqdm(missing, desc="points", disable=None):
             done[name] = measure(real, points[name])
-            write_json(folder / f"{name}.json", {"made_from": bench.made_from, "figures": done[name]})
+            keep_row(folder / f"{name}.json", bench.made_from, done[name])
     return {name: done[name] for name in points}
-
-
-def _stored(path: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        former, figures = stored["made_from"], stored["figures"]
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{path}: is damaged; delete it and its point is measured again") from None
-    if former != made_from:
-        changed = ", ".join(key for key in made_from if former.get(key) != made_from[key])
-        raise UserError(f"{path}: was measured with other {changed}; choose another --out or delete the folder")
-    return dict(figures)
 
 
 def read(judge: EmotionEncoder, batches: Sequence[FaceBatch]) -> list[Prediction]:

@@ -30,6 +30,7 @@ from encoder.datasets import SPLITS, FaceSet, load_faces
 from encoder.emotions import FERPLUS_NAMES, NUM_EMOTIONS
 from encoder.face_parquet import write_parquet_splits
 from encoder.fit import fit_encoder
+from encoder.kept_rows import claim_folder
 from eval.generated_set import GeneratedSet
 
 Scheme = Literal["fer2013", "ferplus"]
@@ -130,7 +131,7 @@ def oversampled(faces: FaceSet, counts: Mapping[int, int], *, seed: int = 0) -> 
 
 
 class Bench:
-    """A folder of rows, a length they share, and the test faces they are judged on; ``trained`` counts rows done by now.
+    """A folder of rows, a length they share, and the test faces they are judged on.
 
     Args:
         plan: everything that decides the figures; a folder made to another plan is refused.
@@ -143,16 +144,28 @@ class Bench:
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], test: FaceSet, steps: int) -> None:
         self.folder, self.test, self.steps = folder, test, steps
-        self.trained = 0
-        text = json.dumps(plan, indent=2, sort_keys=True) + "\n"
-        stored = folder / "plan.json"
+        claim_folder(folder, "plan.json", json.dumps(plan, indent=2, sort_keys=True) + "\n")
+
+    def fill(
+        self, rows: Sequence[Row], seeds: Sequence[int], name: str, write: Callable[[Mapping[str, list[RowResult]]], str]
+    ) -> int:
+        """Train every row with every seed, keep the table up to date and print it at the end; returns the exit code.
+
+        Args:
+            write: makes ``name``.md, .csv and .json of the results that are there, by row; returns the Markdown.
+        """
+        results: dict[str, list[RowResult]] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if stored.is_file() and stored.read_text(encoding="utf-8") != text:
-                raise UserError(f"{folder}: holds rows of other settings (see plan.json); choose another --out")
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be used ({(error.strerror or str(error)).lower()})") from None
-        atomic_write_text(stored, text)
+            for seed in seeds:
+                for row in rows:
+                    there = self._result(row, seed).is_file()
+                    results.setdefault(row.name, []).append(self.run(row, seed))
+                    if not there:
+                        write(results)
+        except Stopped as stopped:
+            return stopped.code
+        print(f"{write(results)}\nwritten: {self.folder}/{name}.md, {name}.csv, {name}.json")
+        return 0
 
     def run(self, row: Row, seed: int) -> RowResult:
         """Train one row with one seed, go on with it, or read what is there.
@@ -161,8 +174,8 @@ class Bench:
             Stopped: Ctrl-C or SIGTERM; what is done is kept.
             UserError: as for training.
         """
-        place = self.folder / "rows" / f"{row.name}-s{seed}"
-        result = place / "result.json"
+        result = self._result(row, seed)
+        place = result.parent
         if not result.is_file():
             self._train(row, seed, place)
             encoder = EmotionEncoder.from_pretrained(place / "weights")
@@ -177,9 +190,11 @@ class Bench:
             }
             atomic_write_text(result, json.dumps(content) + "\n")
             shutil.rmtree(place / "checkpoints", ignore_errors=True)
-            self.trained += 1
         content = json.loads(result.read_text(encoding="utf-8"))
         return RowResult(np.array(content["predictions"], np.int64), content["train_faces"], content["steps"])
+
+    def _result(self, row: Row, seed: int) -> Path:
+        return self.folder / "rows" / f"{row.name}-s{seed}" / "result.json"
 
     def _train(self, row: Row, seed: int, place: Path) -> None:
         data = self.folder / "data" / (row.init or row.name)

@@ -12,7 +12,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.cli import run
-from configs.loader import add_config_arguments, load_config, to_yaml
+from configs.loader import add_run_arguments, load_config, to_yaml
 
 DEFAULT_CONFIG = "configs/vqvae/drawn.yaml"
 EXAMPLES = """examples:
@@ -33,11 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vqvae/train.py", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_arguments(parser)
+    add_run_arguments(parser, "runs/vqvae")
     parser.add_argument("--stage", choices=("both", "tokenizer", "prior"), default="both", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("runs/vqvae"), help="run directory (default: %(default)s)")
-    parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
-    parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of epochs")
     return parser
 
 

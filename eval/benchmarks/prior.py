@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python -m eval.benchmarks.prior
   python -m eval.benchmarks.prior --threads 1 --groups 2 --steps 8 --out out/prior.json
+  python -m eval.benchmarks.prior --precision bf16
   python -m eval.benchmarks.prior --positions 144 --codes 1024 --verified 0
 
 All contestants sample on the CPU, by turns in one process, with the same number of parameters (within 5 %: their width is
@@ -26,11 +27,13 @@ networks' worth of work, which x-transformers does not offer.
 "verified faces" are made by the weights in --weights at their default settings, decoded, read by the encoder and refused
 where it disagrees: accepted faces of all seven emotions by seconds.
 
+With --precision bf16 all compute in bfloat16, and muse-maskgit-pytorch, whose attention cannot, is absent.
 What was changed in a peer is said at the top of eval/benchmarks/prior_contestants.py. Peers come with the extra bench:
 pip install 'mimique[bench]'; one that is missing is absent from the table."""
 
 LATENCY_TARGET, THROUGHPUT_TARGET = 2.0, 1.0
 GUIDANCE = 3.0
+_REPORTED = ("positions", "codes", "depth", "heads", "steps", "precision", "rounds", "seed")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="faces at once (default: 1 16)")
     parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds, at least 7 (default: %(default)s)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16"), default="float32", help="of everybody's arithmetic (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and faces (default: %(default)s)")
     parser.add_argument("--weights", default="pretrained", help="for verified faces (default: %(default)s)")
     parser.add_argument("--verified", type=int, default=16, help="faces of each emotion; 0: none (default: %(default)s)")
@@ -71,9 +77,10 @@ def main(argv: Sequence[str]) -> int:
 
     threads = arguments.threads or cores()
     torch.set_num_threads(threads)
-    tables = [_table(arguments, groups) for groups in arguments.groups]
+    with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+        tables = [_table(arguments, groups) for groups in arguments.groups]
     report = {
-        **{name: getattr(arguments, name) for name in ("positions", "codes", "depth", "heads", "steps", "rounds", "seed")},
+        **{name: getattr(arguments, name) for name in _REPORTED},
         "guidance": GUIDANCE,
         "threads": threads,
         "machine": describe_machine(("torch", MUSE, AUTOREGRESSIVE)),
@@ -120,6 +127,8 @@ def contestants(arguments: argparse.Namespace, groups: int) -> dict[str, Sampler
         samplers.MUSE: lambda: samplers.muse(config, mine.parameters, tokens, codes, steps),
         samplers.AUTOREGRESSIVE: lambda: samplers.autoregressive(config, mine.parameters, tokens, codes),
     }
+    if arguments.precision == "bf16":
+        del peers[samplers.MUSE]
     for name, make in peers.items():
         try:
             found[name] = make()
@@ -176,12 +185,13 @@ def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
     from generation.pipeline import FacePipeline
 
     pipe = FacePipeline.from_pretrained(arguments.weights)
-    request = pipe.request(EMOTION_NAMES[0], arguments.verified, arguments.seed)
-    pipe("neutral", 2, arguments.seed)
+    settings = {"precision": arguments.precision}
+    request = pipe.request(EMOTION_NAMES[0], arguments.verified, arguments.seed, **settings)
+    pipe("neutral", 2, arguments.seed, **settings)
     speeds, drawn, kept, asked = [], 0, 0, 0
     for number in range(arguments.rounds):
         first = arguments.seed + number * arguments.verified
-        batches = [pipe(name, arguments.verified, first) for name in EMOTION_NAMES]
+        batches = [pipe(name, arguments.verified, first, **settings) for name in EMOTION_NAMES]
         accepted = sum(len(batch.faces) for batch in batches)
         speeds.append(accepted / sum(batch.seconds for batch in batches))
         kept, drawn = kept + accepted, drawn + sum(batch.tried for batch in batches)
@@ -199,7 +209,8 @@ def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
 def format_tables(report: Mapping[str, Any]) -> str:
     """The report as lines for a terminal."""
     lines = [
-        f"{report['steps']} steps, {report['codes']} codes, {report['threads']} thread(s), median of {report['rounds']} rounds, "
+        f"{report['steps']} steps, {report['codes']} codes, {report['precision']}, {report['threads']} thread(s), "
+        f"median of {report['rounds']} rounds, "
         f"{report['machine']['processor']}"
     ]
     for table in report["tables"]:

@@ -69,7 +69,7 @@ def test_finished_rows_are_not_trained_again(finished: Path, monkeypatch: pytest
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished: Path) -> None:
-    with pytest.raises(UserError, match="another configuration"):
+    with pytest.raises(UserError, match="other settings"):
         ablation.main(command(finished, "train.learning_rate=1e-4"))
 
 
@@ -83,3 +83,10 @@ def test_faces_that_are_not_there_leave_no_folder_behind(tmp_path: Path) -> None
     with pytest.raises(UserError, match="no such file or folder"):
         ablation.main(["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_out_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file: cannot be used"):
+        ablation.main(command(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"

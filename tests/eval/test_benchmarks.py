@@ -118,6 +118,12 @@ def test_samplers_have_one_size_and_make_whole_faces(groups: int) -> None:
     assert guided.shape == (3, samplers["muse-maskgit-pytorch"].tokens)
 
 
+def test_a_peer_that_cannot_compute_in_bfloat16_is_left_out() -> None:
+    pytest.importorskip("x_transformers", reason="the extra bench is not installed")
+    samplers = prior.contestants(prior.build_parser().parse_args([*SMALL, "--precision", "bf16"]), 1)
+    assert set(samplers) == {"mimique", "x-transformers"}
+
+
 def test_the_prior_benchmark_without_peers_says_so(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +141,7 @@ def test_the_prior_benchmark_without_peers_says_so(
     monkeypatch.setattr(pipeline, "judge", agree)
     out = tmp_path / "prior.json"
     options = ["--groups", "2", "--batch", "1", "2", "--verified", "1", "--weights", str(weights), "--out", str(out)]
+    options += ["--precision", "bf16"]
     assert prior.main([*SMALL, *options]) == 0
     report = json.loads(out.read_text())
     (table,) = report["tables"]
@@ -143,6 +150,7 @@ def test_the_prior_benchmark_without_peers_says_so(
     verified = report["verified"]
     assert (verified["asked"], verified["accepted"], verified["tried"]) == (49, 49, 50)
     assert verified["settings"]["steps"] == 12
+    assert report["precision"] == verified["settings"]["precision"] == "bf16"
     shown = capsys.readouterr().out
     for name in ("muse-maskgit-pytorch", "x-transformers"):
         assert f"{name} is not installed and therefore absent" in shown

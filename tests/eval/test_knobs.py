@@ -104,7 +104,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     with Image.open(tmp_path / "knobs.png") as picture:
         assert picture.width > 900
         assert picture.height > 800
-    with pytest.raises(UserError, match="measured with other seed"):
+    with pytest.raises(UserError, match="made with other seed"):
         knobs.main(arguments(weights, tmp_path, *first, "--seed", "7"))
 
 

@@ -57,7 +57,7 @@ def test_every_point_is_reported_and_a_rerun_draws_only_what_is_missing(
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "sweep.md").read_text() in capsys.readouterr().out
     # Figures of another seed must not stand in the same table.
-    with pytest.raises(UserError, match="measured with other seed"):
+    with pytest.raises(UserError, match="made with other seed"):
         sweep.main(arguments(weights, tmp_path, *grid, "--guidance", "0", "--seed", "7"))
     point = next((tmp_path / "points").glob("*guidance-0_*"))
     point.write_text("{}")
