@@ -43,6 +43,34 @@ def explain_write_error(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make ``folder`` and those above it.
+
+    Raises:
+        UserError: it cannot be made, or nothing may be written in it.
+    """
+    require_place(folder)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another --out") from error
+
+
+def require_place(folder: str | Path) -> None:
+    """Make sure, before work whose result is to go there, that a folder can be made or written in. Makes nothing.
+
+    Raises:
+        UserError: a file is in the way, or nothing may be written there.
+    """
+    place = Path(folder).absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"{folder}: cannot be made a folder: {place} is a file; choose another --out")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: nothing may be written in {place}; choose another --out")
+
+
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     """Replace or create ``path`` (its folder must exist); after a failure or a crash the former content is untouched.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.agreement import Agreement
-from encoder.atomic import atomic_write_text
+from encoder.atomic import atomic_write_text, make_folder
 from encoder.batches import GlobalBatches
 from encoder.checkpoint import step_folder
 from encoder.ema import Ema
@@ -295,5 +295,5 @@ def run_training(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` as indented JSON, complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + os.linesep)

@@ -94,10 +94,12 @@ def main(argv: Sequence[str]) -> int:
         import torchmetrics  # noqa: F401
     except ImportError:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
+    from encoder.atomic import require_place
     from encoder.evaluate import resolve_folder
     from encoder.kept_rows import keep_row, kept_row
     from encoder.weights import WEIGHTS_FILE, file_sha256
 
+    require_place(arguments.out)
     folders = {"encoder": resolve_folder(arguments.encoder), "second_judge": resolve_folder(arguments.judge)}
     judged = {
         "data": arguments.data if arguments.data == "drawn" else "fer2013",

@@ -76,12 +76,14 @@ def set_up(arguments: argparse.Namespace, **further: Any) -> Bench:
     Raises:
         UserError: weights or faces are missing or refused.
     """
+    from encoder.atomic import require_place
     from encoder.classifier import EmotionEncoder
     from encoder.evaluate import resolve_folder
     from encoder.weights import WEIGHTS_FILE, file_sha256
     from generation.pipeline import FacePipeline
     from vqvae.token_cache import array_sha256
 
+    require_place(arguments.out)
     pipe = FacePipeline.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
     folder = resolve_folder(arguments.judge)
     judges = {"encoder": pipe.encoder, "judge": EmotionEncoder.from_pretrained(folder).to(pipe.encoder.device)}

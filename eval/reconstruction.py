@@ -101,13 +101,14 @@ def main(argv: Sequence[str]) -> int:
         import torchmetrics  # noqa: F401
     except ImportError:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
-    from encoder.atomic import atomic_write_text
+    from encoder.atomic import atomic_write_text, make_folder, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.devices import resolve_device
     from encoder.evaluate import resolve_folder
     from vqvae.grids import reconstruction_grid
     from vqvae.tokenizer import Tokenizer
 
+    require_place(arguments.out)
     device = resolve_device(arguments.device)
     tokenizer = Tokenizer.from_pretrained(resolve_folder(arguments.weights)).to(device)
     judges = {
@@ -117,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
     images = load_images(arguments.data, arguments.split, tokenizer.config.size)
     figures = {"data": arguments.data if arguments.data == "drawn" else "fer2013", "split": arguments.split}
     figures |= {"weights": arguments.weights, **measure(tokenizer, judges, images)}
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out)
     atomic_write_text(arguments.out / "reconstruction.json", json.dumps(figures, indent=2) + "\n")
     reconstruction_grid(tokenizer, images, arguments.out / "reconstructions.png")
     print(json.dumps(figures, indent=2))

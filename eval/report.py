@@ -66,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
         if value < least:
             raise UserError(f"--{name} {value}: give at least {least}")
     command = shlex.join(["python", "-m", "eval.report", *argv])
+    from encoder.atomic import make_folder, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.datasets import SPLITS, load_faces
     from encoder.emotions import EMOTION_NAMES
@@ -75,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
     from eval.measurements import REAL_SIZE, Measurement, RealFaces, Settings
     from generation.pipeline import FacePipeline
 
+    require_place(arguments.out)
     path = Path(arguments.data).expanduser()
     splits = {split: load_faces(path, split, size=REAL_SIZE) for split in SPLITS}
     real = RealFaces(train=splits["train"], valid=splits["valid"], test=splits["test"])
@@ -83,10 +85,7 @@ def main(argv: Sequence[str]) -> int:
     pipe = FacePipeline.from_pretrained(arguments.weights).to(arguments.device)
     judge_folder = resolve_folder(arguments.judge)
     judge = EmotionEncoder.from_pretrained(judge_folder).to(pipe.encoder.device)
-    try:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{arguments.out}: cannot be made a folder ({(error.strerror or str(error)).lower()})") from None
+    make_folder(arguments.out)
     counts = dict.fromkeys(EMOTION_NAMES, per_emotion)
     if arguments.faces is None:
         made = obtain_set(pipe, counts, arguments.seed, arguments.out / "generated", command)

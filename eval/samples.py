@@ -110,13 +110,14 @@ def main(argv: Sequence[str]) -> int:
 
     import torch
 
-    from encoder.atomic import atomic_write_text
+    from encoder.atomic import atomic_write_text, make_folder, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.emotions import EMOTION_NAMES
     from encoder.evaluate import resolve_folder
     from generation.pipeline import FacePipeline
     from vqvae.grids import save_grid
 
+    require_place(arguments.out)
     pipe = FacePipeline.from_pretrained(arguments.weights).to(arguments.device)
     judge = EmotionEncoder.from_pretrained(resolve_folder(arguments.judge)).to(pipe.encoder.device)
     real = {}
@@ -138,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
         blank = torch.full((pipe.tokenizer.config.size,) * 2, 255, dtype=torch.uint8)
         rows += chosen + [blank] * (arguments.columns - len(chosen))
         labels.append(name)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out)
     atomic_write_text(arguments.out / "samples.json", json.dumps(report, indent=2) + "\n")
     if arguments.sheet is not None:
         save_grid(torch.stack(rows).unsqueeze(1).float() / 255.0, arguments.columns, arguments.sheet, labels=tuple(labels))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +101,7 @@ def parse_region(text: str) -> str | tuple[float, ...]:
     except ValueError:
         parse_regions(text)
         return text
-    if len(numbers) != 4:
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise UserError(f"--region: a box is x,y,w,h in pixels, got {text!r}")
     return numbers
 
@@ -112,25 +114,52 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = build_parser().parse_args(argv)
     from encoder.emotions import parse_distribution
+    from generation.request import require_partners
 
     for text in (arguments.emotion, arguments.avoid):
         if text is not None:
             parse_distribution(text)
     parse_region(arguments.region)
+    require_partners(arguments)
+    if not 0 <= arguments.keep <= 100:
+        raise UserError(f"--keep: must lie between 0 and 100, got {arguments.keep}")
+    if arguments.face < 1:
+        raise UserError(f"--face: faces are counted from 1, the largest; got {arguments.face}")
     if arguments.strip is not None and not 2 <= arguments.strip <= 101:
         raise UserError(f"--strip: must lie between 2 and 101 faces, got {arguments.strip}")
-    from encoder.sources import find_files
-    from generation.edit_files import file_names, finished
-    from generation.output import make_folder
+    from generation.edit_files import file_names, finished, require_safe
+    from generation.output import claimed_folder
 
-    files = find_files(arguments.pictures).files
+    files = _files(arguments.pictures, arguments.out)
     names = file_names(files)
-    make_folder(arguments.out)
     batch = _Batch(arguments)
     # Before anything is loaded: a folder that belongs to other settings is refused as a whole.
     for source in files:
         finished(arguments.out, names[source], batch.asked)
-    return batch.run(files, names)
+    require_safe(arguments.out, files, names)
+    with claimed_folder(arguments.out):
+        return batch.run(files, names)
+
+
+def _files(pictures: Sequence[str], out: Path) -> list[str]:
+    """The pictures named, without those that an earlier command wrote into an ``--out`` inside a folder of pictures.
+
+    Raises:
+        UserError: there are none, or ``--out`` is the folder of pictures itself.
+    """
+    from encoder.sources import find_files
+
+    edited = os.path.realpath(out)
+    for name in pictures:
+        if os.path.isdir(name) and os.path.realpath(name) == edited:
+            raise UserError(f"--out {out}: is the folder of the pictures; choose another, such as {out / 'edited'}")
+    named = set(pictures)
+    files = [
+        name for name in find_files(pictures).files if name in named or not os.path.realpath(name).startswith(edited + os.sep)
+    ]
+    if not files:
+        raise UserError(f"{pictures[0]}: holds no picture outside --out {out}; name other pictures")
+    return files
 
 
 class _Batch:

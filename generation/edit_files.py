@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,34 @@ def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any
     if known != json.loads(json.dumps(asked)):
         raise UserError(f"{path}: an edit with other settings; choose another --out, or remove it")
     return record if all(file.is_file() for file in files) else None
+
+
+def require_safe(folder: Path, sources: Sequence[str], names: Mapping[str, str]) -> None:
+    """Make sure that nothing is written over but earlier edits: no photograph, and no file of anything else.
+
+    Raises:
+        UserError: something else is there under a name that would be written.
+    """
+    originals = {os.path.realpath(source) for source in sources}
+    for name in names.values():
+        for ending in _ENDINGS[:-1]:
+            path = folder / (name + ending)
+            if os.path.realpath(path) in originals:
+                raise UserError(f"{path}: is one of the pictures to edit, and would be replaced; choose another --out")
+            if path.exists() and not _is_edit(path):
+                raise UserError(f"{path}: is none of the files of an edit, and would be replaced; choose another --out")
+    _listed(folder)
+
+
+def _is_edit(path: Path) -> bool:
+    """Whether a picture says of itself that it is an edit of another, as :func:`write_edit` makes them say."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return "AI-generated" in picture.info and "Source" in picture.info
+    except (OSError, ValueError):
+        return False
 
 
 def write_edit(
@@ -146,15 +175,35 @@ def edit_record(edit: Edit) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, records: Sequence[Mapping[str, Any]], skipped: Sequence[str]) -> None:
-    """One file that lists all pictures of the folder and what was skipped."""
+    """One file that lists all pictures of the folder, those of earlier commands too, and what was skipped this time.
+
+    Raises:
+        UserError: a manifest of something else is there, or it cannot be written.
+    """
+    new = {record["files"][0] for record in records}
+    earlier = [record for record in _listed(folder) if record["files"][0] not in new and (folder / record["files"][0]).is_file()]
     made = {
         "generator": generator(),
         "ai_generated": True,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "pictures": list(records),
+        "pictures": [*earlier, *records],
         "skipped": list(skipped),
     }
     atomic_write_text(folder / MANIFEST, json.dumps(made, indent=2) + "\n")
+
+
+def _listed(folder: Path) -> list[dict[str, Any]]:
+    """The records in the folder's manifest; none where there is no manifest."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return []
+    try:
+        pictures = parse_json(path.read_bytes(), str(path))["pictures"]
+        if not all(isinstance(record["files"][0], str) for record in pictures):
+            raise ValueError("a picture without files")
+    except (OSError, ValueError, TypeError, LookupError, UserError):
+        raise UserError(f"{path}: not the manifest of edits; choose another --out, or remove it") from None
+    return list(pictures)
 
 
 def _label(edit: Edit) -> str:

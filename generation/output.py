@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text
+from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from encoder.emotions import as_mapping, describe
 from generation.batch import Face, FaceBatch
 from generation.provenance import generator, png, weights_text
@@ -155,16 +157,21 @@ def require_free(folder: Path) -> None:
         raise UserError(f"{folder}: already holds {MANIFEST}; choose another --out, or remove it")
 
 
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those above it.
+@contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` before the work, so that a place that cannot be used costs no drawing; removed if it stays empty.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be made, or nothing may be written there.
     """
+    new = not folder.exists()
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+        yield
+    finally:
+        if new:
+            with suppress(OSError):  # not empty: something was written
+                folder.rmdir()
 
 
 def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:

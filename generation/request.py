@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -57,3 +58,16 @@ class FaceRequest(StrictModel):
         """The request for a manifest: everything but distributions as it is, those by name."""
         avoid = None if self.avoid is None else dict(as_mapping(self.avoid))
         return {**self.model_dump(mode="json"), "emotion": dict(as_mapping(self.emotion)), "avoid": avoid}
+
+
+def require_partners(arguments: Namespace) -> None:
+    """Refuse options of a command line that would do nothing without another.
+
+    Raises:
+        UserError: ``--avoidance`` without ``--not``, or ``--candidates`` without ``--encoder-guidance``.
+    """
+    pairs = (("--avoidance", arguments.avoidance, "--not", arguments.avoid),
+             ("--candidates", arguments.candidates, "--encoder-guidance", arguments.encoder_guidance))  # fmt: skip
+    for option, value, partner, other in pairs:
+        if value is not None and other is None:
+            raise UserError(f"{option}: does nothing without {partner}; add {partner}, or leave it out")

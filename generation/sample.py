@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--emotion", help="English or French name, a compound, or a mixture such as fear:0.7,surprise:0.3")
     what.add_argument("--strip", metavar="FROM:TO", help="one person in even steps from one emotion to another")
-    parser.add_argument("--frames", type=int, default=9, help="faces of a strip (default: %(default)s)")
+    parser.add_argument("--frames", type=int, help="faces of a strip (default: 9)")
     parser.add_argument("--count", type=int, help="faces, or rows of a strip, to deliver (default: 16, strips 1)")
     parser.add_argument("--intensity", type=float, default=1.0, help="0 neutral to 1 full (default: %(default)s)")
     parser.add_argument("--not", dest="avoid", metavar="EMOTION", help="guide away from this emotion, and refuse faces with it")
@@ -120,19 +120,28 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.size is not None and not 16 <= arguments.size <= 4096:
         raise UserError(f"--size: must lie between 16 and 4096 pixels, got {arguments.size}")
-    _check_names(arguments)
+    _check(arguments)
     folder = _folder(arguments)
     if (folder / "manifest.json").exists():
         raise UserError(f"{folder}: already holds manifest.json; choose another --out, or remove it")
+    from generation.output import claimed_folder
     from generation.pipeline import FacePipeline
 
     pipe = FacePipeline.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
-    return _strip(pipe, arguments, folder) if arguments.strip is not None else _faces(pipe, arguments, folder)
+    with claimed_folder(folder):
+        return _strip(pipe, arguments, folder) if arguments.strip is not None else _faces(pipe, arguments, folder)
 
 
-def _check_names(arguments: argparse.Namespace) -> None:
-    """Refuse a misspelt name before anything is loaded."""
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse a misspelt name, or an option that would do nothing, before anything is loaded."""
     from encoder.emotions import parse_distribution
+    from generation.request import require_partners
+
+    require_partners(arguments)
+    if arguments.batch_size < 1:
+        raise UserError(f"--batch-size: must be at least 1, got {arguments.batch_size}")
+    if arguments.strip is None and arguments.frames is not None:
+        raise UserError("--frames: does nothing without --strip; add --strip, or leave it out")
 
     if arguments.strip is not None:
         from generation.strip import parse_path
@@ -151,6 +160,7 @@ def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
     from generation.output import strip_manifest, write_strip
 
     count = 1 if arguments.count is None else arguments.count
+    frames = 9 if arguments.frames is None else arguments.frames
     hidden = True if arguments.quiet else None
     with tqdm(total=count, desc=arguments.strip, unit="row", disable=hidden, leave=False) as bar:
 
@@ -159,9 +169,9 @@ def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
             bar.update(rows - bar.n)
 
         settings = {"intensity": arguments.intensity, "progress": advance, **_settings(arguments)}
-        strip = pipe.strip(arguments.strip, arguments.frames, count, arguments.seed, **settings)
+        strip = pipe.strip(arguments.strip, frames, count, arguments.seed, **settings)
     files = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
-    made = strip_manifest(strip, [path.name for path in files[: len(strip.rows) * arguments.frames]])
+    made = strip_manifest(strip, [path.name for path in files[: len(strip.rows) * frames]])
     if arguments.json:
         print(json.dumps(made, indent=2))
     elif not arguments.quiet:

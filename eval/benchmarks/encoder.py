@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name} {value}: give at least {2 if name == 'faces' else 1}")
     from tqdm import tqdm
 
-    from encoder.atomic import atomic_write_text
+    from encoder.atomic import atomic_write_text, make_folder
 
     groups = arguments.contestants or [name for name in GROUPS if name not in ("onnx", "int8") or _onnx_installed()]
     threads = arguments.threads or cores()
@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
         "results": results,
         "targets": compare(results),
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out.parent)
     atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2) if arguments.json else f"{format_table(report)}\n\nwritten: {arguments.out}")
     return 0

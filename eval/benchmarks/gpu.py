@@ -77,14 +77,14 @@ def main(argv: Sequence[str]) -> int:
             "this benchmark measures a GPU and there is none that torch can use; --device cpu only checks that the code runs"
         )
     from configs.loader import load_config
-    from encoder.atomic import atomic_write_text
+    from encoder.atomic import atomic_write_text, make_folder
     from vqvae.config import VqvaeConfig
 
     batch = [f"{stage}.{name}" for stage in ("tokenizer_stage", "prior_stage") for name in (f"batch_size={arguments.batch}",)]
     fixed = [*batch, f"device={arguments.device}", f"compile={'false' if arguments.no_compile else 'true'}"]
     config = load_config(VqvaeConfig, arguments.config, [*arguments.overrides, *fixed])
     report = measure(config, arguments)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out.parent)
     atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
     print(f"{format_table(report)}\n\nwritten: {arguments.out}")
     return 0

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name} {getattr(arguments, name)}: give at least {64 if name == 'faces' else 1}")
     if arguments.child is not None:
         return _child(arguments)
-    from encoder.atomic import atomic_write_text
+    from encoder.atomic import atomic_write_text, make_folder
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
                 raise UserError(f"training on {count} faces failed: {done.stderr.strip().splitlines()[-1]}")
             rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
     report = {"seed": arguments.seed, "steps": arguments.steps, "cores": len(os.sched_getaffinity(0)), "sets": rows}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out.parent)
     atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
     print(f"{'faces':>12}{'shards, MB':>12}{'own memory, MiB':>18}{'with mapped files':>20}{'read, faces/s':>16}")
     for row in rows:

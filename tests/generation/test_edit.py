@@ -182,7 +182,7 @@ def test_the_same_command_goes_on_where_it_stopped(
         ("a.png", ["--region", "100,30,5,5"], "covers no part of the face"),
         ("a.png", ["--not", "joy"], "asked for and to be avoided"),
         ("a.png", ["--not", "sadnes"], "did you mean 'sadness'"),
-        ("a.png", ["--keep", "-1"], "keep must lie between"),
+        ("a.png", ["--keep", "-1"], "--keep: must lie between"),
         ("a.png", ["--strip", "1"], "--strip: must lie between"),
         ("a.png", ["--embedder", "nobody"], "embedder 'nobody'"),
         ("a.png", ["--intensity", "2"], "intensity must lie between"),
@@ -238,3 +238,48 @@ def test_pictures_of_one_name_get_files_of_their_own() -> None:
     assert len({name.lower() for name in names.values()}) == 5
     assert names["x/a.png"] == "a"
     assert names["manifest.png"] != "manifest"
+
+
+@pytest.mark.usefixtures("squares")
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_photograph_is_never_written_over(weights: Path, photos: Path, folder: bool) -> None:
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="choose another"):
+        edit(weights, photos, str(photos if folder else photos / "a.png"))
+    (photos / "deep" / "b.jpg").write_bytes(before[photos / "deep" / "a.png"])
+    with pytest.raises(UserError, match="is none of the files of an edit"):
+        edit(weights, photos / "deep", str(photos / "a.png"))
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+@pytest.mark.usefixtures("squares")
+def test_edits_inside_the_folder_of_pictures_are_not_edited_again(weights: Path, photos: Path) -> None:
+    assert edit(weights, photos / "edited", str(photos)) == SKIPPED_EXIT
+    before = sorted((photos / "edited").iterdir())
+    assert edit(weights, photos / "edited", str(photos)) == SKIPPED_EXIT
+    assert sorted((photos / "edited").iterdir()) == before
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_manifest_keeps_pictures_of_earlier_commands(weights: Path, photos: Path, tmp_path: Path) -> None:
+    Image.fromarray(scene(1, seed=5)).save(photos / "b.png")
+    for name in ("a.png", "b.png", "a.png"):
+        assert edit(weights, tmp_path / "out", str(photos / name)) in (0, MISSED_EXIT)
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
+    assert sorted(record["source"]["file"] for record in listed) == ["a.png", "b.png"]
+
+
+@pytest.mark.usefixtures("squares")
+def test_the_manifest_of_another_command_is_not_written_over(weights: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"faces": []}')
+    with pytest.raises(UserError, match="not the manifest of edits"):
+        edit(weights, tmp_path, str(photos / "a.png"))
+    assert (tmp_path / "manifest.json").read_text() == '{"faces": []}'
+
+
+@pytest.mark.usefixtures("squares")
+@pytest.mark.parametrize("option", [["--keep", "nan"], ["--face", "0"], ["--region", "nan,0,9,9"], ["--avoidance", "0.4"]])
+def test_a_bad_setting_is_refused_before_anything_is_made(weights: Path, photos: Path, tmp_path: Path, option: list[str]) -> None:
+    with pytest.raises(UserError, match=f"^{option[0]}"):
+        edit(weights, tmp_path / "out", str(photos), *option)
+    assert not (tmp_path / "out").exists()

@@ -92,3 +92,31 @@ def test_an_unknown_emotion_is_refused_with_a_hint(weights: Path, tmp_path: Path
 def test_bad_options_are_one_line(weights: Path, tmp_path: Path, options: list[str]) -> None:
     with pytest.raises(UserError):
         sample(weights, tmp_path / "a", "fear", *options)
+
+
+@pytest.mark.parametrize(
+    "options", [["--avoidance", "0.4"], ["--candidates", "3"], ["--frames", "5"], ["--batch-size", "0"]], ids=lambda o: o[0]
+)
+def test_an_option_that_would_do_nothing_is_refused(weights: Path, tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(UserError, match=f"^{options[0]}: "):
+        sample(weights, tmp_path / "a", "fear", *options)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_a_face_is_drawn(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("a face was drawn")
+
+    monkeypatch.setattr("generation.pipeline.FacePipeline.__call__", drawn)
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(UserError, match="choose another --out"):
+            sample(weights, folder, "fear")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_refused_request_leaves_no_folder(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        sample(weights, tmp_path / "a", "fear", "--steps", "0")
+    assert not (tmp_path / "a").exists()

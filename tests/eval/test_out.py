@@ -1,0 +1,45 @@
+"""A place for results that cannot be used is refused in one line, and before anything is loaded or drawn."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from configs.cli import UserError
+from encoder.atomic import make_folder, require_place
+from encoder.training import write_json
+
+NEEDS = {
+    "ablation": ["--data", "drawn"],
+    "editing": ["--data", "drawn"],
+    "intensity": [],
+    "knobs": ["--data", "drawn"],
+    "reconstruction": ["--data", "drawn"],
+    "report": ["--data", "nowhere"],
+    "samples": [],
+    "sweep": ["--data", "drawn"],
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_file_in_the_way_is_said_first(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file: cannot be made a folder: .*choose another --out"):
+        importlib.import_module(f"eval.{name}").main([*NEEDS[name], "--out", str(tmp_path / "file")])
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_is_made_or_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_place(tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file"):
+        write_json(tmp_path / "file" / "points" / "base.json", {})
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match="nothing may be written in"):
+        make_folder(tmp_path / "c")
