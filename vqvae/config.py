@@ -66,6 +66,7 @@ class TokenizerLossConfig(StrictModel):
     perceptual: float = Field(0.5, ge=0, description="features of the frozen emotion encoder, or LPIPS")
     perceptual_net: Literal["encoder", "lpips"] = "encoder"
     emotion: float = Field(0.2, ge=0, description="divergence of the encoder's distributions")
+    emotion_start: float = Field(0.3, ge=0, le=1, description="share of the schedule after which it takes part")
     commitment: float = Field(0.25, ge=0)
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
     adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")

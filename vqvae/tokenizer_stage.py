@@ -125,14 +125,19 @@ class TokenizerTask(TrainingTask):
     def close(self) -> None:
         self._stream.close()
 
-    def _judge(self, made: Tensor, faces: Tensor, u: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _judge(self, made: Tensor, faces: Tensor, u: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything but the discriminator and the commitment, as one weighted sum and its parts."""
         loss = self._config.loss
         parts = {"pixel": loss.pixel * pixel_loss(made, faces)}
-        if self._emotion_loss is not None:
+        # What an encoder reads in the grey blots of the first steps says nothing, and its divergence there, many times all
+        # other parts, would hold them back.
+        emotion = loss.emotion > 0 and progress >= loss.emotion_start
+        perceptual = loss.perceptual > 0 and loss.perceptual_net == "encoder"
+        if self._emotion_loss is not None and (emotion or perceptual):
             features, divergence = self._emotion_loss(made.clamp(0.0, 1.0), faces, u)
-            parts["emotion"] = loss.emotion * divergence
-            if loss.perceptual_net == "encoder":
+            if emotion:
+                parts["emotion"] = loss.emotion * divergence
+            if perceptual:
                 parts["perceptual"] = loss.perceptual * features
         if self._lpips is not None:
             parts["perceptual"] = loss.perceptual * self._lpips(made, faces)
@@ -145,11 +150,10 @@ class TokenizerTask(TrainingTask):
             set_learning_rate(optimizer, rate)
         count = config.tokenizer_stage.accumulate
         parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
-        adversarial = config.loss.adversarial > 0 and progress >= config.loss.adversarial_start
         totals: dict[str, Tensor] = {}
         pairs: list[Tensor] = []
         for faces, u in gathering(accelerator, self._tokenizer, parts):
-            made, losses = self._reconstruct(faces, u, adversarial, 1.0 / count)
+            made, losses = self._reconstruct(faces, u, progress, 1.0 / count)
             pairs.append(torch.cat([faces, made]))
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() / count
@@ -159,14 +163,15 @@ class TokenizerTask(TrainingTask):
             totals |= self._train_discriminator(pairs)
         return totals
 
-    def _reconstruct(self, faces: Tensor, u: Tensor, adversarial: bool, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def _reconstruct(self, faces: Tensor, u: Tensor, progress: float, share: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruct one part of a batch and add ``share`` of its gradients; the reconstructions and their losses."""
         config = self._config
+        adversarial = config.loss.adversarial > 0 and progress >= config.loss.adversarial_start
         with self._accelerator.autocast():
             output, _, commitment, codebook = self._tokenizer(faces)
             # The losses are differentiated down to the picture only: what follows needs no second pass through them.
             made = output.detach().requires_grad_()
-            total, parts = self._judge(made, faces, u)
+            total, parts = self._judge(made, faces, u, progress)
             (gradient,) = torch.autograd.grad(total, made)
             if adversarial:
                 discriminator = self.modules["discriminator"].requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,9 @@ import vqvae.prior_stage as prior_stage
 import vqvae.stages as stages
 from configs.cli import UserError
 from encoder.checkpoint import latest_checkpoint, load_checkpoint
+from encoder.classifier import EmotionEncoder
+from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+from encoder.model import create_model
 from encoder.training import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
@@ -101,6 +105,45 @@ def test_interrupted_and_resumed_equals_unbroken(
     assert train(tmp_path / "broken", "--resume", "latest") == 0
     whole, broken = tensors(tmp_path / "whole", stage), tensors(tmp_path / "broken", stage)
     assert whole.keys() == broken.keys()
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+def tiny_encoder(folder: Path) -> Path:
+    torch.manual_seed(0)
+    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
+    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder)
+    return folder
+
+
+def test_the_emotion_loss_joins_late_and_what_is_resumed_then_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = [
+        f"encoder={tiny_encoder(tmp_path / 'encoder')}",
+        "loss.perceptual=0.1",
+        "loss.emotion=0.2",
+        "loss.emotion_start=0.5",
+    ]
+    settings = ["--stage", "tokenizer", *losses, "tokenizer_stage.log_every=1"]
+    original = TokenizerTask.train_step
+
+    def interrupted(self: TokenizerTask, step: int, progress: float) -> dict[str, torch.Tensor]:
+        if step == 17:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, step, progress)
+
+    assert train(tmp_path / "whole", *settings) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenizerTask, "train_step", interrupted)
+        assert train(tmp_path / "broken", *settings) == 143
+    assert train(tmp_path / "broken", *settings, "--resume", "latest") == 0
+    for out in (tmp_path / "whole", tmp_path / "broken"):
+        rows = [json.loads(line) for line in (out / "tokenizer" / "metrics.jsonl").read_text().splitlines()]
+        rows = [row for row in rows if "loss" in row]
+        assert len(rows) == 36
+        assert [row["step"] for row in rows if "emotion" in row] == list(range(19, 37))
+        assert all("perceptual" in row for row in rows)
+    whole, broken = (tensors(tmp_path / name, "tokenizer") for name in ("whole", "broken"))
     assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
 
 
