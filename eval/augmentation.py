@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, run
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from encoder.datasets import FaceSet
     from eval.generated_set import GeneratedSet
     from eval.training_rows import Bench, Row, RowResult, Scheme
+    from vqvae.tokenizer import Tokenizer
 
 LISTS = ("amounts", "seeds")
 # As in configs/encoder/stage2.yaml, with the whole of the classes' frequencies told to the loss.
@@ -29,7 +32,8 @@ EXAMPLES = """examples:
 
 Baselines: real faces alone; these followed by stage 2, which re-trains head and last stage for balanced classes
 (--stage2 key=value changes its settings); and real faces with copies of those of the neglected emotions (oversampling), as
-many as the generated ones. Against them: real faces with --amounts generated faces of each emotion, and stage 2 after that.
+many as the generated ones. Against them: real faces with --amounts generated faces of each emotion, stage 2 after that, and the
+same with every real face of train passed through the tokenizer (--weights), so that texture does not tell generated from real.
 All take the same number of steps, stage 2 a fifth of it on top. Stopped at any moment, the same command goes on, and seeds
 may be added later. Without --generated the faces are made in OUT/generated."""
 
@@ -60,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
     if min(amounts) < 1:
         raise UserError("--amounts: give at least 1")
     from encoder.emotions import parse_emotion
+    from eval.same_look import tokenizer_of
     from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
 
     emotions = [parse_emotion(name) for name in arguments.emotions.split(",")]
@@ -89,7 +94,8 @@ def main(argv: Sequence[str]) -> int:
         generated=set_facts(made),
     )
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(real["train"])))
-    rows = table_rows(real, made, amounts, [int(emotion) for emotion in emotions], config, stage2)
+    tokenizer = tokenizer_of(made, Path(arguments.weights).expanduser())
+    rows = table_rows(real, made, amounts, [int(emotion) for emotion in emotions], config, stage2, tokenizer)
     return bench.fill(rows, seeds, "augmentation", lambda results: write(bench, scheme, rows, results, command, arguments.rounds))
 
 
@@ -100,11 +106,13 @@ def table_rows(
     emotions: Sequence[int],
     config: EncoderConfig,
     stage2: EncoderConfig,
+    tokenizer: Tokenizer,
 ) -> list[Row]:
     """Baselines first; names that start with ``generated`` are the rows to be judged."""
     import numpy as np
 
     from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+    from eval.same_look import through_tokenizer
     from eval.training_rows import Row, from_generated, joined, oversampled
 
     train, valid = real["train"], real["valid"]
@@ -113,6 +121,7 @@ def table_rows(
         Row("real", "real faces", lambda: (train, valid), config),
         Row("stage2", "real faces, then stage 2", lambda: (train, valid), stage2, share=STAGE2_SHARE, init="real"),
     ]
+    same_look = functools.cache(lambda: through_tokenizer(train, tokenizer))
     for amount in amounts:
         wanted = {emotion: int(counts[emotion]) + amount for emotion in emotions}
         taken = {EMOTION_NAMES[emotion]: amount for emotion in emotions}
@@ -120,6 +129,9 @@ def table_rows(
 
         def with_generated(taken: dict[str, int] = taken) -> tuple[FaceSet, FaceSet]:
             return joined(train, from_generated(made.first(taken))), valid
+
+        def with_one_look(taken: dict[str, int] = taken) -> tuple[FaceSet, FaceSet]:
+            return joined(same_look(), from_generated(made.first(taken))), valid
 
         rows += [
             Row(
@@ -130,6 +142,7 @@ def table_rows(
             ),
             Row(name, title, with_generated, config),
             Row(f"{name}-stage2", f"{title}, then stage 2", with_generated, stage2, share=STAGE2_SHARE, init=name),
+            Row(f"{name}-same-look", f"{title}, all through the tokenizer", with_one_look, config),
         ]
     return rows
 

@@ -18,6 +18,7 @@ from encoder.drawn import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER
 from encoder.face_parquet import write_parquet_splits
 from encoder.model import create_model
+from encoder.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer
@@ -40,7 +41,7 @@ def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stand_in(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     """A finished set as ``generation.dataset`` leaves it, with drawn faces in the place of generated ones: 40 an emotion."""
     folder = tmp_path_factory.mktemp("generated")
     faces = drawn_set("train", 280, seed=9)
@@ -50,7 +51,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ai_generated": True,
         "splits": {"train": dict.fromkeys(EMOTION_NAMES, 40)},
         "request": {"seed": 0, "settings": {}},
-        "weights_sha256": {},
+        "weights_sha256": {"tokenizer": file_sha256(weights / "tokenizer" / WEIGHTS_FILE)},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from configs.cli import UserError
 from encoder.datasets import FaceSet, load_faces
 from encoder.emotions import EMOTION_NAMES
 from eval import augmentation, cas, training_rows
+from eval.generated_set import read_set
 from eval.row_tables import compared, figures_of
+from eval.same_look import through_tokenizer, tokenizer_of
 from eval.training_rows import labelled, oversampled
+from vqvae.tokenizer import Tokenizer
+from vqvae.tokenizer_stage import reconstruct_pairs
 
 TINY = [
     "--epochs",
@@ -141,10 +147,11 @@ def test_an_interrupted_training_is_resumed(
 
 
 def test_augmentation_sets_generated_faces_against_the_best_baseline(
-    drawn_data: Path, stand_in: Path, tmp_path: Path, trainings: list[str]
+    drawn_data: Path, stand_in: Path, weights: Path, tmp_path: Path, trainings: list[str]
 ) -> None:
-    assert run(augmentation, tmp_path, drawn_data, stand_in, "--amounts", "30", "--seeds", "3") == 0
-    assert len(trainings) == 5
+    options = ["--amounts", "30", "--seeds", "3", "--weights", str(weights)]
+    assert run(augmentation, tmp_path, drawn_data, stand_in, *options) == 0
+    assert len(trainings) == 6
     content = json.loads((tmp_path / "augmentation.json").read_text())
     rows = content["rows"]
     assert {name: row["train_faces"] for name, row in rows.items()} == {
@@ -153,12 +160,40 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
         "oversampled-30": 220,
         "generated-30": 220,
         "generated-30-stage2": 220,
+        "generated-30-same-look": 220,
     }
     # 10 steps, over 5 or 6 batches an epoch; stage 2 a fifth of them.
-    assert [row["steps"] for row in rows.values()] == [10, 2, 10, 10, 2]
+    assert [row["steps"] for row in rows.values()] == [10, 2, 10, 10, 2, 10]
     assert set(rows["generated-30"]["gain_over"]) == {"real", "stage2", "oversampled-30"}
     assert set(content["best_baseline"].values()) <= set(rows["generated-30"]["gain_over"])
     assert "gain" in (tmp_path / "augmentation.md").read_text()
+    # Real faces of that row have been through the tokenizer, generated ones are as they were.
+    plain, looking = (load_faces(tmp_path / "data" / name, "train") for name in ("generated-30", "generated-30-same-look"))
+    changed = (plain.images != looking.images).any(axis=(1, 2))
+    assert changed[:160].all()
+    assert not changed[160:].any()
+    assert (plain.labels == looking.labels).all()
+
+
+def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
+    drawn_data: Path, stand_in: Path, weights: Path, tmp_path: Path
+) -> None:
+    made, faces = read_set(stand_in, 48), load_faces(drawn_data, "test").subset(np.arange(5))
+    tokenizer = tokenizer_of(made, weights)
+    looking = through_tokenizer(faces, tokenizer)
+    small = np.stack([np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS)) for image in faces.images])
+    decoded = reconstruct_pairs(tokenizer, small)[1].detach()
+    assert looking.images.shape == faces.images.shape
+    assert looking.ids == faces.ids
+    enlarged = torch.nn.functional.interpolate(decoded, size=(48, 48), mode="bicubic").squeeze(1) * 255.0
+    assert np.abs(looking.images.astype(float) - enlarged.numpy()).mean() < 4.0
+
+    other = tmp_path / "tokenizer"
+    shutil.copytree(weights / "tokenizer", other)
+    torch.manual_seed(5)
+    Tokenizer(tokenizer.config).save_pretrained(other)
+    with pytest.raises(UserError, match="is not the tokenizer that made the generated set"):
+        tokenizer_of(made, tmp_path)
 
 
 def test_too_small_a_set_is_refused_by_name(drawn_data: Path, stand_in: Path, tmp_path: Path) -> None:

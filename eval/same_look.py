@@ -1,0 +1,52 @@
+"""Real faces with the look of generated ones, so that a classifier cannot tell the two apart by texture."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.datasets import FaceSet
+from encoder.weights import WEIGHTS_FILE, file_sha256
+from eval.generated_set import GeneratedSet
+from vqvae.tokenizer import Tokenizer
+
+
+def tokenizer_of(made: GeneratedSet, weights: Path) -> Tokenizer:
+    """The tokenizer that decoded a generated set.
+
+    Args:
+        weights: folder that holds it in ``tokenizer``.
+
+    Raises:
+        UserError: it is not there, or is another one than the set names.
+    """
+    folder = weights / "tokenizer"
+    tokenizer = Tokenizer.from_pretrained(folder)
+    if file_sha256(folder / WEIGHTS_FILE) != made.manifest["weights_sha256"]["tokenizer"]:
+        raise UserError(f"{folder}: is not the tokenizer that made the generated set; give --weights of its generator")
+    return tokenizer.eval()
+
+
+def through_tokenizer(faces: FaceSet, tokenizer: Tokenizer) -> FaceSet:
+    """The faces encoded to tokens and decoded again, at their own size; everything else of them as it was.
+
+    They are enlarged to the tokenizer's side and brought back as generated faces are, by Lanczos resampling.
+    """
+    side, there = faces.images.shape[-1], tokenizer.config.size
+    device = next(tokenizer.parameters()).device
+    made = []
+    for chunk in np.array_split(faces.images, max(1, len(faces) // 256)):
+        batch = torch.from_numpy(np.stack([_resized(image, there) for image in chunk])).unsqueeze(1).to(device).float() / 255.0
+        with torch.inference_mode():
+            decoded = (tokenizer.decode(tokenizer.encode(batch)).squeeze(1) * 255.0).round().clamp(0, 255).byte().cpu().numpy()
+        made += [_resized(image, side) for image in decoded]
+    return dataclasses.replace(faces, images=np.stack(made))
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
