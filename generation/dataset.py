@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, help="least calibrated match, 0 to 1")
     parser.add_argument("--max-tries", type=int, help="draws per candidate before giving it up")
     parser.add_argument("--source", choices=("fer2013", "faces128", "drawn"), help="look of the faces")
+    parser.add_argument(
+        "--mark", action="store_true", help="draw a visible mark on every face: to show the set, not to train on it"
+    )
     parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
     parser.add_argument("--encoder", help="another encoder than the one in --weights")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -106,7 +110,6 @@ def make_dataset(
     Raises:
         UserError: the folder holds another set, or cannot be written.
     """
-    import json
     import shutil
 
     from generation.dataset_files import MANIFEST, write_dataset
@@ -138,7 +141,6 @@ def _resolved(request: DatasetRequest) -> DatasetRequest:
 
 def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -> None:
     """Prepare the folder, or make sure that what it holds belongs to this request."""
-    import json
     import shutil
 
     from encoder.atomic import atomic_write_text, explain_write_error
@@ -150,7 +152,7 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
         for place in (folder / MANIFEST, stored):
             if place.is_file():
                 found = json.loads(place.read_text(encoding="utf-8"))
-                if {key: found.get(key) for key in wanted} != wanted:
+                if not _is_same(found, request, weights):
                     raise UserError(f"{folder}: holds a set made with other settings or weights; choose another --out")
                 return
         if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
@@ -163,6 +165,17 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
         raise UserError(f"{folder}: cannot be used: {explain_write_error(error)}") from None
     except ValueError:
         raise UserError(f"{stored}: cannot be read; remove {folder} and start anew") from None
+
+
+def _is_same(found: dict[str, Any], request: DatasetRequest, weights: dict[str, str]) -> bool:
+    """Whether a stored request asks for the same; settings that came after it stand at their defaults."""
+    from generation.face_blocks import DatasetRequest
+
+    try:
+        stored = _resolved(DatasetRequest.model_validate_json(json.dumps(found["request"])))
+        return stored == request and found["weights_sha256"] == weights
+    except (KeyError, TypeError, ValueError, UserError):
+        return False
 
 
 def collect(pipe: FacePipeline, request: DatasetRequest, blocks: Path, state: PartialState | None = None) -> Selection:
@@ -236,6 +249,7 @@ def main(argv: Sequence[str]) -> int:
         "valid_share": arguments.valid,
         "form": arguments.format,
         "least_difference": arguments.least_difference,
+        "mark": arguments.mark,
         "settings": {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None},
     }
     request = validate(DatasetRequest, asked, "command line")

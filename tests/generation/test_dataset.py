@@ -193,6 +193,40 @@ def test_another_request_does_not_touch_a_set(weights: Path, tmp_path: Path, lik
         main(command(weights, tmp_path / "mine", likely, 2, "--quiet"))
 
 
+def test_a_set_made_before_a_setting_existed_is_still_the_same_set(weights: Path, tmp_path: Path, likely: str) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["request"]["mark"], manifest["request"]["settings"]["precision"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    manifest["request"]["settings"]["magic"] = 1
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="other settings"):
+        main(command(weights, out, likely, 2, "--quiet"))
+    (out / "manifest.json").write_text("[]")
+    with pytest.raises(UserError, match="other settings"):
+        main(command(weights, out, likely, 2, "--quiet"))
+
+
+def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, tmp_path: Path, likely: str) -> None:
+    from eval.generated_set import read_set
+
+    for name, more in (("plain", ()), ("marked", ("--mark",))):
+        assert main(command(weights, tmp_path / name, likely, 3, "--quiet", *more)) == 0
+    plain, marked = (sorted((tmp_path / name).rglob("*.png")) for name in ("plain", "marked"))
+    assert [path.name for path in plain] == [path.name for path in marked]
+    for one, two in zip(plain, marked, strict=True):
+        before, after = (np.asarray(Image.open(path)) for path in (one, two))
+        changed = before != after
+        assert changed[-6:, :6].any()
+        assert not changed[: len(changed) // 4].any()
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("plain", "marked")]
+    assert ["visible mark" in card for card in cards] == [False, True]
+    with pytest.raises(UserError, match="visible mark"):
+        read_set(tmp_path / "marked", 16)
+
+
 def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import generation.dataset_files as files
 
