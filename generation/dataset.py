@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,30 @@ def parse_counts(text: str) -> dict[str, int]:
         except ValueError:
             raise UserError(f"--counts: {label}: {number!r} is no whole number; write e.g. disgust:4000,fear:2000") from None
     return counts
+
+
+def ask(
+    counts: Mapping[str, int],
+    *,
+    seed: int = 0,
+    valid: float = 0.1,
+    format: str = "folders",
+    least_difference: float = 10.0,
+    mark: bool = False,
+    **settings: Any,
+) -> DatasetRequest:
+    """A checked request under the names of the command line; ``settings`` as of :class:`generation.request.FaceRequest`.
+
+    Raises:
+        UserError: a setting is unknown or out of range.
+    """
+    from configs.loader import validate
+    from generation.face_blocks import DatasetRequest
+
+    asked = {"valid_share": valid, "form": format, "least_difference": least_difference, "mark": mark}
+    request = validate(DatasetRequest, {"counts": dict(counts), "seed": seed, **asked, "settings": settings}, "request")
+    request.candidates(0)
+    return request
 
 
 def make_dataset(
@@ -237,23 +261,12 @@ def format_table(content: dict[str, Any], folder: Path) -> str:
 def main(argv: Sequence[str]) -> int:
     """Parse, make, write; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    from configs.loader import validate
     from encoder.emotions import EMOTION_NAMES
-    from generation.face_blocks import DatasetRequest
 
     counts = dict.fromkeys(EMOTION_NAMES, arguments.per_emotion) if arguments.counts is None else parse_counts(arguments.counts)
-    names = ("guidance", "steps", "temperature", "threshold", "max_tries", "source", "precision")
-    asked = {
-        "counts": counts,
-        "seed": arguments.seed,
-        "valid_share": arguments.valid,
-        "form": arguments.format,
-        "least_difference": arguments.least_difference,
-        "mark": arguments.mark,
-        "settings": {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None},
-    }
-    request = validate(DatasetRequest, asked, "command line")
-    request.candidates(0)
+    faces = ("guidance", "steps", "temperature", "threshold", "max_tries", "source", "precision")
+    names = ("seed", "valid", "format", "least_difference", "mark", *faces)
+    request = ask(counts, **{name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None})
     from generation.pipeline import FacePipeline
     from generation.processes import process_state
 

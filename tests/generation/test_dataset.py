@@ -96,6 +96,18 @@ def test_a_face_of_the_set_is_the_face_of_its_seed(weights: Path, tmp_path: Path
     assert np.array_equal(np.asarray(Image.open(path)), again.image)
 
 
+def test_the_pipeline_makes_the_set_of_the_command(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
+    assert main(command(weights, tmp_path / "command", likely, 4, "--seed", "3", "--valid", "0.25", "--quiet")) == 0
+    options = {"seed": 3, "valid": 0.25, "threshold": 0.0, "max_tries": 40, "steps": 2, "least_difference": 0.0}
+    made = pipe.dataset(tmp_path / "python", counts={likely: 4}, **options)
+    assert contents(tmp_path / "python") == contents(tmp_path / "command")
+    assert made["command"].startswith("FacePipeline.dataset(")
+    for wrong, message in (({}, "either per_emotion or counts"), ({"per_emotion": 2, "stepps": 3}, "did you mean steps")):
+        with pytest.raises(UserError, match=message):
+            pipe.dataset(tmp_path / "wrong", **wrong)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, likely: str) -> None:
     asked = [*command(weights, tmp_path / "killed", likely, 600, "--format", "parquet", "--quiet")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
