@@ -115,6 +115,8 @@ def ask(
     from configs.loader import validate
     from generation.face_blocks import DatasetRequest
 
+    if "best_of" in settings:
+        raise UserError("best_of: a set is to hold what is accepted, not the clearest of it; leave it out")
     asked = {"valid_share": valid, "form": format, "least_difference": least_difference, "mark": mark}
     request = validate(DatasetRequest, {"counts": dict(counts), "seed": seed, **asked, "settings": settings}, "request")
     request.candidates(0)

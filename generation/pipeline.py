@@ -113,8 +113,7 @@ class FacePipeline:
                 (``"fear:0.7,surprise:0.3"``) or seven probabilities.
             seed: face i uses ``seed + i`` and depends on nothing else, whatever ``count`` and ``batch_size``.
             intensity: 0 (neutral) to 1.
-            batch_size: faces computed at once.
-            progress: called with (accepted, asked, tried) after every batch.
+            batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
             settings: see :class:`generation.request.FaceRequest`; ``avoid`` is written like ``emotion``.
 
         Returns:
@@ -212,18 +211,18 @@ class FacePipeline:
         tried = 0
         try:
             for attempt in range(request.max_tries):
-                refused: list[int] = []
+                again: list[int] = []
                 for start in range(0, len(pending), batch_size):
                     chunk = pending[start : start + batch_size]
                     for index, face in zip(chunk, self._draw(request, chunk, attempt, people), strict=True):
-                        if face.verdict.accepted:
+                        if face.better_than(accepted.get(index)):
                             accepted[index] = face
-                        else:
-                            refused.append(index)
+                        if index not in accepted or attempt + 1 < request.best_of:
+                            again.append(index)
                     tried += len(chunk)
                     if progress is not None:
                         progress(len(accepted), request.count, tried)
-                pending = refused
+                pending = again
                 if not pending:
                     break
         except KeyboardInterrupt:
