@@ -3,28 +3,72 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NoReturn
 
 USER_ERROR_EXIT = 2
 INTERRUPT_EXIT = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
 BROKEN_PIPE_EXIT = 141  # 128 + SIGPIPE, what `yes | head -1` reports for `yes`
+# Sent by schedulers before they kill, by `kill`, and when a terminal closes: by themselves they end a program without a word.
+_FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class UserError(Exception):
     """A mistake the user can mend. The message is one line: what is wrong, where, and how to mend it."""
 
 
+class _Ended(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let ``_FAREWELLS`` end this process by an exception, so that it says so and leaves nothing half done behind.
+
+    What somebody else set stays: a signal that is ignored (``nohup``), and handlers of stages that stop between steps.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+        if os.getpid() != owner:  # a child inherits the handler, and its parent has other ways to learn of its end
+            os.kill(os.getpid(), number)
+            return
+        raise _Ended(number)
+
+    taken = [number for number in _FAREWELLS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Call `main(argv)` and leave the process with its exit code (None counts as 0).
 
     `argv` defaults to the process's arguments without the program name. A `UserError` becomes `error: ...` on
-    stderr and exit code 2; Ctrl-C one line and 130; a reader that went away (`| head`) silence and 141. Every
-    other exception is a defect of the program and keeps its traceback.
+    stderr and exit code 2; Ctrl-C one line and 130; SIGTERM and SIGHUP one line and 128 + their number, 143 and 129; a
+    reader that went away (`| head`) silence and 141. Every other exception is a defect of the program and keeps its
+    traceback.
     """
     try:
-        code = main(sys.argv[1:] if argv is None else argv) or 0
+        with _ended_by_signal():
+            code = main(sys.argv[1:] if argv is None else argv) or 0
         sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
@@ -32,6 +76,10 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         code = INTERRUPT_EXIT
+    except _Ended as ended:
+        with suppress(OSError):  # the terminal that closed may have been this one
+            print(f"\nstopped by {signal.Signals(ended.number).name}", file=sys.stderr, flush=True)
+        code = 128 + ended.number
     except BrokenPipeError:
         # Python flushes stdout once more at exit; pointing it at the null device keeps that flush quiet.
         with open(os.devnull, "wb") as null:

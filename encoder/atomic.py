@@ -56,8 +56,11 @@ def make_folder(folder: str | Path) -> None:
         raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another --out") from error
 
 
-def require_place(folder: str | Path) -> None:
+def require_place(folder: str | Path, option: str = "--out") -> None:
     """Make sure, before work whose result is to go there, that a folder can be made or written in. Makes nothing.
+
+    Args:
+        option: of the command line that named it.
 
     Raises:
         UserError: a file is in the way, or nothing may be written there.
@@ -66,9 +69,22 @@ def require_place(folder: str | Path) -> None:
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
-        raise UserError(f"{folder}: cannot be made a folder: {place} is a file; choose another --out")
+        raise UserError(f"{folder}: cannot be made a folder: {place} is a file; choose another {option}")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: nothing may be written in {place}; choose another --out")
+        raise UserError(f"{folder}: nothing may be written in {place}; choose another {option}")
+
+
+def require_file_place(path: str | Path | None, option: str) -> None:
+    """As :func:`require_place`, for a file; None, where ``option`` was not given, is no mistake.
+
+    Raises:
+        UserError: a folder has that name, or its own folder cannot be used.
+    """
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it with {option}")
+    require_place(Path(path).absolute().parent, option)
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:

@@ -73,6 +73,8 @@ def read_set(folder: Path, size: int) -> GeneratedSet:
         raise UserError(f"{folder / MANIFEST}: cannot be read ({error})") from None
     if not manifest.get("ai_generated") or not isinstance(manifest.get("splits"), dict):
         raise UserError(f"{folder / MANIFEST}: is no manifest of a generated set")
+    if manifest.get("request", {}).get("mark"):
+        raise UserError(f"{folder}: its faces carry a visible mark, which would be measured too; make a set without --mark")
     if not manifest["splits"]:
         raise UserError(f"{folder}: this set has no faces")
     images, labels, names = [], [], list[str]()

@@ -164,13 +164,14 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm
 
-    from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder, require_place
+    from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder, require_file_place, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.evaluate import resolve_folder
     from eval.intensity_plot import intensity_plot
     from generation.pipeline import FacePipeline
 
     require_place(arguments.out)
+    require_file_place(arguments.sheet, "--sheet")
     pipe = FacePipeline.from_pretrained(arguments.weights).to(arguments.device)
     judge = EmotionEncoder.from_pretrained(resolve_folder(arguments.judge)).to(pipe.encoder.device)
     levels = [number / (arguments.levels - 1) for number in range(arguments.levels)]
@@ -214,8 +215,8 @@ def _row(figures: dict[str, Any]) -> str:
 def _write_sheet(pipe: FacePipeline, emotions: Sequence[str], seed: int, settings: dict[str, Any], path: Path) -> None:
     """Row i: the person of ``seed + i`` from neutral to the emotion."""
     from encoder.atomic import atomic_write_bytes, make_folder
+    from encoder.provenance import png, weights_text
     from generation.output import sheet
-    from generation.provenance import png, weights_text
 
     images, labels = [], []
     for row, emotion in enumerate(emotions):

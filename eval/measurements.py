@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from vqvae.tokenizer_stage import reconstruct_pairs
 
 JUDGE, ENCODER = "second judge", "encoder"
 REAL_SIZE = 48
+SECTIONS = ("counts", "accuracy", "acceptance", "distances", "diversity", "memorisation", "gender", "not_measured")
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,12 @@ class Measurement:
         return sets[which] if which in sets else getattr(self.real, which).images
 
     def all(self) -> dict[str, Any]:
-        """Every section."""
-        return {
-            "counts": self.counts(),
-            "accuracy": self.accuracy(),
-            "acceptance": self.acceptance(),
-            "distances": self.distances(),
-            "diversity": self.diversity(),
-            "memorisation": self.memorisation(),
-            "gender": self.gender(),
-            "not_measured": self.not_measured(),
-        }
+        """Every section. Each is named on stderr as it begins: some take minutes, and a log shows how far a run got."""
+        found = {}
+        for number, name in enumerate(SECTIONS, 1):
+            print(f"report: {name.replace('_', ' ')} ({number} of {len(SECTIONS)})", file=sys.stderr, flush=True)
+            found[name] = getattr(self, name)()
+        return found
 
     def counts(self) -> dict[str, Any]:
         """How many faces every figure rests on."""
@@ -127,17 +124,18 @@ class Measurement:
         }
         result: dict[str, Any] = {}
         for reader in self.readers:
+            seed = self.settings.seed
             accepted = reading(self.made.labels, self._reading(reader, "made")[0])
             firsts = reading(self.first.labels, self._reading(reader, "first")[0])
             real = {
                 name: reading(labels, self._reading(reader, "test")[0]) for name, labels in schemes.items() if (labels >= 0).any()
             }
             result[reader] = {
-                "first_draws": summary(firsts),
-                "accepted": summary(accepted),
-                "real": {name: summary(table) for name, table in real.items()},
-                "relative": {name: relative(accepted, table) for name, table in real.items()},
-                "relative_first_draws": {name: relative(firsts, table) for name, table in real.items()},
+                "first_draws": summary(firsts, seed=seed),
+                "accepted": summary(accepted, seed=seed),
+                "real": {name: summary(table, seed=seed) for name, table in real.items()},
+                "relative": {name: relative(accepted, table, seed=seed) for name, table in real.items()},
+                "relative_first_draws": {name: relative(firsts, table, seed=seed) for name, table in real.items()},
             }
         return result
 
@@ -228,7 +226,8 @@ class Measurement:
                 row[title] = {"faces": len(features), **found.as_dict()}
                 if perceptual:
                     images = pixels(self._images(which)[mask], REAL_SIZE).reshape(-1, REAL_SIZE, REAL_SIZE).astype(np.uint8)
-                    row[title]["lpips"] = round(borrowed_networks.lpips_diversity(images, self.pipe.encoder.device), 4)
+                    apart = borrowed_networks.lpips_diversity(images, self.pipe.encoder.device, seed=self.settings.seed)
+                    row[title]["lpips"] = round(apart, 4)
             if len(row) == 2:
                 row["ratio"] = round(row["generated"]["value"] / row["real"]["value"], 4)
             rows[name] = row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
     there = made.counts()
     incomplete = {name: there[name] for name, count in counts.items() if there[name] < count} if arguments.faces is None else {}
     made = made.first({**counts, **incomplete})
+    print(f"report: {len(made.labels)} faces are there; drawing {len(EMOTION_NAMES) * first_draws} first draws", file=sys.stderr)
     first = draw_first(pipe, first_draws, arguments.seed, made.manifest["request"]["settings"])
     measurement = Measurement(pipe, judge, made, first, real, Settings(rounds, arguments.seed))
     content = {
@@ -131,16 +133,18 @@ def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws,
 
     from encoder.atomic import atomic_write_bytes, atomic_write_text
     from encoder.emotions import EMOTION_NAMES
+    from encoder.provenance import weights_text
     from encoder.report_faces import data_uri
     from eval.report_pictures import contact_sheet
 
     sheets, written = {}, []
+    texts = {"Seed": f"{content['seed']} and following", "Weights SHA-256": weights_text(content["weights_sha256"])}
     for emotion, name in enumerate(EMOTION_NAMES):
         shown = made.images[made.labels == emotion][:SHOWN]
         refused = first.images[(first.labels == emotion) & ~first.accepted][:SHOWN_REFUSED]
         sheets[name] = {"accepted": [data_uri(image) for image in shown], "refused": [data_uri(image) for image in refused]}
         path = out / f"sheet-{name}.png"
-        atomic_write_bytes(path, contact_sheet(shown, name))
+        atomic_write_bytes(path, contact_sheet(shown, name, texts))
         written.append(path)
     page, figures = out / "report.html", out / "report.json"
     atomic_write_text(page, render({**content, "sheets": sheets}))

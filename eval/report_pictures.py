@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from encoder.provenance import png
 from eval.memorisation import Nearest
 
 _TILE, _GAP, _HEAD = 96, 6, 30
@@ -19,10 +19,11 @@ def _tile(image: npt.NDArray[np.uint8]):  # type: ignore[no-untyped-def]
     return Image.fromarray(image).resize((_TILE, _TILE), Image.Resampling.BICUBIC)
 
 
-def contact_sheet(images: npt.NDArray[np.uint8], title: str, *, columns: int = 12) -> bytes:
-    """(N, S, S) generated faces on one PNG that says so, in its heading and in its metadata."""
+def contact_sheet(
+    images: npt.NDArray[np.uint8], title: str, texts: Mapping[str, str] | None = None, *, columns: int = 12
+) -> bytes:
+    """(N, S, S) generated faces on one PNG that says so, in its heading and, with ``texts``, in its metadata."""
     from PIL import Image, ImageDraw, ImageFont
-    from PIL.PngImagePlugin import PngInfo
 
     rows = max(1, -(-len(images) // columns))
     sheet = Image.new("L", (_GAP + columns * (_TILE + _GAP), _HEAD + rows * (_TILE + _GAP)), 255)
@@ -30,12 +31,7 @@ def contact_sheet(images: npt.NDArray[np.uint8], title: str, *, columns: int = 1
     for index, image in enumerate(images):
         place = (_GAP + index % columns * (_TILE + _GAP), _HEAD + index // columns * (_TILE + _GAP))
         sheet.paste(_tile(image), place)
-    info = PngInfo()
-    info.add_text("Description", "AI-generated faces. They show no real person.")
-    info.add_text("AI-generated", "true")
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+    return png(sheet, texts or {})
 
 
 def closest_pairs(
@@ -63,6 +59,4 @@ def closest_pairs(
         draw.text(
             (x, y + 2 * _TILE + 4), f"{titles[index]} {found.distance[index]:.3g}", fill=60, font=ImageFont.load_default(11)
         )
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(sheet, {}, kind="paired")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import run
+from configs.cli import UserError, run
 
 if TYPE_CHECKING:
     from encoder.classifier import EmotionEncoder
@@ -106,18 +106,23 @@ def real_shares(judges: dict[str, EmotionEncoder], path: Path) -> dict[str, dict
 def main(argv: Sequence[str]) -> int:
     """Measure all seven emotions; writes ``samples.json``."""
     arguments = build_parser().parse_args(argv)
+    for name in ("per_emotion", "columns"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(arguments, name)}")
     import json
 
     import torch
 
-    from encoder.atomic import atomic_write_text, make_folder, require_place
+    from encoder.atomic import atomic_write_text, make_folder, require_file_place, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.emotions import EMOTION_NAMES
     from encoder.evaluate import resolve_folder
+    from encoder.provenance import weights_text
     from generation.pipeline import FacePipeline
     from vqvae.grids import save_grid
 
     require_place(arguments.out)
+    require_file_place(arguments.sheet, "--sheet")
     pipe = FacePipeline.from_pretrained(arguments.weights).to(arguments.device)
     judge = EmotionEncoder.from_pretrained(resolve_folder(arguments.judge)).to(pipe.encoder.device)
     real = {}
@@ -142,7 +147,9 @@ def main(argv: Sequence[str]) -> int:
     make_folder(arguments.out)
     atomic_write_text(arguments.out / "samples.json", json.dumps(report, indent=2) + "\n")
     if arguments.sheet is not None:
-        save_grid(torch.stack(rows).unsqueeze(1).float() / 255.0, arguments.columns, arguments.sheet, labels=tuple(labels))
+        faces = torch.stack(rows).unsqueeze(1).float() / 255.0
+        texts = {"Seed": f"{arguments.seed} and following", "Weights SHA-256": weights_text(pipe.weights)}
+        save_grid(faces, arguments.columns, arguments.sheet, labels=tuple(labels), texts=texts)
     return 0
 
 

@@ -17,7 +17,7 @@ class Face:
 
     Attributes:
         image: (S, S) uint8 grey.
-        seed: of the request plus the face's index. ``tries``: draws it took.
+        seed: of the request plus the face's index. ``tries``: which draw of that seed it is, from 1.
         verdict: the encoder's reading of exactly these pixels.
     """
 
@@ -25,6 +25,10 @@ class Face:
     seed: int
     tries: int
     verdict: Verdict
+
+    def better_than(self, other: Face | None) -> bool:
+        """Whether this face is accepted, and matches what was asked more than ``other`` does, if there is one."""
+        return self.verdict.accepted and (other is None or self.verdict.match > other.verdict.match)
 
 
 @dataclass(frozen=True)

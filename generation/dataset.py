@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, help="least calibrated match, 0 to 1")
     parser.add_argument("--max-tries", type=int, help="draws per candidate before giving it up")
     parser.add_argument("--source", choices=("fer2013", "faces128", "drawn"), help="look of the faces")
+    parser.add_argument(
+        "--mark", action="store_true", help="draw a visible mark on every face: to show the set, not to train on it"
+    )
     parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
     parser.add_argument("--encoder", help="another encoder than the one in --weights")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -93,6 +97,32 @@ def parse_counts(text: str) -> dict[str, int]:
     return counts
 
 
+def ask(
+    counts: Mapping[str, int],
+    *,
+    seed: int = 0,
+    valid: float = 0.1,
+    format: str = "folders",
+    least_difference: float = 10.0,
+    mark: bool = False,
+    **settings: Any,
+) -> DatasetRequest:
+    """A checked request under the names of the command line; ``settings`` as of :class:`generation.request.FaceRequest`.
+
+    Raises:
+        UserError: a setting is unknown or out of range.
+    """
+    from configs.loader import validate
+    from generation.face_blocks import DatasetRequest
+
+    if "best_of" in settings:
+        raise UserError("best_of: a set is to hold what is accepted, not the clearest of it; leave it out")
+    asked = {"valid_share": valid, "form": format, "least_difference": least_difference, "mark": mark}
+    request = validate(DatasetRequest, {"counts": dict(counts), "seed": seed, **asked, "settings": settings}, "request")
+    request.candidates(0)
+    return request
+
+
 def make_dataset(
     pipe: FacePipeline, request: DatasetRequest, folder: Path, *, command: str = "", state: PartialState | None = None
 ) -> dict[str, Any]:
@@ -106,7 +136,6 @@ def make_dataset(
     Raises:
         UserError: the folder holds another set, or cannot be written.
     """
-    import json
     import shutil
 
     from generation.dataset_files import MANIFEST, write_dataset
@@ -138,7 +167,6 @@ def _resolved(request: DatasetRequest) -> DatasetRequest:
 
 def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -> None:
     """Prepare the folder, or make sure that what it holds belongs to this request."""
-    import json
     import shutil
 
     from encoder.atomic import atomic_write_text, explain_write_error
@@ -150,7 +178,7 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
         for place in (folder / MANIFEST, stored):
             if place.is_file():
                 found = json.loads(place.read_text(encoding="utf-8"))
-                if {key: found.get(key) for key in wanted} != wanted:
+                if not _is_same(found, request, weights):
                     raise UserError(f"{folder}: holds a set made with other settings or weights; choose another --out")
                 return
         if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
@@ -163,6 +191,17 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
         raise UserError(f"{folder}: cannot be used: {explain_write_error(error)}") from None
     except ValueError:
         raise UserError(f"{stored}: cannot be read; remove {folder} and start anew") from None
+
+
+def _is_same(found: dict[str, Any], request: DatasetRequest, weights: dict[str, str]) -> bool:
+    """Whether a stored request asks for the same; settings that came after it stand at their defaults."""
+    from generation.face_blocks import DatasetRequest
+
+    try:
+        stored = _resolved(DatasetRequest.model_validate_json(json.dumps(found["request"])))
+        return stored == request and found["weights_sha256"] == weights
+    except (KeyError, TypeError, ValueError, UserError):
+        return False
 
 
 def collect(pipe: FacePipeline, request: DatasetRequest, blocks: Path, state: PartialState | None = None) -> Selection:
@@ -224,22 +263,12 @@ def format_table(content: dict[str, Any], folder: Path) -> str:
 def main(argv: Sequence[str]) -> int:
     """Parse, make, write; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    from configs.loader import validate
     from encoder.emotions import EMOTION_NAMES
-    from generation.face_blocks import DatasetRequest
 
     counts = dict.fromkeys(EMOTION_NAMES, arguments.per_emotion) if arguments.counts is None else parse_counts(arguments.counts)
-    names = ("guidance", "steps", "temperature", "threshold", "max_tries", "source", "precision")
-    asked = {
-        "counts": counts,
-        "seed": arguments.seed,
-        "valid_share": arguments.valid,
-        "form": arguments.format,
-        "least_difference": arguments.least_difference,
-        "settings": {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None},
-    }
-    request = validate(DatasetRequest, asked, "command line")
-    request.candidates(0)
+    faces = ("guidance", "steps", "temperature", "threshold", "max_tries", "source", "precision")
+    names = ("seed", "valid", "format", "least_difference", "mark", *faces)
+    request = ask(counts, **{name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None})
     from generation.pipeline import FacePipeline
     from generation.processes import process_state
 

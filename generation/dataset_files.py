@@ -16,10 +16,10 @@ from tqdm import tqdm
 from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import EMOTION_NAMES, Emotion
 from encoder.metrics import wilson_interval
+from encoder.provenance import generator
 from generation.face_blocks import load_block
 from generation.output import face_png
 from generation.pipeline import Face, FaceBatch, FacePipeline
-from generation.provenance import generator
 from generation.selection import Selection
 
 MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"
@@ -58,7 +58,7 @@ def entries(selection: Selection, blocks: Path, weights: dict[str, str]) -> Iter
                 loaded = load_block(blocks, request, number)
                 batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, weights)
             face = loaded.faces[position]
-            yield Entry(selection.split_of(emotion, ordinal), emotion, face, face_png(face, batch))
+            yield Entry(selection.split_of(emotion, ordinal), emotion, face, face_png(face, batch, mark=request.mark))
 
 
 def write_dataset(selection: Selection, blocks: Path, folder: Path, pipe: FacePipeline, command: str) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import as_mapping, describe
 from encoder.face_images import BadImage
 from encoder.plain_json import parse_json
+from encoder.provenance import generator, png, weights_text
 from generation.editing import Edit, EditedFace
 from generation.output import MANIFEST, sheet
-from generation.provenance import generator, png, weights_text
 
 _ENDINGS = (".png", "-proposals.png", "-strip.png", ".json")
 _MAX_RECORD_BYTES = 1 << 20

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {"source": "faces128", "temperature": 0.5}
 KEEP = 2.0
 MIN_SIDE = 32
-_UNUSED = ("identity", "max_tries")
+_UNUSED = ("identity", "max_tries", "best_of")
 # Crops for identity, in colour; what the networks of others are used to.
 _IDENTITY_SIZE = 160
 # The part of the picture that is worked on reaches so many sides of the crop from its centre.

@@ -36,6 +36,7 @@ class DatasetRequest(StrictModel):
     valid_share: float = Field(0.1, ge=0, le=0.9, description="share of each emotion that goes to the split valid")
     form: Literal["folders", "parquet"] = "folders"
     least_difference: float = Field(10.0, ge=0, le=255, description="grey levels by which any two faces differ at least")
+    mark: bool = Field(False, description="draw the visible mark on every face")
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("counts")

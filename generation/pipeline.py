@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ from configs.loader import validate
 from encoder.classifier import EmotionEncoder
 from encoder.counter_random import hash64
 from encoder.devices import resolve_device
-from encoder.emotions import at_intensity, parse_distribution
+from encoder.emotions import EMOTION_NAMES, at_intensity, parse_distribution
 from encoder.evaluate import resolve_folder
 from encoder.weights import WEIGHTS_FILE, file_sha256
 from generation.batch import Face, FaceBatch
@@ -113,8 +113,7 @@ class FacePipeline:
                 (``"fear:0.7,surprise:0.3"``) or seven probabilities.
             seed: face i uses ``seed + i`` and depends on nothing else, whatever ``count`` and ``batch_size``.
             intensity: 0 (neutral) to 1.
-            batch_size: faces computed at once.
-            progress: called with (accepted, asked, tried) after every batch.
+            batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
             settings: see :class:`generation.request.FaceRequest`; ``avoid`` is written like ``emotion``.
 
         Returns:
@@ -165,6 +164,22 @@ class FacePipeline:
 
         return edit_face(self, picture, emotion, **settings)
 
+    def dataset(
+        self, out: str | Path, *, per_emotion: int | None = None, counts: Mapping[str, int] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """A balanced, verified, labelled set in the folder ``out``, or the rest of one; returns its manifest.
+
+        Give ``per_emotion`` or ``counts``; ``options`` and errors: see :func:`generation.dataset.ask` and ``make_dataset``.
+        """
+        from generation.dataset import ask, make_dataset
+
+        if (per_emotion is None) == (counts is None):
+            raise UserError("dataset: give either per_emotion or counts")
+        given = {"per_emotion": per_emotion, "counts": counts, **options}
+        call = ", ".join([repr(str(out)), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
+        request = ask(counts or dict.fromkeys(EMOTION_NAMES, per_emotion or 0), **options)
+        return make_dataset(self, request, Path(out), command=f"FacePipeline.dataset({call})")
+
     def draw_all(self, request: FaceRequest, *, batch_size: int = 32, people: People | None = None) -> FaceBatch:
         """The first draw of every face, accepted or not: what the prior makes before any selection.
 
@@ -196,18 +211,18 @@ class FacePipeline:
         tried = 0
         try:
             for attempt in range(request.max_tries):
-                refused: list[int] = []
+                again: list[int] = []
                 for start in range(0, len(pending), batch_size):
                     chunk = pending[start : start + batch_size]
                     for index, face in zip(chunk, self._draw(request, chunk, attempt, people), strict=True):
-                        if face.verdict.accepted:
+                        if face.better_than(accepted.get(index)):
                             accepted[index] = face
-                        else:
-                            refused.append(index)
+                        if index not in accepted or attempt + 1 < request.best_of:
+                            again.append(index)
                     tried += len(chunk)
                     if progress is not None:
                         progress(len(accepted), request.count, tried)
-                pending = refused
+                pending = again
                 if not pending:
                     break
         except KeyboardInterrupt:

@@ -32,6 +32,7 @@ class FaceRequest(StrictModel):
     temperature: float = Field(0.8, ge=0, le=10)
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
+    best_of: int = Field(1, ge=1, le=1000, description="draws of every face, of which the accepted one of highest match is kept")
     source: Literal["fer2013", "faces128", "drawn"] = "fer2013"
     precision: Literal["float32", "bf16"] = Field("float32", description="of the prior's arithmetic; other faces, faster")
     identity: bool = Field(False, description="keep the person: only brows, eyes and mouth differ from the seed's neutral face")
@@ -52,6 +53,12 @@ class FaceRequest(StrictModel):
         ]
         if both:
             raise UserError(f"{both[0]} is asked for and to be avoided at once; leave it out of one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _draws_suffice(self) -> FaceRequest:
+        if self.best_of > self.max_tries:
+            raise UserError(f"best_of: {self.best_of} draws of a face need a max_tries as high, got {self.max_tries}")
         return self
 
     def as_record(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m generation.sample --emotion happily-surprised --source faces128
   python -m generation.sample --emotion happiness --intensity 0.5 --size 256 --mark
   python -m generation.sample --emotion fear --not surprise --identity
+  python -m generation.sample --emotion sadness --best-of 8               the clearest of eight draws of each face
   python -m generation.sample --strip happiness:fear --frames 9 --count 3
   python -m generation.sample --emotion disgust --count 100 --json --quiet
 
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threshold", type=float, help="least calibrated match, 0 to 1 (default: 0.5)")
     parser.add_argument("--max-tries", type=int, help="draws per face before giving up (default: 32; per strip 4)")
+    parser.add_argument("--best-of", type=int, metavar="N", help="draw every face N times and keep the best (default: 1)")
     parser.add_argument("--size", type=int, help="side of the written PNGs in pixels (default: as generated)")
     parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on every face")
     parser.add_argument("--batch-size", type=int, default=32, help="faces computed at once; changes no face of float32")
@@ -79,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 _SETTINGS = (
     "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "max_tries",
-    "source", "identity", "precision",
+    "source", "identity", "precision", "best_of",
 )  # fmt: skip
 
 
@@ -143,6 +145,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.strip is None and arguments.frames is not None:
         raise UserError("--frames: does nothing without --strip; add --strip, or leave it out")
 
+    if arguments.strip is not None and arguments.best_of is not None:
+        raise UserError("--best-of: is for single faces; of a strip the first of --max-tries rows that is read as asked is kept")
     if arguments.strip is not None:
         from generation.strip import parse_path
 

@@ -102,6 +102,8 @@ def make_strip(
         UserError: an unknown emotion, or a setting out of range.
     """
     started = time.monotonic()
+    if "best_of" in settings:
+        raise UserError("best_of: is for single faces; a strip has max_tries")
     intensity, avoid = settings.pop("intensity", 1.0), settings.pop("avoid", None)
     steps = interpolate(parse_path(path), frames)
     settings = {"identity": True, "max_tries": _TRIES, **settings}

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from encoder.atomic import atomic_write_bytes
+from encoder.atomic import atomic_write_bytes, make_folder
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from encoder.provenance import Kind, png
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import reconstruct_pairs
 
 
-def grid_png(faces: Tensor, columns: int, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> bytes:
+def grid_png(
+    faces: Tensor,
+    columns: int,
+    *,
+    zoom: int = 2,
+    labels: tuple[str, ...] = (),
+    kind: Kind = "generated",
+    texts: Mapping[str, str] | None = None,
+) -> bytes:
     """(N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
 
-    Its metadata say that it comes from a model: grids hold generated faces, or reconstructions.
+    ``kind`` and ``texts`` go into its metadata: see :func:`encoder.provenance.png`.
     """
     from PIL import Image, ImageDraw, ImageFont
-    from PIL.PngImagePlugin import PngInfo
 
     size, gap = faces.shape[-1] * zoom, 2
     rows = -(-len(faces) // columns)
@@ -37,18 +45,20 @@ def grid_png(faces: Tensor, columns: int, *, zoom: int = 2, labels: tuple[str, .
     for row, label in enumerate(labels):
         place = (left - 8, row * (size + gap) + size // 2)
         draw.text(place, label, fill=0, anchor="rm", font=ImageFont.load_default(16))
-    info = PngInfo()
-    info.add_text("Software", "Mimique")
-    info.add_text("Description", "Faces generated or reconstructed by a model.")
-    info.add_text("AI-generated", "true")
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+    return png(sheet, texts or {}, kind=kind)
 
 
-def save_grid(faces: Tensor, columns: int, path: Path, *, zoom: int = 2, labels: tuple[str, ...] = ()) -> None:
-    """Write :func:`grid_png`, complete or not at all."""
-    _write(path, grid_png(faces, columns, zoom=zoom, labels=labels))
+def save_grid(
+    faces: Tensor,
+    columns: int,
+    path: Path,
+    *,
+    zoom: int = 2,
+    labels: tuple[str, ...] = (),
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write :func:`grid_png` of generated faces, complete or not at all."""
+    _write(path, grid_png(faces, columns, zoom=zoom, labels=labels, texts=texts))
 
 
 def reconstruction_grid(tokenizer: Tokenizer, images: np.ndarray, path: Path) -> None:
@@ -66,7 +76,7 @@ def reconstruction_png(tokenizer: Tokenizer, images: np.ndarray, count: int = 24
     stride = max(1, len(images) // count)
     faces, made = reconstruct_pairs(tokenizer, images[::stride][:count])
     rows = [part for pair in zip(faces.split(columns), made.split(columns), strict=True) for part in pair]
-    return grid_png(torch.cat(rows), columns)
+    return grid_png(torch.cat(rows), columns, kind="reconstructed")
 
 
 def emotion_png(prior: MaskedPrior, tokenizer: Tokenizer, source: int, columns: int = 8) -> bytes:
@@ -79,5 +89,5 @@ def emotion_png(prior: MaskedPrior, tokenizer: Tokenizer, source: int, columns: 
 
 
 def _write(path: Path, png: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     atomic_write_bytes(path, png)

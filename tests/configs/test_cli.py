@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,68 @@ def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert finish(main) == 130
     assert capsys.readouterr().err.strip() == "stopped by Ctrl-C"
+
+
+def signalled(program: str, number: int) -> tuple[int, str]:
+    """Exit code and stderr of a program that is sent a signal once it has printed a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+WAITING = """
+import os, signal, subprocess, sys, time
+from configs.cli import run
+def main(argv):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_that_ends_the_program_is_one_line_after_cleaning_up(name: str, code: int) -> None:
+    ended, errors = signalled(f"{WAITING}\nrun(main, [])", getattr(signal, name))
+    assert ended == code
+    assert errors.split() == ["cleaned", "stopped", "by", name]
+
+
+def test_a_signal_that_was_to_be_ignored_still_is() -> None:
+    begun = "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    ended, errors = signalled(f"{WAITING.replace('60', '0.3')}\n{begun}run(main, [])", signal.SIGHUP)
+    assert ended == 0
+    assert errors.split() == ["cleaned"]
+
+
+def test_a_child_that_is_ended_says_nothing_and_ends_nobody_else() -> None:
+    program = """
+import os, signal, sys, time
+from configs.cli import run
+def main(argv):
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    return 5 if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM else 6
+run(main, [])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5
+    assert done.stderr == ""
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert finish(lambda argv: int(signal.getsignal(signal.SIGTERM) == before)) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from encoder.classifier import EmotionEncoder
 from eval import reconstruction, samples
@@ -26,7 +27,9 @@ def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monk
     assert figures["psnr_db"] > 0
     assert set(figures["emotion_kept"]) == set(figures["frechet"]) == {"encoder", "second_judge"}
     assert min(figures["frechet"].values()) > 0
-    assert (tmp_path / "reconstructions.png").is_file()
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        assert "compositeWithTrainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+        assert "may show real persons" in picture.text["Description"]
 
 
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
@@ -46,5 +49,8 @@ def test_samples_reports_every_emotion(weights: Path, tmp_path: Path, capsys: py
         assert report[emotion]["asked"] == 2
         assert 0 <= report[emotion]["judge_first_try"] <= 1
         assert report[emotion]["accepted"] <= report[emotion]["tried"]
-    assert sheet.is_file()
+    with Image.open(sheet) as picture:
+        assert "/trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+        assert picture.text["Seed"] == "0 and following"
+        assert report["weights"]["prior"] in picture.text["Weights SHA-256"]
     assert "judge" in capsys.readouterr().out

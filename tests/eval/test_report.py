@@ -63,6 +63,9 @@ def test_sheets_say_that_they_are_generated(made: Path) -> None:
     for name in EMOTION_NAMES:
         with Image.open(made / f"sheet-{name}.png") as picture:
             assert picture.text["AI-generated"] == "true"
+            assert "trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
+            assert picture.text["Seed"] == "0 and following"
+            assert "prior " in picture.text["Weights SHA-256"]
 
 
 def test_the_same_command_gives_the_same_figures(made: Path, drawn_data: Path, tmp_path: Path) -> None:
@@ -73,7 +76,18 @@ def test_the_same_command_gives_the_same_figures(made: Path, drawn_data: Path, t
         content.pop("command")
         content["acceptance"] = content["acceptance"]["emotions"]
     assert one == two
-    assert (tmp_path / "private" / "closest_pairs.png").is_file()
+    with Image.open(tmp_path / "private" / "closest_pairs.png") as picture:
+        assert "real persons" in picture.text["Description"]
+
+
+def test_another_seed_resamples_every_interval(made: Path, drawn_data: Path, tmp_path: Path) -> None:
+    more = ["--faces", str(made / "generated"), "--seed", "1"]
+    assert main(["--data", str(drawn_data), "--out", str(tmp_path), *TINY, *more]) == 0
+    one, two = (json.loads((folder / "report.json").read_text()) for folder in (made, tmp_path))
+    for content in (one, two):
+        content["found"] = content["accuracy"]["second judge"]["real"]["FER-2013 labels"]
+    assert one["found"]["balanced_accuracy"] == two["found"]["balanced_accuracy"]
+    assert one["found"]["interval"] != two["found"]["interval"]
 
 
 def test_a_set_from_other_weights_is_refused(made: Path, drawn_data: Path, tmp_path: Path) -> None:

@@ -96,6 +96,18 @@ def test_a_face_of_the_set_is_the_face_of_its_seed(weights: Path, tmp_path: Path
     assert np.array_equal(np.asarray(Image.open(path)), again.image)
 
 
+def test_the_pipeline_makes_the_set_of_the_command(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
+    assert main(command(weights, tmp_path / "command", likely, 4, "--seed", "3", "--valid", "0.25", "--quiet")) == 0
+    options = {"seed": 3, "valid": 0.25, "threshold": 0.0, "max_tries": 40, "steps": 2, "least_difference": 0.0}
+    made = pipe.dataset(tmp_path / "python", counts={likely: 4}, **options)
+    assert contents(tmp_path / "python") == contents(tmp_path / "command")
+    assert made["command"].startswith("FacePipeline.dataset(")
+    for wrong, message in (({}, "either per_emotion or counts"), ({"per_emotion": 2, "stepps": 3}, "did you mean steps")):
+        with pytest.raises(UserError, match=message):
+            pipe.dataset(tmp_path / "wrong", **wrong)
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, likely: str) -> None:
     asked = [*command(weights, tmp_path / "killed", likely, 600, "--format", "parquet", "--quiet")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -191,6 +203,40 @@ def test_another_request_does_not_touch_a_set(weights: Path, tmp_path: Path, lik
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
         main(command(weights, tmp_path / "mine", likely, 2, "--quiet"))
+
+
+def test_a_set_made_before_a_setting_existed_is_still_the_same_set(weights: Path, tmp_path: Path, likely: str) -> None:
+    out = tmp_path / "faces"
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["request"]["mark"], manifest["request"]["settings"]["precision"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    manifest["request"]["settings"]["magic"] = 1
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="other settings"):
+        main(command(weights, out, likely, 2, "--quiet"))
+    (out / "manifest.json").write_text("[]")
+    with pytest.raises(UserError, match="other settings"):
+        main(command(weights, out, likely, 2, "--quiet"))
+
+
+def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, tmp_path: Path, likely: str) -> None:
+    from eval.generated_set import read_set
+
+    for name, more in (("plain", ()), ("marked", ("--mark",))):
+        assert main(command(weights, tmp_path / name, likely, 3, "--quiet", *more)) == 0
+    plain, marked = (sorted((tmp_path / name).rglob("*.png")) for name in ("plain", "marked"))
+    assert [path.name for path in plain] == [path.name for path in marked]
+    for one, two in zip(plain, marked, strict=True):
+        before, after = (np.asarray(Image.open(path)) for path in (one, two))
+        changed = before != after
+        assert changed[-6:, :6].any()
+        assert not changed[: len(changed) // 4].any()
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("plain", "marked")]
+    assert ["visible mark" in card for card in cards] == [False, True]
+    with pytest.raises(UserError, match="visible mark"):
+        read_set(tmp_path / "marked", 16)
 
 
 def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

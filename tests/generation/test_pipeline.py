@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
+from generation.person import People
 from generation.pipeline import FacePipeline
 from vqvae.tokenizer import Tokenizer
 
@@ -45,6 +46,35 @@ def test_only_refused_faces_are_drawn_again(pipe: FacePipeline, likely: str) -> 
     assert batch.tried == sum(face.tries for face in batch.faces)
     assert all(face.verdict.accepted for face in batch.faces)
     assert all(face.verdict.top.label == likely for face in batch.faces)
+
+
+def test_the_best_of_several_draws_is_kept(pipe: FacePipeline, likely: str) -> None:
+    settings = {"threshold": 0.0, "max_tries": 60, "steps": 2}
+    one, best = (pipe(likely, 4, 0, best_of=number, **settings) for number in (1, 12))
+    assert best.complete
+    for index, (first, face) in enumerate(zip(one.faces, best.faces, strict=True)):
+        request = pipe.request(likely, 1, index, **settings)
+        drawn = [pipe._draw(request, [0], attempt, People(pipe, request))[0] for attempt in range(12)]
+        matches = [other.verdict.match for other in drawn if other.verdict.accepted] or [face.verdict.match]
+        assert face.verdict.match == pytest.approx(max(matches), abs=1e-6)
+        assert face.verdict.match >= first.verdict.match - 1e-6 or face.tries > 12
+    assert best.tried >= 4 * 12
+    assert best.request.as_record()["best_of"] == 12
+    alone = pipe(likely, 1, 2, best_of=12, batch_size=1, **settings).faces[0]
+    assert np.array_equal(alone.image, best.faces[2].image)
+
+
+@pytest.mark.parametrize("call", ["strip", "edit", "dataset"])
+def test_best_of_is_for_single_faces(pipe: FacePipeline, tmp_path: Path, call: str) -> None:
+    calls = {
+        "strip": lambda: pipe.strip("joy:fear", best_of=3),
+        "edit": lambda: pipe.edit(np.zeros((64, 64, 3), np.uint8), "joy", best_of=3),
+        "dataset": lambda: pipe.dataset(tmp_path / "set", per_emotion=2, best_of=3),
+    }
+    with pytest.raises(UserError, match=r"^best_of: "):
+        calls[call]()
+    with pytest.raises(UserError, match="need a max_tries as high, got 2"):
+        pipe("joy", best_of=3, max_tries=2)
 
 
 def test_what_cannot_be_delivered_is_not_padded(pipe: FacePipeline) -> None:

@@ -36,7 +36,11 @@ def test_no_face_of_another_emotion_is_passed_off(shipped: FacePipeline, emotion
 
 def test_the_batch_size_changes_no_face(shipped: FacePipeline) -> None:
     one, five = (shipped("surprise", 5, 11, batch_size=size) for size in (1, 5))
-    assert all(np.array_equal(a.image, b.image) for a, b in zip(one.faces, five.faces, strict=True))
+    assert [face.tries for face in one.faces] == [face.tries for face in five.faces]
+    # Several threads add up in another order for another batch: now and then a pixel rounds to the next grey level.
+    apart = np.abs(np.stack([a.image.astype(int) - b.image for a, b in zip(one.faces, five.faces, strict=True)]))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 1e-3
 
 
 def test_the_weights_stay_small() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
 import pytest
 import torch
 
+from configs.cli import UserError
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.model import create_model
-from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, pixel_loss
+from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
+from vqvae.tokenizer_stage import TokenizerTask
 
 
 def make_loss() -> tuple[EmotionLoss, EmotionEncoder]:
@@ -59,3 +67,96 @@ def test_the_discriminator_learns_to_tell_noise_from_flat_grey() -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.5
+
+
+def logged(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "tokenizer" / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if "loss" in row]
+
+
+def small_encoder(folder: Path) -> str:
+    make_loss()[1].save_pretrained(folder)
+    return f"encoder={folder}"
+
+
+def test_every_part_of_the_loss_can_be_switched_off_and_the_others_stay(tiny_runs: Any, tmp_path: Path) -> None:
+    encoder = small_encoder(tmp_path / "encoder")
+    parts = {"pixel": 1.0, "perceptual": 0.5, "emotion": 0.2, "commitment": 0.25, "adversarial": 0.1}
+    # What a part is called in metrics.jsonl; commitment is written as it is, whatever it weighs.
+    names = {"pixel": "pixel", "perceptual": "perceptual", "emotion": "emotion", "adversarial": "discriminator"}
+
+    def weights_after(off: str | None) -> torch.Tensor:
+        weights = [f"loss.{part}={0.0 if part == off else weight}" for part, weight in parts.items()]
+        short = ["tokenizer_stage.epochs=0.5", "loss.adversarial_start=0.05"]
+        assert tiny_runs.train(str(off), "tokenizer", encoder, *short, *weights) == 0
+        tensors = tiny_runs.tensors(str(off), "tokenizer")
+        return torch.cat([tensor.flatten() for name, tensor in tensors.items() if name.startswith("tokenizer/")])
+
+    whole = weights_after(None)
+    for off in parts:
+        assert not torch.equal(weights_after(off), whole), off
+        last = logged(tmp_path / off)[-1]
+        assert {part for part, name in names.items() if last.get(name, 0.0) > 0} == {*names} - {off}
+
+
+NO_ENCODER = ["encoder=null", "loss.emotion=0", "loss.perceptual=0"]
+
+
+def test_the_discriminator_is_listened_to_late(tiny_runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    step, weigh = TokenizerTask.train_step, TokenizerTask._at_last_layer
+
+    def noted(self: TokenizerTask, *arguments: Any) -> Any:
+        heard.append(0)
+        return step(self, *arguments)
+
+    def weighed(self: TokenizerTask, *arguments: Any) -> Any:
+        heard[-1] = 1
+        return weigh(self, *arguments)
+
+    monkeypatch.setattr(TokenizerTask, "train_step", noted)
+    monkeypatch.setattr(TokenizerTask, "_at_last_layer", weighed)
+    assert tiny_runs.train("run", "tokenizer", *NO_ENCODER, "loss.adversarial_start=0.5") == 0
+    assert heard == [0] * 6 + [1] * 6
+    assert ["discriminator" in row for row in logged(tmp_path / "run")] == [False] * 6 + [True] * 6
+
+
+def test_a_louder_discriminator_pulls_no_harder(tiny_runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def after_one_step(name: str, loudness: float, weight: float = 0.1) -> torch.Tensor:
+        original = PatchDiscriminator.forward
+        with monkeypatch.context() as patch:
+            patch.setattr(PatchDiscriminator, "forward", lambda self, faces: loudness * original(self, faces))
+            one = ["tokenizer_stage.epochs=0.17", "loss.adversarial_start=0", f"loss.adversarial={weight}"]
+            assert tiny_runs.train(name, "tokenizer", *NO_ENCODER, *one) == 0
+        tensors = tiny_runs.tensors(name, "tokenizer")
+        moved = {key: tensor for key, tensor in tensors.items() if key.startswith("optimizer-tokenizer/") and "exp_avg" in key}
+        return torch.cat([moved[key].flatten() for key in sorted(moved)])
+
+    plain, loud, none = after_one_step("plain", 1.0), after_one_step("loud", 50.0), after_one_step("none", 1.0, 0.0)
+    assert torch.allclose(plain, loud, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(plain, none, rtol=1e-2, atol=1e-7)
+
+
+def test_lpips_is_zero_for_copies_and_differentiable(monkeypatch: pytest.MonkeyPatch) -> None:
+    lpips = pytest.importorskip("lpips")
+    torch.manual_seed(0)
+    monkeypatch.setattr(lpips, "LPIPS", functools.partial(lpips.LPIPS, pnet_rand=True))
+    distance = lpips_distance(torch.device("cpu"))
+    faces, made = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32, requires_grad=True)
+    assert float(distance(faces, faces)) == pytest.approx(0, abs=1e-6)
+    found = distance(made, faces)
+    found.backward()
+    assert float(found.detach()) > 0
+    assert made.grad is not None
+    assert made.grad.abs().sum() > 0
+
+
+def test_lpips_without_its_trunk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lpips = pytest.importorskip("lpips")
+
+    def absent(**_: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(lpips, "LPIPS", absent)
+    with pytest.raises(UserError, match=r"vgg16-397923af.pth cannot be had .*no network"):
+        lpips_distance(torch.device("cpu"))

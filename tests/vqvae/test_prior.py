@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 
+from encoder.batches import GlobalBatches
 from vqvae.config import PriorConfig
+from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.prior_stage import sampling_weights
-from vqvae.token_batches import hide_positions
+from vqvae.token_batches import TokenBatches, hide_positions
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=2, heads=2, dropout=0.0), positions=9, groups=2, codebook_size=8)
 
@@ -78,12 +82,23 @@ def test_some_position_is_always_hidden() -> None:
 
 
 def test_rare_sampling_balances_the_emotions() -> None:
-    import numpy as np
-
     labels = np.eye(7, dtype=np.float32)[[0] * 90 + [1] * 10]
     weights = sampling_weights(labels, 1.0)
     assert np.isclose(weights[:90].sum(), weights[90:].sum())
     assert np.allclose(sampling_weights(labels, 0.0), 1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_the_emotion_of_a_share_of_faces_is_hidden(share: float) -> None:
+    labels = np.eye(7, dtype=np.float32)[np.arange(500) % 7]
+    known = {"tokens": np.zeros((2, 500, 9, 2), np.int16), "labels": labels}
+    faces = TrainingFaces(np.zeros((500, 0), np.uint8), labels, np.zeros(500, np.int64))
+    make_batch = TokenBatches(known, faces, GlobalBatches(500, 500, seed=1), seed=1, label_dropout=share)
+    told = make_batch(3)[2]
+    hidden = told.sum(axis=1) == 0
+    assert abs(hidden.mean() - share) <= 0.1
+    assert hidden.any() == (share > 0)
+    assert np.allclose(told[~hidden].sum(axis=1), 1.0)
 
 
 def test_weights_survive_saving(tmp_path: Path) -> None:

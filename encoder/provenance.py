@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 SOFTWARE = "Mimique"
 MARK = "AI-generated"
 
-# IPTC's terms for pictures made, and for photographs changed, by a model (IPTC Photo Metadata 2023).
-Kind = Literal["generated", "edited"]
+# IPTC's terms for pictures made by a model, and for those that a model has had a part in (IPTC Photo Metadata 2023).
+Kind = Literal["generated", "edited", "reconstructed", "paired"]
 _SOURCE_TYPES: dict[Kind, str] = {
     "generated": "trainedAlgorithmicMedia",
     "edited": "compositeWithTrainedAlgorithmicMedia",
+    "reconstructed": "compositeWithTrainedAlgorithmicMedia",
+    "paired": "compositeWithTrainedAlgorithmicMedia",
 }
 _DESCRIPTIONS: dict[Kind, str] = {
     "generated": "AI-generated face. It shows no real person.",
     "edited": "Photograph changed by AI: the facial expression is AI-generated and was not the person's own.",
+    "reconstructed": "Faces beside what a model made of them. The originals may show real persons.",
+    "paired": "AI-generated faces beside photographs of real persons. Not to be published.",
 }
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -67,6 +71,8 @@ def png(picture: Image | np.ndarray, texts: Mapping[str, str], *, kind: Kind = "
     Args:
         picture: a PIL image, or (H, W) or (H, W, 3) uint8.
         texts: further text chunks, such as emotion and seed.
+        kind: what the picture shows: faces of a model, a photograph that it changed, faces beside
+            reconstructions, or beside real ones.
         mark: draw the visible mark, too.
     """
     from PIL import Image
