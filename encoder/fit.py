@@ -24,6 +24,7 @@ from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
 from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
+from encoder.model import EmotionNet
 from encoder.optimization import check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
 from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
@@ -67,11 +68,11 @@ def load_split(config: EncoderConfig, split: str) -> FaceSet:
 class EncoderTask(TrainingTask):
     """Cross-entropy on hard labels and on annotators' votes, one head each, over augmented and mixed-up faces."""
 
-    def __init__(self, config: EncoderConfig, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
+    def __init__(self, config: EncoderConfig, net: EmotionNet, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
         settings = config.train
         device = accelerator.device
-        net = make_net(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(net, settings)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
@@ -83,7 +84,6 @@ class EncoderTask(TrainingTask):
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
         self.valid = valid
-        check_accumulation("train.batch_size", settings.batch_size, accelerator.num_processes, settings.accumulate)
         self.batches = GlobalBatches(
             len(train),
             settings.batch_size,
@@ -189,7 +189,12 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tup
 def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
     accelerator = make_accelerator(config.train.device, config.train.precision)
-    resume_from = open_run_once(accelerator, run_dir, config, resume)
+    resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
+    # Before the faces, which take long to read, are asked for: what can be refused without them.
+    check_accumulation("train.batch_size", config.train.batch_size, accelerator.num_processes, config.train.accumulate)
+    net = make_net(config)
+    if config.train.teacher is not None:
+        EmotionEncoder.from_pretrained(Path(config.train.teacher).expanduser())
     train, valid = load_split(config, "train"), load_split(config, "valid")
     if accelerator.is_main_process:
         print(
@@ -201,7 +206,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
     described = config
     config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
-    task = EncoderTask(config, train, valid, accelerator)
+    task = EncoderTask(config, net, train, valid, accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
