@@ -31,6 +31,7 @@ from encoder.preprocessing import normalise
 from encoder.rebalancing import class_frequencies, sampling_weights
 from encoder.run_folder import open_run_once
 from encoder.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
+from encoder.stop_request import GO_ON
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.views import averaged_logits
@@ -186,8 +187,11 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tup
     return CalibrationConfig(answer=answer, heads=heads)
 
 
-def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
-    """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
+def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_on: str = GO_ON) -> int:
+    """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete.
+
+    Whoever stops it is told to ``go_on``.
+    """
     accelerator = make_accelerator(config.train.device, config.train.precision)
     resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
     # Before the faces, which take long to read, are asked for: what can be refused without them.
@@ -219,7 +223,9 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         keep_best=config.train.select == "best",
     )
     tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
-    outcome = run_training(task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker)
+    outcome = run_training(
+        task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker, go_on=go_on
+    )
     if outcome.exit_code or not accelerator.is_main_process:
         return outcome.exit_code
     encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]

@@ -31,7 +31,9 @@ Baselines: real faces alone; these followed by stage 2, which re-trains head and
 (--stage2 key=value changes its settings); and real faces with copies of those of the neglected emotions (oversampling), as
 many as the generated ones. Against them: real faces with --amounts generated faces of each emotion, and stage 2 after that.
 All take the same number of steps, stage 2 a fifth of it on top. Stopped at any moment, the same command goes on, and seeds
-may be added later. Without --generated the faces are made in OUT/generated."""
+may be added later. Without --generated the faces are made in OUT/generated.
+
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -26,7 +26,9 @@ Rows: real train faces by their FER-2013 labels and by their FER+ majority, and 
 ones, --times as many. Every row takes the same number of steps. Rows of generated faces see no real face, not even in
 validation. Tested on the real test split by both label schemes (Ravuri & Vinyals, 2019). Stopped at any moment, the same
 command goes on. Without --generated the faces are made in OUT/generated, which takes the longest. Seeds may be added later;
-sizes, too, where --generated names a set that is large enough."""
+sizes, too, where --generated names a set that is large enough.
+
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 
 def build_parser() -> argparse.ArgumentParser:
