@@ -61,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
     amounts, seeds = ([int(number) for number in numbers(f"--{name}", getattr(arguments, name), whole=True)] for name in LISTS)
     if min(amounts) < 1:
         raise UserError("--amounts: give at least 1")
+    from encoder.atomic import require_place
     from encoder.emotions import parse_emotion
     from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
 
@@ -76,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
         print(to_yaml(config), end="")
         return 0
     scheme: Scheme = arguments.labels
+    require_place(arguments.out)
     command = shlex.join(["python", "-m", "eval.augmentation", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
     real = {split: labelled(splits[split], scheme) for split in ("train", "valid")}

@@ -59,12 +59,14 @@ def main(argv: Sequence[str]) -> int:
     """Make the faces, train the rows, write the table after each; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     times, seeds = numbers("--times", arguments.times), [int(seed) for seed in numbers("--seeds", arguments.seeds, whole=True)]
+    from encoder.atomic import require_place
     from eval.training_rows import Bench, configured, describe_plan, load_splits, set_facts, steps_of
 
     config = configured(arguments.config, arguments.overrides, epochs=arguments.epochs, widths=arguments.widths)
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
+    require_place(arguments.out)
     command = shlex.join(["python", "-m", "eval.cas", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
     made, needed = generated_faces(arguments, times, splits["train"], config.preprocessing.size, command)
