@@ -73,7 +73,8 @@ class AblationRuns:
             folder = weights.parent
             print(f"ablation: {variant.name}, seed {seed}", file=sys.stderr)
             resume = "latest" if latest_checkpoint(folder) is not None else None
-            code = fit_encoder(row_config(self.base, variant, seed, start), folder, resume)
+            config = row_config(self.base, variant, seed, start)
+            code = fit_encoder(config, folder, resume, go_on="run the same command again to go on")
             if code:
                 return code
         self._read(variant, seed, weights)

@@ -24,12 +24,14 @@ from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
 from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
+from encoder.model import EmotionNet
 from encoder.optimization import check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
 from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
 from encoder.rebalancing import class_frequencies, sampling_weights
 from encoder.run_folder import open_run_once
 from encoder.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
+from encoder.stop_request import GO_ON
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.views import averaged_logits
@@ -67,11 +69,11 @@ def load_split(config: EncoderConfig, split: str) -> FaceSet:
 class EncoderTask(TrainingTask):
     """Cross-entropy on hard labels and on annotators' votes, one head each, over augmented and mixed-up faces."""
 
-    def __init__(self, config: EncoderConfig, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
+    def __init__(self, config: EncoderConfig, net: EmotionNet, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
         self._config, self._accelerator = config, accelerator
         settings = config.train
         device = accelerator.device
-        net = make_net(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(net, settings)
         self._net, self._optimizer = accelerator.prepare(net, optimizer)
         self.modules: dict[str, nn.Module] = {"net": net}
@@ -83,7 +85,6 @@ class EncoderTask(TrainingTask):
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
         self.valid = valid
-        check_accumulation("train.batch_size", settings.batch_size, accelerator.num_processes, settings.accumulate)
         self.batches = GlobalBatches(
             len(train),
             settings.batch_size,
@@ -186,10 +187,18 @@ def calibrate(encoder: EmotionEncoder, train: FaceSet, valid: FaceSet, taus: tup
     return CalibrationConfig(answer=answer, heads=heads)
 
 
-def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
-    """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete."""
+def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_on: str = GO_ON) -> int:
+    """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete.
+
+    Whoever stops it is told to ``go_on``.
+    """
     accelerator = make_accelerator(config.train.device, config.train.precision)
-    resume_from = open_run_once(accelerator, run_dir, config, resume)
+    resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
+    # Before the faces, which take long to read, are asked for: what can be refused without them.
+    check_accumulation("train.batch_size", config.train.batch_size, accelerator.num_processes, config.train.accumulate)
+    net = make_net(config)
+    if config.train.teacher is not None:
+        EmotionEncoder.from_pretrained(Path(config.train.teacher).expanduser())
     train, valid = load_split(config, "train"), load_split(config, "valid")
     if accelerator.is_main_process:
         print(
@@ -201,7 +210,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
     described = config
     config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
-    task = EncoderTask(config, train, valid, accelerator)
+    task = EncoderTask(config, net, train, valid, accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
@@ -214,7 +223,9 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None) -> int
         keep_best=config.train.select == "best",
     )
     tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
-    outcome = run_training(task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker)
+    outcome = run_training(
+        task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker, go_on=go_on
+    )
     if outcome.exit_code or not accelerator.is_main_process:
         return outcome.exit_code
     encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]

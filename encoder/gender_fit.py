@@ -178,7 +178,7 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     accelerator = make_accelerator(config.train.device, config.train.precision)
     train = load_gendered(path, "train", seed=data.split_seed, size=data.size)
     valid = load_gendered(path, "valid", seed=data.split_seed, size=data.size)
-    resume_from = open_run_once(accelerator, run_dir, config, resume)
+    resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
     if accelerator.is_main_process:
         print(
             f"gender: {len(train)} training and {len(valid)} validation faces, {describe(accelerator)}",

@@ -10,7 +10,7 @@ import numpy as np
 
 from configs.cli import UserError
 from configs.loader import to_yaml
-from encoder.atomic import atomic_write_text
+from encoder.atomic import atomic_write_text, make_folder
 from encoder.calibration import fit_calibration
 from encoder.config import CalibrationConfig, EncoderConfig
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
@@ -41,7 +41,7 @@ def fit_landmarks(config: EncoderConfig, run_dir: Path, resume: str | None) -> i
         raise UserError("data.sixfold_rotation: landmarks are brought upright, so that turned copies are equal; leave it out")
     if (run_dir / "weights").exists():
         raise UserError(f"{run_dir} already holds a run: choose another --out")
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(run_dir)
     atomic_write_text(run_dir / "config.yaml", to_yaml(config))
     cache = landmark_cache(run_dir)
     train, valid = (with_landmarks(labelled(load_split(config, split)), cache) for split in ("train", "valid"))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
 from encoder.agreement import Agreement
-from encoder.atomic import atomic_write_text, explain_write_error
-from encoder.checkpoint import checkpoint_steps, latest_checkpoint
+from encoder.atomic import atomic_write_text, explain_write_error, require_place
+from encoder.checkpoint import checkpoint_steps, latest_checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 CONFIG = "config.yaml"
 
 
-def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
-    """Prepare the run directory; the checkpoint to resume from, or None for a fresh start.
+def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: str) -> Path | None:
+    """The checkpoint that a run goes on from, or None for a fresh start; writes nothing.
 
     ``resume`` is None, ``latest`` or the folder of a checkpoint. A run that ended before its first checkpoint was whole
     starts anew under ``latest``, so that a job which is always started with it survives its first minutes too. A stored
     configuration that lacks settings added since, with defaults that leave training as it was, counts as the same.
 
+    Args:
+        module: what the run trains; a checkpoint of this program holds it.
+
     Raises:
-        UserError: the folder already holds a run and ``resume`` is not given, there is nothing to resume, or going on
-            would mix two histories in one folder.
+        UserError: the folder cannot be used, it already holds a run and ``resume`` is not given, there is nothing to resume,
+            the checkpoint is damaged or of something else, or going on would mix two histories in one folder.
     """
+    require_place(run_dir)
     if resume is None:
         if checkpoint_steps(run_dir):
             raise UserError(f"{run_dir} already holds a run: continue it with --resume latest, or choose another --out")
-        _begin(run_dir, config)
         return None
     stored = run_dir / CONFIG
     if resume != "latest":
@@ -43,8 +46,9 @@ def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | N
                 f"--resume {resume}: {run_dir} holds later checkpoints ({max(later)}); "
                 "choose another --out for a run that leaves from there, or move them away"
             )
-        if not stored.is_file():
-            _begin(run_dir, config)
+        held = load_checkpoint(resume).tensors
+        if module not in held:
+            raise UserError(f"--resume {resume}: holds {', '.join(sorted(held))}, no {module}; it is of another stage or program")
         return Path(resume)
     if not stored.is_file():
         raise UserError(f"--resume latest: {run_dir} holds no checkpoint and no run; start without --resume")
@@ -58,12 +62,19 @@ def open_run(run_dir: Path, config: StrictModel, resume: str | None) -> Path | N
     return found
 
 
-def open_run_once(accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None) -> Path | None:
-    """:func:`open_run` in the first process, its answer in all; its refusal ends all."""
+def open_run_once(
+    accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None, module: str, *, begin: bool = True
+) -> Path | None:
+    """:func:`find_start` and, with ``begin``, :func:`begin_run` in the first process.
+
+    The answer is that of all processes, a refusal ends all.
+    """
     found, problem = None, None
     if accelerator.is_main_process:
         try:
-            found = open_run(run_dir, config, resume)
+            found = find_start(run_dir, config, resume, module)
+            if begin:
+                begin_run(run_dir, config, resume)
         except UserError as error:
             problem = str(error)
     Agreement(accelerator).end_if(problem)
@@ -75,7 +86,14 @@ def open_run_once(accelerator: Accelerator, run_dir: Path, config: StrictModel, 
     return None if answer is None else Path(answer)
 
 
-def _begin(run_dir: Path, config: StrictModel) -> None:
+def begin_run(run_dir: Path, config: StrictModel, resume: str | None) -> None:
+    """Make the run directory and note the configuration there, unless a run goes on in it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if resume is not None and (run_dir / CONFIG).is_file():
+        return
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

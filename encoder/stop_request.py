@@ -8,6 +8,7 @@ from typing import Any
 
 INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
+GO_ON = "continue with --resume latest"  # what whoever stopped a training is told
 
 
 class StopRequest:

@@ -30,7 +30,7 @@ from encoder.batches import GlobalBatches
 from encoder.checkpoint import step_folder
 from encoder.ema import Ema
 from encoder.finite_check import FiniteCheck
-from encoder.stop_request import StopRequest
+from encoder.stop_request import GO_ON, StopRequest
 from encoder.tracking import Tracker
 from encoder.training_bar import training_bar
 from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
@@ -176,7 +176,7 @@ class _Loop:
                     time.monotonic() - started, float(stop.exit_code), float(problem is not None)
                 )
                 if wish or self.finished():
-                    return 0 if self.finished() else int(wish)
+                    return int(wish)
                 if failed:
                     self.agreement.end_if(problem)
                 progress = self.progress()
@@ -262,8 +262,9 @@ def run_training(
     label: str,
     resume_from: Path | None = None,
     tracker: Tracker | None = None,
+    go_on: str = GO_ON,
 ) -> Outcome:
-    """Train ``task`` to the end of its schedule, or until Ctrl-C / SIGTERM, checkpointing into ``run_dir``.
+    """Train ``task`` to its end, or until Ctrl-C / SIGTERM (then say how to ``go_on``), checkpointing into ``run_dir``.
 
     With ``max_minutes`` the schedule is laid over the time spent in training, so that a short run still ends annealed.
 
@@ -285,7 +286,7 @@ def run_training(
     tracker.finish()
     if stop_code:
         if loop.main:
-            print(f"{label}: stopped at step {loop.step}; continue with --resume latest", file=sys.stderr)
+            print(f"{label}: stopped at step {loop.step}; {go_on}", file=sys.stderr)
         return Outcome(loop.step, stop_code, loop.figures, loop.elapsed / 60, loop.step)
     figures = task.evaluate()
     if settings.keep_best and keep_best(task, run_dir, loop.best, figures):

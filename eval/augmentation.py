@@ -35,7 +35,9 @@ Baselines: real faces alone; these followed by stage 2, which re-trains head and
 many as the generated ones. Against them: real faces with --amounts generated faces of each emotion, stage 2 after that, and the
 same with every real face of train passed through the tokenizer (--weights), so that texture does not tell generated from real.
 All take the same number of steps, stage 2 a fifth of it on top. Stopped at any moment, the same command goes on, and seeds
-may be added later. Without --generated the faces are made in OUT/generated."""
+may be added later. Without --generated the faces are made in OUT/generated.
+
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     amounts, seeds = ([int(number) for number in numbers(f"--{name}", getattr(arguments, name), whole=True)] for name in LISTS)
     if min(amounts) < 1:
         raise UserError("--amounts: give at least 1")
+    from encoder.atomic import require_place
     from encoder.emotions import parse_emotion
     from eval.same_look import tokenizer_of
     from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
@@ -79,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
         print(to_yaml(config), end="")
         return 0
     scheme: Scheme = arguments.labels
+    require_place(arguments.out)
     command = shlex.join(["python", "-m", "eval.augmentation", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
     real = {split: labelled(splits[split], scheme) for split in ("train", "valid")}

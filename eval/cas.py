@@ -26,7 +26,9 @@ Rows: real train faces by their FER-2013 labels and by their FER+ majority, and 
 ones, --times as many. Every row takes the same number of steps. Rows of generated faces see no real face, not even in
 validation. Tested on the real test split by both label schemes (Ravuri & Vinyals, 2019). Stopped at any moment, the same
 command goes on. Without --generated the faces are made in OUT/generated, which takes the longest. Seeds may be added later;
-sizes, too, where --generated names a set that is large enough."""
+sizes, too, where --generated names a set that is large enough.
+
+exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,12 +59,14 @@ def main(argv: Sequence[str]) -> int:
     """Make the faces, train the rows, write the table after each; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     times, seeds = numbers("--times", arguments.times), [int(seed) for seed in numbers("--seeds", arguments.seeds, whole=True)]
+    from encoder.atomic import require_place
     from eval.training_rows import Bench, configured, describe_plan, load_splits, set_facts, steps_of
 
     config = configured(arguments.config, arguments.overrides, epochs=arguments.epochs, widths=arguments.widths)
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
+    require_place(arguments.out)
     command = shlex.join(["python", "-m", "eval.cas", *argv])
     splits = load_splits(arguments.data, config.preprocessing.size)
     made, needed = generated_faces(arguments, times, splits["train"], config.preprocessing.size, command)

@@ -217,7 +217,7 @@ class Bench:
             if found is None:
                 # Without a checkpoint nothing of an earlier attempt is of use.
                 shutil.rmtree(place, ignore_errors=True)
-            code = fit_encoder(config, place, None if found is None else "latest")
+            code = fit_encoder(config, place, None if found is None else "latest", go_on="run the same command again to go on")
         if code:
             raise Stopped(code)
 

@@ -26,7 +26,8 @@ EXAMPLES = """examples:
   python -m generation.edit photos/ --emotion sadness --out edited/       # a folder; the same command again goes on
 
 For each picture: PICTURE.png with the best proposal, PICTURE-proposals.png with all of them, PICTURE-strip.png with
---strip, PICTURE.json with every reading. Every file says in its metadata that it was changed by AI; --mark shows it.
+--strip, PICTURE.json with every reading; PICTURE-2 and so on where another picture of that name was edited into OUT. Every
+file says in its metadata that it was changed by AI; --mark shows it.
 
 The face is detected, cut out as a grey picture of 64 pixels and turned into tokens; those of the region are drawn anew,
 and what changed is put back into the luma of the picture. Proposals are ranked by the encoder's match less the change. The
@@ -85,6 +86,9 @@ _SETTINGS = (
     "avoid", "avoidance", "guidance", "encoder_guidance", "candidates", "steps", "temperature", "threshold", "source",
     "precision",
 )  # fmt: skip
+_ASKED = (
+    "emotion", "intensity", "region", "face", "count", "seed", "keep", "strip", "detector", "embedder", "judge", "mark",
+)  # fmt: skip
 
 
 def parse_region(text: str) -> str | tuple[float, ...]:
@@ -131,7 +135,7 @@ def main(argv: Sequence[str]) -> int:
     from generation.output import claimed_folder
 
     files = _files(arguments.pictures, arguments.out)
-    names = file_names(files)
+    names = file_names(files, arguments.out)
     batch = _Batch(arguments)
     # Before anything is loaded: a folder that belongs to other settings is refused as a whole.
     for source in files:
@@ -168,21 +172,7 @@ class _Batch:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._settings = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
-        names = [
-            "emotion",
-            "intensity",
-            "region",
-            "face",
-            "count",
-            "seed",
-            "keep",
-            "strip",
-            "detector",
-            "embedder",
-            "judge",
-            "mark",
-        ]
-        self.asked: dict[str, Any] = {name: getattr(arguments, name) for name in names} | self._settings
+        self.asked: dict[str, Any] = {name: getattr(arguments, name) for name in _ASKED} | self._settings
         self._skipped: list[str] = []
         self._records: list[dict[str, Any]] = []
 
@@ -286,7 +276,8 @@ class _Batch:
             parts.append(f"judge's features {best['judge_feature_similarity']:.2f} alike")
         if not best["accepted"]:
             parts.append("not read as asked; try more --count or --intensity")
-        return f"{source}: " + ", ".join(parts)
+        file = record["files"][0]
+        return source + ("" if file == f"{Path(source).stem}.png" else f" ({file})") + ": " + ", ".join(parts)
 
 
 def cli() -> None:

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +26,54 @@ _MAX_RECORD_BYTES = 1 << 20
 _TILE = 160
 
 
-def file_names(sources: Sequence[str]) -> dict[str, str]:
-    """For each source the name, without ending, of the files written for it: its own, numbered where it is taken."""
+def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
+    """For each source the name, without ending, of the files written for it in ``folder``.
+
+    It is the source's own, numbered where another source has it, or where edits of another picture stand there: a picture is
+    the same if its path is, or its content.
+
+    Raises:
+        UserError: something that is no record of an edit is there under such a name.
+    """
     taken = {MANIFEST}
     names: dict[str, str] = {}
     for source in sources:
         stem = Path(source).stem or "picture"
-        numbered = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(sources) + 2))
-        name = next(name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
+        picture = _Picture(source)
+        numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+        free = (name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
+        names[source] = name = next(name for name in free if not picture.is_another(folder, name))
         taken |= {(name + ending).lower() for ending in _ENDINGS}
-        names[source] = name
     return names
+
+
+class _Picture:
+    """A picture to edit, to be compared with those of earlier edits; read only if need be."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    @cached_property
+    def _content(self) -> str:
+        try:
+            return sha256(self._source)
+        except BadImage:  # said when it is its turn
+            return ""
+
+    def is_another(self, folder: Path, name: str) -> bool:
+        """Whether the files of this name in ``folder`` are edits, and of another picture."""
+        record = _record(folder / f"{name}.json")
+        if record is not None:
+            made = record["source"]
+            return made.get("path_sha256") != path_sha256(self._source) and made["sha256"] != self._content
+        # An edit that was broken off before its record was written.
+        texts = [_edited_from(folder / (name + ending)) for ending in _ENDINGS[:-1]]
+        return any(text is not None and self._content not in text for text in texts)
+
+
+def path_sha256(source: str) -> str:
+    """SHA-256 of where a picture stands: whether two are the same file is to be known, not how folders are called."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()
 
 
 def sha256(path: str) -> str:
@@ -57,6 +96,20 @@ def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any
         UserError: the record says that the settings were others, or is none of ours.
     """
     path = folder / f"{name}.json"
+    record = _record(path)
+    if record is None:
+        return None
+    if record["asked"] != json.loads(json.dumps(asked)):
+        raise UserError(f"{path}: an edit with other settings; choose another --out, or remove it")
+    return record if all((folder / file).is_file() for file in record["files"]) else None
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """The record of an edit, or None where there is no such file.
+
+    Raises:
+        UserError: it is the record of something else.
+    """
     if not path.exists():
         return None
     try:
@@ -65,12 +118,11 @@ def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any
         record = parse_json(path.read_bytes(), str(path))
         if not isinstance(record, dict):
             raise ValueError("no object")
-        known, files = record["asked"], [folder / str(file) for file in record["files"]]
+        if not all(isinstance(value, str) for value in (record["source"]["sha256"], *record["files"])) or "asked" not in record:
+            raise ValueError("another content")
     except (OSError, ValueError, TypeError, KeyError, UserError) as error:
         raise UserError(f"{path}: not the record of an edit ({error}); choose another --out") from None
-    if known != json.loads(json.dumps(asked)):
-        raise UserError(f"{path}: an edit with other settings; choose another --out, or remove it")
-    return record if all(file.is_file() for file in files) else None
+    return record
 
 
 def require_safe(folder: Path, sources: Sequence[str], names: Mapping[str, str]) -> None:
@@ -85,20 +137,20 @@ def require_safe(folder: Path, sources: Sequence[str], names: Mapping[str, str])
             path = folder / (name + ending)
             if os.path.realpath(path) in originals:
                 raise UserError(f"{path}: is one of the pictures to edit, and would be replaced; choose another --out")
-            if path.exists() and not _is_edit(path):
+            if path.exists() and _edited_from(path) is None:
                 raise UserError(f"{path}: is none of the files of an edit, and would be replaced; choose another --out")
     _listed(folder)
 
 
-def _is_edit(path: Path) -> bool:
-    """Whether a picture says of itself that it is an edit of another, as :func:`write_edit` makes them say."""
+def _edited_from(path: Path) -> str | None:
+    """Of what a picture says that it is an edit, as :func:`write_edit` makes them say; None if there is none, or it is none."""
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            return "AI-generated" in picture.info and "Source" in picture.info
-    except (OSError, ValueError):
-        return False
+            return str(picture.info["Source"]) if "AI-generated" in picture.info else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def write_edit(
@@ -140,7 +192,7 @@ def write_edit(
         "generator": generator(),
         "ai_generated": True,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": {"file": Path(source).name, "sha256": digest},
+        "source": {"file": Path(source).name, "path_sha256": path_sha256(source), "sha256": digest},
         "asked": asked,
         "emotion": _rounded(edited.request.emotion),
         "weights_sha256": edited.weights,

@@ -20,7 +20,6 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.evaluate import resolve_folder
 from encoder.optimization import (
     adamw,
-    check_accumulation,
     cosine_schedule,
     decay_groups,
     gathering,
@@ -28,7 +27,7 @@ from encoder.optimization import (
     take_step,
 )
 from encoder.training import TrainingTask
-from vqvae.config import VqvaeConfig
+from vqvae.config import PriorConfig, TokenizerConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.token_batches import TokenBatches, hide_positions
@@ -109,6 +108,17 @@ class _Rarity:
         return self._weights[self._labels[index].argmax(axis=1)]
 
 
+def prior_shape(config: PriorConfig, tokenizer: TokenizerConfig, tokenizer_sha256: str = "") -> PriorShape:
+    """The prior that goes with the tokens of ``tokenizer``."""
+    return PriorShape(
+        prior=config,
+        positions=tokenizer.grid**2,
+        groups=tokenizer.groups,
+        codebook_size=tokenizer.codebook_size,
+        tokenizer_sha256=tokenizer_sha256,
+    )
+
+
 def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
     """A fresh prior, or the one in the folder ``init`` with its weights, ready to be trained.
 
@@ -178,20 +188,12 @@ class PriorTask(TrainingTask):
         self._valid_labels = torch.from_numpy(np.array(judged["labels"]))
         self._valid_sources = torch.from_numpy(valid.sources)
         torch.manual_seed(config.seed)
-        shape = PriorShape(
-            prior=config.prior,
-            positions=tokenizer.config.grid**2,
-            groups=tokenizer.config.groups,
-            codebook_size=tokenizer.config.codebook_size,
-            tokenizer_sha256=tokenizer_sha256,
-        )
-        prior = initial_prior(shape, stage.init).to(device)
+        prior = initial_prior(prior_shape(config.prior, tokenizer.config, tokenizer_sha256), stage.init).to(device)
         optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        check_accumulation("prior_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
         self.batches = GlobalBatches(
             len(train),
             stage.batch_size,

@@ -15,7 +15,8 @@ from encoder.accelerators import compile_backend, describe, make_accelerator
 from encoder.agreement import Agreement
 from encoder.classifier import EmotionEncoder
 from encoder.evaluate import resolve_folder
-from encoder.run_folder import CONFIG, open_run_once
+from encoder.optimization import check_accumulation
+from encoder.run_folder import CONFIG, begin_run, open_run_once
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -23,9 +24,9 @@ from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
-from vqvae.prior_stage import PriorTask
+from vqvae.prior_stage import PriorTask, initial_prior, prior_shape
 from vqvae.tokenizer import Tokenizer
-from vqvae.tokenizer_stage import TokenizerTask
+from vqvae.tokenizer_stage import TokenizerTask, initial_tokenizer, reads_emotion
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,20 +46,68 @@ def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | N
 class _Runner:
     """One invocation of the program: what all stages share."""
 
-    def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace) -> None:
+    def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace, stages: tuple[str, ...]) -> None:
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
         self.main, self.agreement = self.accelerator.is_main_process, Agreement(self.accelerator)
-        self.train, self.valid = self._faces()
+        # Of the stages that are not complete, the checkpoint to go on from.
+        self.sources = {stage: self._source(stage) for stage in stages if not self._complete(stage)}
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
+        self.in_first(self._require_start)
+        self.train, self.valid = self._faces()
         if self.main:
             print(
                 f"vqvae: {len(self.train)} training and {len(self.valid)} validation faces, "
                 f"{describe(self.accelerator, compile_backend(config.compile))}",
                 file=sys.stderr,
             )
+
+    def _complete(self, stage: str) -> bool:
+        weights = self.out / "weights" / stage
+        # A program may end between the two files: only both are a stage that is complete.
+        return self.resume == "latest" and all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
+
+    def _resume(self, stage: str) -> str | None:
+        # A run that ended in its first stage has no folder of the second yet.
+        return self.resume if self.resume != "latest" or (self.out / stage / CONFIG).is_file() else None
+
+    def _source(self, stage: str) -> Path | None:
+        return open_run_once(self.accelerator, self.out / stage, self.config, self._resume(stage), stage, begin=False)
+
+    def _require_start(self) -> None:
+        """Refuse what can be refused without the faces, which take long to read.
+
+        Raises:
+            UserError: weights to start from are missing or of another shape, a loss lacks its encoder, or a batch cannot be
+                cut as asked.
+        """
+        config, processes = self.config, self.accelerator.num_processes
+        if "tokenizer" in self.sources:
+            reads_emotion(config.loss, self.encoder)
+            initial_tokenizer(config)
+        if "prior" in self.sources:
+            if "tokenizer" not in self.sources:
+                self.trained_tokenizer()
+            initial_prior(prior_shape(config.prior, config.tokenizer), config.prior_stage.init)
+        for stage in self.sources:
+            settings = config.tokenizer_stage if stage == "tokenizer" else config.prior_stage
+            check_accumulation(f"{stage}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
+
+    def trained_tokenizer(self) -> Tokenizer:
+        """The tokenizer that the prior is trained on.
+
+        Raises:
+            UserError: there is none, or one of other settings.
+        """
+        weights = self.out / "weights" / "tokenizer"
+        if not weights.is_dir():
+            raise UserError(f"{weights}: the prior needs a trained tokenizer there; run --stage tokenizer first")
+        tokenizer = Tokenizer.from_pretrained(weights)
+        if tokenizer.config != self.config.tokenizer:
+            raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
+        return tokenizer
 
     def _faces(self) -> tuple[Faces, TrainingFaces]:
         config = self.config
@@ -80,19 +129,8 @@ class _Runner:
                 problem = str(error)
         self.agreement.end_if(problem)
 
-    def start(self, stage: str) -> tuple[Path | None, bool]:
-        """(checkpoint to resume from, whether the stage is complete already)."""
-        folder = self.out / stage
-        weights = self.out / "weights" / stage
-        # A program may end between the two files: only both are a stage that is complete.
-        done = all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
-        if self.resume == "latest" and done:
-            return None, True
-        # A run that ended in its first stage has no folder of the second yet.
-        resume = self.resume if self.resume != "latest" or (folder / CONFIG).is_file() else None
-        return open_run_once(self.accelerator, folder, self.config, resume), False
-
-    def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None, source: Path | None) -> int:
+    def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None) -> int:
+        self.in_first(lambda: begin_run(self.out / stage, self.config, self._resume(stage)))
         every = task.batches.steps_per_epoch
         interval = settings.evaluate_every or max(20, 20 * round(min(every, 500) / 20))
         folder = self.out / stage
@@ -110,7 +148,7 @@ class _Runner:
                 keep=settings.keep_checkpoints,
             ),
             label=stage,
-            resume_from=source,
+            resume_from=self.sources[stage],
             tracker=Tracker(folder, enabled=self.main, wandb=self.config.wandb, config=self.config.model_dump()),
         )
         if outcome.exit_code == 0:
@@ -127,10 +165,9 @@ class _Runner:
         return outcome.exit_code
 
     def tokenizer(self, minutes: float | None) -> int:
-        source, done = self.start("tokenizer")
-        if not done:
+        if "tokenizer" in self.sources:
             task = TokenizerTask(self.config, self.train, self.valid, self.encoder, self.accelerator)
-            code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes, source)
+            code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes)
             if code:
                 return code
 
@@ -143,14 +180,8 @@ class _Runner:
         return 0
 
     def prior(self, minutes: float | None) -> int:
-        weights = self.out / "weights" / "tokenizer"
-        if not weights.is_dir():
-            raise UserError(f"{weights}: the prior needs a trained tokenizer there; run --stage tokenizer first")
-        tokenizer = Tokenizer.from_pretrained(weights)
-        if tokenizer.config != self.config.tokenizer:
-            raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
-        source, done = self.start("prior")
-        if not done:
+        tokenizer = self.trained_tokenizer()
+        if "prior" in self.sources:
             task = PriorTask(
                 self.config,
                 self.train,
@@ -161,7 +192,7 @@ class _Runner:
                 tokenizer_sha256=tokenizer.encoding_sha256(),
                 cache=self.out / "cache",
             )
-            code = self.loop("prior", task, self.config.prior_stage, minutes, source)
+            code = self.loop("prior", task, self.config.prior_stage, minutes)
             if code:
                 return code
 
@@ -183,7 +214,7 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace) -> int:
     if arguments.resume == "latest" and not arguments.out.is_dir():
         raise UserError(f"--resume latest: {arguments.out} holds no run; start without --resume")
     minutes = stage_minutes(config, stages, arguments.max_minutes)
-    runner = _Runner(config, arguments)
+    runner = _Runner(config, arguments, stages)
     for stage in stages:
         code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
         if code:

@@ -20,7 +20,6 @@ from encoder.ema import Ema
 from encoder.evaluate import resolve_folder
 from encoder.optimization import (
     adamw,
-    check_accumulation,
     cosine_schedule,
     decay_groups,
     gathering,
@@ -28,7 +27,7 @@ from encoder.optimization import (
     take_step,
 )
 from encoder.training import TrainingTask
-from vqvae.config import VqvaeConfig
+from vqvae.config import TokenizerLossConfig, VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
 from vqvae.quantizer import usage
@@ -58,6 +57,18 @@ def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
     return tokenizer.keep_tokens() if config.tokenizer_stage.trainable == "decoder" else tokenizer
 
 
+def reads_emotion(loss: TokenizerLossConfig, encoder: EmotionEncoder | None) -> bool:
+    """Whether a part of the loss sees faces as the encoder does.
+
+    Raises:
+        UserError: one does, and there is no encoder.
+    """
+    needed = loss.emotion > 0 or (loss.perceptual > 0 and loss.perceptual_net == "encoder")
+    if needed and encoder is None:
+        raise UserError("encoder: loss.emotion and loss.perceptual need one; set encoder=FOLDER, or both losses to 0")
+    return needed
+
+
 class TokenizerTask(TrainingTask):
     """One step moves the tokenizer and, once it takes part, the discriminator."""
 
@@ -70,9 +81,7 @@ class TokenizerTask(TrainingTask):
         accelerator: Accelerator,
     ) -> None:
         loss = config.loss
-        needs_encoder = loss.emotion > 0 or (loss.perceptual > 0 and loss.perceptual_net == "encoder")
-        if encoder is None and needs_encoder:
-            raise UserError("encoder: loss.emotion and loss.perceptual need one; set encoder=FOLDER, or both losses to 0")
+        emotion = reads_emotion(loss, encoder)
         self._config, self._accelerator = config, accelerator
         device = accelerator.device
         torch.manual_seed(config.seed)
@@ -89,11 +98,10 @@ class TokenizerTask(TrainingTask):
         self.optimizers = {"tokenizer": optimizers[0], "discriminator": optimizers[1]}
         self.emas = {"tokenizer": Ema(tokenizer, stage.ema_decay)}
         self._encoder = encoder.to(device) if encoder is not None else None
-        self._emotion_loss = EmotionLoss(encoder) if encoder is not None and needs_encoder else None
+        self._emotion_loss = EmotionLoss(encoder) if encoder is not None and emotion else None
         self._lpips = lpips_distance(device) if loss.perceptual and loss.perceptual_net == "lpips" else None
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
-        check_accumulation("tokenizer_stage.batch_size", stage.batch_size, accelerator.num_processes, stage.accumulate)
         self.batches = GlobalBatches(
             len(train),
             stage.batch_size,

@@ -15,7 +15,7 @@ from configs.cli import UserError
 from configs.loader import load_config
 from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.classifier import EmotionEncoder
-from encoder.config import EncoderConfig, PreprocessingConfig
+from encoder.config import CalibrationConfig, EncoderConfig, PreprocessingConfig
 from encoder.face_set import FaceSet
 from encoder.fit import EncoderTask, fit_encoder
 from encoder.model import create_model
@@ -150,6 +150,30 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(tmp_path: 
         fit_encoder(settings(epochs=2), tmp_path / "run", "latest")
     with pytest.raises(UserError, match="no checkpoint"):
         fit_encoder(settings(epochs=1), tmp_path / "empty", "latest")
+
+
+@pytest.mark.parametrize(
+    ("train", "resume", "message"),
+    [
+        ({}, None, "file: cannot be made a folder"),
+        ({"init": "nowhere"}, None, "nowhere"),
+        ({"init": "other"}, None, "train.init: other holds another model"),
+        ({"teacher": "nowhere"}, None, "nowhere"),
+        ({"batch_size": 9, "accumulate": 2}, None, "train.batch_size: 9 cannot be shared"),
+        ({}, "nowhere", "nowhere"),
+        ({}, "other", "other"),
+    ],
+)
+def test_what_cannot_start_is_refused_before_faces_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: dict[str, object], resume: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fit, "load_split", lambda *_: pytest.fail("faces were read"))
+    Path("file").write_text("mine")
+    net = create_model(settings().model.model_copy(update={"widths": (4, 8)}))
+    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig(answer="ferplus")).save_pretrained("other")
+    with pytest.raises(UserError, match=message):
+        fit_encoder(settings(**train), Path("file" if message.startswith("file") else "run"), resume)
 
 
 def test_a_time_budget_ends_annealed(tmp_path: Path) -> None:

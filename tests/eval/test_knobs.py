@@ -13,8 +13,9 @@ from PIL import Image
 from configs.cli import UserError
 from encoder.drawn import drawn_set
 from encoder.emotions import EMOTION_NAMES
-from eval import knobs
+from eval import knobs, sweep
 from eval.real_reference import read_real_faces
+from generation import pipeline
 from generation.pipeline import FacePipeline
 from generation.request import FaceRequest
 
@@ -108,6 +109,37 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
         knobs.main(arguments(weights, tmp_path, *first, "--seed", "7"))
 
 
+def test_results_of_another_command_in_the_same_folder_stay(weights: Path, tmp_path: Path) -> None:
+    one = ["--steps", "2", "--guidance", "0", "--temperature", "1"]
+    assert sweep.main(arguments(weights, tmp_path, "--source", "drawn", *one)) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(before) == 5
+    assert knobs.main(arguments(weights, tmp_path, "--only", "steps", "--steps", "2")) == 0
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    computed: list[tuple[int, torch.dtype]] = []
+    original = pipeline.sample_tokens
+
+    def noted(prior: Any, asked: torch.Tensor, *rest: Any, **settings: Any) -> torch.Tensor:
+        linear = torch.nn.functional.linear(torch.ones(1, 1), torch.ones(1, 1))
+        computed.append((len(asked), linear.dtype))
+        return original(prior, asked, *rest, **settings)
+
+    monkeypatch.setattr(pipeline, "sample_tokens", noted)
+    assert knobs.main(arguments(weights, tmp_path, "--only", "precision")) == 0
+    # Both are tried on two faces first, so that neither pays for the first pass.
+    assert sorted(computed[:2], key=str) == [(2, torch.bfloat16), (2, torch.float32)]
+    assert computed[2:] == [(3, torch.float32)] * 7 + [(3, torch.bfloat16)] * 7
+    (default, other) = csv.DictReader((tmp_path / "knobs.csv").open())
+    assert (default["value"], other["value"]) == ("float32 (default)", "bf16")
+
+
 def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path, tmp_path: Path) -> None:
     more = ["--only", "threshold,max-tries", "--threshold", "0,1", "--max-tries", "1", "--per-emotion", "2"]
     assert knobs.main(arguments(weights, tmp_path, *more)) == 0
@@ -175,6 +207,7 @@ def test_what_is_avoided_is_what_is_measured(weights: Path) -> None:
         (["--intensity", "2"], "intensity must lie between 0"),
         (["--avoidance=-1"], "avoidance"),
         (["--source", "oil"], "source"),
+        (["--precision", "half"], "precision"),
         (["--per-emotion", "1"], "at least 2"),
     ],
 )

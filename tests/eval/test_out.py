@@ -13,6 +13,8 @@ from encoder.training import write_json
 
 NEEDS = {
     "ablation": ["--data", "drawn"],
+    "augmentation": ["--data", "nowhere"],
+    "cas": ["--data", "nowhere"],
     "editing": ["--data", "drawn"],
     "intensity": [],
     "knobs": ["--data", "drawn"],

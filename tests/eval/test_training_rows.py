@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image
 from configs.cli import UserError
 from encoder.datasets import FaceSet, load_faces
 from encoder.emotions import EMOTION_NAMES
+from encoder.fit import EncoderTask
 from eval import augmentation, cas, training_rows
 from eval.generated_set import read_set
 from eval.row_tables import compared, figures_of
@@ -46,9 +49,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     started: list[str] = []
     fit = training_rows.fit_encoder
 
-    def counted(config, place: Path, resume: str | None) -> int:  # type: ignore[no-untyped-def]
+    def counted(config, place: Path, resume: str | None, **told: str) -> int:  # type: ignore[no-untyped-def]
         started.append(place.name + (" resumed" if resume else ""))
-        return fit(config, place, resume)
+        return fit(config, place, resume, **told)
 
     monkeypatch.setattr(training_rows, "fit_encoder", counted)
     return started
@@ -110,7 +113,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     for name in removed:
         shutil.rmtree(out / "rows" / name)
     with monkeypatch.context() as patch:
-        patch.setattr(training_rows, "fit_encoder", lambda *_: 130)
+        patch.setattr(training_rows, "fit_encoder", lambda *_, **__: 130)
         assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 130
     assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
     assert trainings == removed
@@ -125,10 +128,6 @@ def test_a_stopped_comparison_goes_on_where_it_was(
 def test_an_interrupted_training_is_resumed(
     drawn_data: Path, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainings: list[str]
 ) -> None:
-    import signal
-
-    from encoder.fit import EncoderTask
-
     step = EncoderTask.train_step
     stops = [4]
 
@@ -144,6 +143,46 @@ def test_an_interrupted_training_is_resumed(
     assert run(cas, tmp_path, drawn_data, stand_in, "--times", "1") == 143
     assert trainings == ["real-fer2013-s0", "real-fer2013-s0 resumed", "real-ferplus-s0"]
     assert list(json.loads((tmp_path / "cas.json").read_text())["rows"]) == ["real-fer2013"]
+
+
+@pytest.mark.parametrize(
+    ("program", "number", "code", "size"),
+    [(cas, signal.SIGINT, 130, ("--times", "1")), (augmentation, signal.SIGTERM, 143, ("--amounts", "30"))],
+)
+def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
+    drawn_data: Path,
+    stand_in: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    program: Any,
+    number: signal.Signals,
+    code: int,
+    size: tuple[str, str],
+) -> None:
+    more = [*size, "--rounds", "20", "train.learning_rate=0.01"]
+    assert run(program, tmp_path / "whole", drawn_data, stand_in, *more) == 0
+    step, taken = EncoderTask.train_step, []
+
+    def interrupted(self, *arguments):  # type: ignore[no-untyped-def]
+        taken.append(1)
+        if len(taken) in (4, 13, 22):
+            signal.raise_signal(number)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(EncoderTask, "train_step", interrupted)
+    stops = 0
+    while (ended := run(program, tmp_path / "broken", drawn_data, stand_in, *more)) != 0:
+        assert ended == code
+        stops += 1
+        assert capfd.readouterr().err.splitlines()[-1].endswith("; run the same command again to go on")
+    assert stops == 3
+    name = program.__name__.removeprefix("eval.")
+    assert (tmp_path / "broken" / f"{name}.csv").read_bytes() == (tmp_path / "whole" / f"{name}.csv").read_bytes()
+    rows = [path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/rows/*/weights/model.safetensors")]
+    assert rows
+    for row in rows:
+        assert (tmp_path / "broken" / row).read_bytes() == (tmp_path / "whole" / row).read_bytes()
 
 
 def test_augmentation_sets_generated_faces_against_the_best_baseline(

@@ -233,11 +233,47 @@ def test_an_edit_by_other_weights_is_not_passed_off(weights: Path, photos: Path,
         edit(weights, tmp_path / "out", str(photos / "a.png"))
 
 
-def test_pictures_of_one_name_get_files_of_their_own() -> None:
-    names = file_names(["x/a.png", "y/a.jpg", "A.bmp", "a-2.png", "manifest.png"])
+def test_pictures_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
+    names = file_names(["x/a.png", "y/a.jpg", "A.bmp", "a-2.png", "manifest.png"], tmp_path)
     assert len({name.lower() for name in names.values()}) == 5
     assert names["x/a.png"] == "a"
     assert names["manifest.png"] != "manifest"
+
+
+@pytest.mark.usefixtures("squares")
+def test_a_later_picture_of_the_same_name_replaces_nothing(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+
+    def made(name: str, *settings: str) -> dict[str, bytes]:
+        assert edit(weights, out, str(photos / name), *settings) in (0, MISSED_EXIT)
+        return {path.name: path.read_bytes() for path in out.iterdir() if path.name != "manifest.json"}
+
+    first = made("a.png")
+    second = made("deep/a.png")
+    assert first.items() < second.items()
+    assert second.keys() - first.keys() == {"a-2.png", "a-2-proposals.png", "a-2.json"}
+    assert f"{photos / 'deep' / 'a.png'} (a-2.png): encoder" in capsys.readouterr().out
+    listed = json.loads((out / "manifest.json").read_text())["pictures"]
+    assert sorted(record["files"][0] for record in listed) == ["a-2.png", "a.png"]
+    # The same pictures again, also after they were moved: nothing is made anew.
+    assert made("deep/a.png") == made("a.png") == second
+    (photos / "deep").rename(photos / "moved")
+    assert made("moved/a.png") == second
+    # A changed picture replaces its own edit, and other settings are refused.
+    Image.fromarray(scene(1, seed=6)).save(photos / "a.png")
+    third = made("a.png")
+    assert third.keys() == second.keys()
+    assert {name for name in third if third[name] != second[name]} == {"a.png", "a-proposals.png", "a.json"}
+    with pytest.raises(UserError, match=r"a\.json: an edit with other settings"):
+        made("a.png", "--seed", "9")
+    # Without its record, a picture still says whose edit it is.
+    (out / "a.json").unlink()
+    Image.fromarray(scene(1, seed=5)).save(photos / "moved" / "a.png")
+    fourth = made("moved/a.png")
+    assert fourth["a.png"] == third["a.png"]
+    assert "a-3.png" in fourth
 
 
 @pytest.mark.usefixtures("squares")
