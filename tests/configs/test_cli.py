@@ -49,8 +49,14 @@ def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def signalled(program: str, number: int) -> tuple[int, str]:
     """Exit code and stderr of a program that is sent a signal once it has printed a line."""
+    # Under nohup the tests themselves ignore SIGHUP, and would hand that on.
     process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert process.stdout is not None
     process.stdout.readline()

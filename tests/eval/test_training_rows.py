@@ -152,6 +152,7 @@ def test_an_interrupted_training_is_resumed(
 def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
     drawn_data: Path,
     stand_in: Path,
+    weights: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -160,7 +161,7 @@ def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
     code: int,
     size: tuple[str, str],
 ) -> None:
-    more = [*size, "--rounds", "20", "train.learning_rate=0.01"]
+    more = [*size, "--rounds", "20", "--weights", str(weights), "train.learning_rate=0.01"]
     assert run(program, tmp_path / "whole", drawn_data, stand_in, *more) == 0
     step, taken = EncoderTask.train_step, []
 
