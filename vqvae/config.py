@@ -65,7 +65,7 @@ class TokenizerLossConfig(StrictModel):
     pixel: float = Field(1.0, ge=0)
     perceptual: float = Field(0.5, ge=0, description="features of the frozen emotion encoder, or LPIPS")
     perceptual_net: Literal["encoder", "lpips"] = "encoder"
-    emotion: float = Field(0.2, ge=0, description="divergence of the encoder's distributions")
+    emotion: float = Field(0.05, ge=0, description="divergence of the encoder's distributions")
     emotion_start: float = Field(0.3, ge=0, le=1, description="share of the schedule after which it takes part")
     commitment: float = Field(0.25, ge=0)
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
