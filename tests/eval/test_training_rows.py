@@ -16,10 +16,12 @@ import torch
 from PIL import Image
 
 from configs.cli import UserError
+from encoder.assessment import read_heads
+from encoder.classifier import EmotionEncoder
 from encoder.datasets import FaceSet, load_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.fit import EncoderTask
-from eval import augmentation, cas, training_rows
+from eval import augmentation, cas, shortcut, training_rows
 from eval.generated_set import read_set
 from eval.row_tables import compared, figures_of
 from eval.same_look import through_tokenizer, tokenizer_of
@@ -213,6 +215,20 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
     assert changed[:160].all()
     assert not changed[160:].any()
     assert (plain.labels == looking.labels).all()
+    # Whether texture decides is asked of all six networks, over faces of the other five emotions.
+    asked = ["--data", str(drawn_data), "--rows", str(tmp_path), "--weights", str(weights)]
+    assert shortcut.main(asked) == 0
+    shares = json.loads((tmp_path / "shortcut.json").read_text())
+    test = load_faces(drawn_data, "test")
+    others = test.subset(~np.isin(test.labels, (1, 2)))
+    assert f"Share of {len(others)} real faces" in shares["notes"][0]
+    assert set(shares["rows"]) == set(rows)
+    encoder = EmotionEncoder.from_pretrained(tmp_path / "rows" / "generated-30-s3" / "weights")
+    seen = [others, through_tokenizer(others, Tokenizer.from_pretrained(weights / "tokenizer"))]
+    read = [read_heads(encoder, faces)["fer2013"].probabilities.argmax(axis=1) for faces in seen]
+    assert shares["rows"]["generated-30"]["each"] == [[float(np.isin(each, (1, 2)).mean()) for each in read]]
+    with pytest.raises(UserError, match="holds no trained rows"):
+        shortcut.main([*asked, "--rows", str(tmp_path / "data")])
 
 
 def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
