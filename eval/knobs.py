@@ -56,12 +56,13 @@ KNOBS: Mapping[str, Knob] = {
     "identity": Knob((False, True)),
     "threshold": Knob((0, 0.5, 0.8)),
     "max_tries": Knob((1, 2, 4, 32), {"threshold": 0.5}),
+    "best_of": Knob((1, 2, 4, 8)),
     "source": Knob(("fer2013", "faces128")),
     "precision": Knob(("float32", "bf16")),
     "intensity": Knob((0.25, 0.5, 0.75, 1)),
     "avoidance": Knob((0, 0.25, 0.5, 1)),
 }
-WHOLE = ("steps", "candidates", "max_tries")
+WHOLE = ("steps", "candidates", "max_tries", "best_of")
 # What each emotion is guided away from while avoidance is varied: one that it is often taken for.
 AVOIDED: Mapping[str, str] = {
     "anger": "disgust",
