@@ -29,7 +29,7 @@ EXAMPLES = """examples:
 Written to OUT: knobs.md, knobs.csv, knobs.json and knobs.png, a chart a knob. For each value of each knob: the share of faces
 to which the second judge and the encoder give the emotion asked for; diversity (mean distance between faces of one emotion,
 in the second judge's features) as a multiple of that of real train faces; seconds a face, and as a multiple of the base's.
-Faces are first draws, none refused, but for threshold and max-tries: there only those that the encoder accepts count.
+Faces are first draws, none refused, but for threshold, max-tries and best-of: there only those that the encoder accepts count.
 bf16 is faster only where the hardware multiplies it; elsewhere leave it out (--precision float32).
 Intervals are 95 %: Wilson for shares, else bootstrap.
 
@@ -56,7 +56,7 @@ KNOBS: Mapping[str, Knob] = {
     "identity": Knob((False, True)),
     "threshold": Knob((0, 0.5, 0.8)),
     "max_tries": Knob((1, 2, 4, 32), {"threshold": 0.5}),
-    "best_of": Knob((1, 2, 4, 8)),
+    "best_of": Knob((1, 2, 4, 8), {"threshold": 0.5}),
     "source": Knob(("fer2013", "faces128")),
     "precision": Knob(("float32", "bf16")),
     "intensity": Knob((0.25, 0.5, 0.75, 1)),
@@ -240,7 +240,7 @@ def _draw(pipe: FacePipeline, request: FaceRequest, *, verified: bool) -> FaceBa
     if not verified:
         return pipe.draw_all(request)
     batch = pipe.generate(request)
-    if batch.tried != sum(face.tries for face in batch.faces) + (request.count - len(batch.faces)) * request.max_tries:
+    if batch.interrupted:
         raise KeyboardInterrupt
     return batch
 

@@ -33,13 +33,18 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """The answer to a request: accepted faces in the order of their seeds, and what it took."""
+    """The answer to a request: accepted faces in the order of their seeds, and what it took.
+
+    Attributes:
+        interrupted: Ctrl-C ended the drawing; the faces are those that were accepted by then.
+    """
 
     request: FaceRequest
     faces: tuple[Face, ...]
     tried: int
     seconds: float
     weights: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
     @property
     def images(self) -> list[Any]:

@@ -208,7 +208,7 @@ class FacePipeline:
         accepted: dict[int, Face] = {}
         pending = list(range(request.count))
         people = People(self, request)
-        tried = 0
+        tried, interrupted = 0, False
         try:
             for attempt in range(request.max_tries):
                 again: list[int] = []
@@ -228,8 +228,9 @@ class FacePipeline:
         except KeyboardInterrupt:
             if not accepted:
                 raise
+            interrupted = True
         faces = tuple(accepted[index] for index in sorted(accepted))
-        return FaceBatch(request, faces, tried, time.monotonic() - started, self.weights)
+        return FaceBatch(request, faces, tried, time.monotonic() - started, self.weights, interrupted)
 
     def draw_tokens(
         self,

@@ -45,8 +45,8 @@ def test_only_one_thing_differs_from_the_defaults() -> None:
     # Every knob is shown at its default; at that all agree with the base, but for verification and what needs another knob.
     shown = {row.knob: row.point for row in rows if row.default}
     assert set(shown) == set(knobs.KNOBS)
-    assert {name for name, point in shown.items() if point != "base"} == {"candidates", "threshold", "max_tries"}
-    assert shown["threshold"] == shown["max_tries"] == "threshold-0.5"
+    assert {name for name, point in shown.items() if point != "base"} == {"candidates", "threshold", "max_tries", "best_of"}
+    assert shown["threshold"] == shown["max_tries"] == shown["best_of"] == "threshold-0.5"
 
 
 def test_every_value_is_a_point_of_its_own_and_shared_ones_are_measured_once() -> None:
@@ -141,10 +141,22 @@ def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
 
 
 def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path, tmp_path: Path) -> None:
-    more = ["--only", "threshold,max-tries", "--threshold", "0,1", "--max-tries", "1", "--per-emotion", "2"]
+    more = [
+        "--only",
+        "threshold,max-tries,best-of",
+        "--threshold",
+        "0,1",
+        "--max-tries",
+        "1",
+        "--best-of",
+        "3",
+        "--per-emotion",
+        "2",
+    ]
     assert knobs.main(arguments(weights, tmp_path, *more)) == 0
     points = json.loads((tmp_path / "knobs.json").read_text())["points"]
     assert points["base"]["faces"] == points["base"]["asked"]
+    assert points["threshold-0.5_best-of-3"]["drawn"] >= 3 * points["base"]["asked"]
     any_match = points["threshold-0"]
     assert 0 < any_match["faces"] < any_match["drawn"]
     assert any_match["encoder"]["all"]["accuracy"]["value"] == 1.0
