@@ -42,7 +42,8 @@ def test_images_and_landmarks_turn_the_same_way(rng: np.random.Generator) -> Non
     assert turned.landmarks is not None
     for image, landmark in zip(turned.images, turned.landmarks, strict=True):
         np.testing.assert_allclose(centre(image), landmark[0], atol=0.3)
-    assert np.ptp(turned.landmarks[:COPIES, 0], axis=0).max() > 2
+    # One dot may lie near the middle and hardly move.
+    assert np.ptp(turned.landmarks.reshape(5, COPIES, 2), axis=1).max() > 2
 
 
 def test_a_positive_turn_is_clockwise() -> None:
