@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
         generated=set_facts(made),
     )
     bench = Bench(arguments.out, plan, splits["test"], steps_of(config, len(real["train"])))
-    tokenizer = tokenizer_of(made, Path(arguments.weights).expanduser())
+    tokenizer = tokenizer_of(made.manifest, Path(arguments.weights).expanduser())
     rows = table_rows(real, made, amounts, [int(emotion) for emotion in emotions], config, stage2, tokenizer)
     return bench.fill(rows, seeds, "augmentation", lambda results: write(bench, scheme, rows, results, command, arguments.rounds))
 

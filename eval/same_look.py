@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +14,22 @@ from PIL import Image
 from configs.cli import UserError
 from encoder.datasets import FaceSet
 from encoder.weights import WEIGHTS_FILE, file_sha256
-from eval.generated_set import GeneratedSet
 from vqvae.tokenizer import Tokenizer
 
 
-def tokenizer_of(made: GeneratedSet, weights: Path) -> Tokenizer:
+def tokenizer_of(set_facts: Mapping[str, Any], weights: Path) -> Tokenizer:
     """The tokenizer that decoded a generated set.
 
     Args:
-        weights: folder that holds it in ``tokenizer``.
+        set_facts: the set's manifest, or what a plan of rows keeps of it.
+        weights: folder that holds the tokenizer in ``tokenizer``.
 
     Raises:
         UserError: it is not there, or is another one than the set names.
     """
     folder = weights / "tokenizer"
     tokenizer = Tokenizer.from_pretrained(folder)
-    if file_sha256(folder / WEIGHTS_FILE) != made.manifest["weights_sha256"]["tokenizer"]:
+    if file_sha256(folder / WEIGHTS_FILE) != set_facts["weights_sha256"]["tokenizer"]:
         raise UserError(f"{folder}: is not the tokenizer that made the generated set; give --weights of its generator")
     return tokenizer.eval()
 

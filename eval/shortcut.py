@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Read the faces twice with every network; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    found = networks(arguments.rows)
+    found, generated = networks(arguments.rows)
     import numpy as np
     from tqdm import tqdm
 
@@ -46,12 +47,11 @@ def main(argv: Sequence[str]) -> int:
     from encoder.devices import resolve_device
     from encoder.emotions import parse_emotion
     from eval.row_tables import write_tables
-    from eval.same_look import through_tokenizer
-    from vqvae.tokenizer import Tokenizer
+    from eval.same_look import through_tokenizer, tokenizer_of
 
     emotions = [parse_emotion(name) for name in arguments.emotions.split(",")]
     device = resolve_device("auto")
-    tokenizer = Tokenizer.from_pretrained(Path(arguments.weights).expanduser() / "tokenizer").to(device).eval()
+    tokenizer = tokenizer_of(generated, Path(arguments.weights).expanduser()).to(device)
     sizes: dict[int, Any] = {}
     content: dict[str, Any] = {"command": shlex.join(["python", "-m", "eval.shortcut", *argv]), "rows": {}}
     for name, folders in tqdm(found.items(), desc="networks", unit="row", disable=None):
@@ -82,11 +82,11 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def networks(folder: Path) -> dict[str, list[Path]]:
-    """Per row the folders of its weights, one a seed.
+def networks(folder: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
+    """Per row the folders of its weights, one a seed; and what the plan says of the generated set.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no row, or no plan of them.
     """
     found: dict[str, list[Path]] = {}
     for weights in sorted(folder.glob("rows/*/weights/config.json")):
@@ -94,7 +94,10 @@ def networks(folder: Path) -> dict[str, list[Path]]:
         found.setdefault(row, []).append(weights.parent)
     if not found:
         raise UserError(f"--rows {folder}: holds no trained rows; make them with python -m eval.augmentation")
-    return found
+    try:
+        return found, json.loads((folder / "plan.json").read_text(encoding="utf-8"))["generated"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / 'plan.json'}: does not say which generated set the rows have ({error})") from None
 
 
 def cli() -> None:

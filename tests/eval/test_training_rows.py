@@ -229,13 +229,18 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
     assert shares["rows"]["generated-30"]["each"] == [[float(np.isin(each, (1, 2)).mean()) for each in read]]
     with pytest.raises(UserError, match="holds no trained rows"):
         shortcut.main([*asked, "--rows", str(tmp_path / "data")])
+    with pytest.raises(UserError, match="is not the tokenizer that made the generated set"):
+        shortcut.main([*asked, "--weights", "pretrained"])
+    (tmp_path / "plan.json").unlink()
+    with pytest.raises(UserError, match="does not say which generated set"):
+        shortcut.main(asked)
 
 
 def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
     drawn_data: Path, stand_in: Path, weights: Path, tmp_path: Path
 ) -> None:
     made, faces = read_set(stand_in, 48), load_faces(drawn_data, "test").subset(np.arange(5))
-    tokenizer = tokenizer_of(made, weights)
+    tokenizer = tokenizer_of(made.manifest, weights)
     looking = through_tokenizer(faces, tokenizer)
     small = np.stack([np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS)) for image in faces.images])
     decoded = reconstruct_pairs(tokenizer, small)[1].detach()
@@ -249,7 +254,7 @@ def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
     torch.manual_seed(5)
     Tokenizer(tokenizer.config).save_pretrained(other)
     with pytest.raises(UserError, match="is not the tokenizer that made the generated set"):
-        tokenizer_of(made, tmp_path)
+        tokenizer_of(made.manifest, tmp_path)
 
 
 def test_too_small_a_set_is_refused_by_name(drawn_data: Path, stand_in: Path, tmp_path: Path) -> None:
