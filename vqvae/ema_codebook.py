@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vqvae.quantizer import Quantised, Quantizer
 
+_COLUMN = 8
+
 
 def _processes() -> int:
     """Asked at call time: a codebook may be made before the group exists."""
@@ -24,6 +26,21 @@ def _sum_over_processes(tensor: Tensor) -> Tensor:
     if _processes() > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+def highest(scores: Tensor) -> Tensor:
+    """(N, K) scores to the (N,) index of each row's highest, as ``scores.argmax(dim=1)`` (of equal scores, any).
+
+    On the CPU, argmax takes ten times as long as the maximum alone. So the maxima of K / 8 columns of 8 scores come first,
+    then the place of the best column, then the place within it.
+    """
+    rows, size = scores.shape
+    if scores.device.type != "cpu" or size % _COLUMN or size < _COLUMN**2:
+        return scores.argmax(dim=1)
+    columns = scores.view(rows, _COLUMN, size // _COLUMN)
+    best = columns.amax(dim=1).argmax(dim=1, keepdim=True)
+    within = columns.gather(2, best.unsqueeze(1).expand(rows, _COLUMN, 1)).squeeze(2).argmax(dim=1)
+    return within * (size // _COLUMN) + best.squeeze(1)
 
 
 class EmaQuantizer(Quantizer):
@@ -84,7 +101,7 @@ class EmaQuantizer(Quantizer):
 
     def _nearest(self, split: Tensor) -> Tensor:
         """(N, G, dim) unit vectors to (N, G) indices of the codes of highest cosine."""
-        return torch.stack([(split[:, g] @ self.codes[g].T).argmax(dim=1) for g in range(self.groups)], dim=1)
+        return torch.stack([highest(split[:, g] @ self.codes[g].T) for g in range(self.groups)], dim=1)
 
     @torch.no_grad()
     def _start_from(self, split: Tensor, rounds: int = 10) -> None:
@@ -93,7 +110,7 @@ class EmaQuantizer(Quantizer):
             vectors = split[:, g]
             centres = self._draw(vectors)
             for _ in range(rounds):
-                counts, sums = self._assign(vectors, (vectors @ centres.T).argmax(dim=1))
+                counts, sums = self._assign(vectors, highest(vectors @ centres.T))
                 centres = torch.where(counts[:, None] > 0, F.normalize(sums, dim=-1), centres)
             self.codes[g].copy_(centres)
         self.sums.copy_(self.codes)

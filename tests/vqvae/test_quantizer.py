@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from configs.cli import UserError
 from configs.loader import load_config
 from vqvae.config import TokenizerConfig, VqvaeConfig
-from vqvae.ema_codebook import EmaQuantizer
+from vqvae.ema_codebook import EmaQuantizer, highest
 from vqvae.finite_scalar import FiniteScalarQuantizer
 from vqvae.learned_codebook import PlainQuantizer, SimQuantizer
 from vqvae.quantizer import Quantizer, create_quantizer, usage
@@ -101,16 +101,31 @@ def test_usage_and_perplexity_of_known_counts() -> None:
     assert math.isfinite(perplexity)
 
 
+@pytest.mark.parametrize("size", [24, 63, 64, 72, 512])
+def test_the_highest_score_is_found_as_by_argmax(size: int) -> None:
+    torch.manual_seed(size)
+    scores = torch.randn(300, size)
+    scores[7] = -math.inf
+    scores[7, size // 2] = 0.0
+    assert torch.equal(highest(scores), scores.argmax(dim=1))
+    # Each place can be the highest, the first and the last too.
+    assert torch.equal(highest(torch.eye(size)), torch.arange(size))
+    tied = highest(torch.ones(3, size))
+    assert tied.shape == (3,)
+    assert 0 <= int(tied.min()) <= int(tied.max()) < size
+
+
 # The same inputs and codes through vector-quantize-pytorch (MIT), the library that people would otherwise use.
 
 
-def test_ema_codes_follow_the_public_implementation() -> None:
+@pytest.mark.parametrize("size", [16, 128])
+def test_ema_codes_follow_the_public_implementation(size: int) -> None:
     peer_module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     torch.manual_seed(0)
-    ours = EmaQuantizer(16, 4, 1, decay=0.9, restart_after=0.0).train()
+    ours = EmaQuantizer(size, 4, 1, decay=0.9, restart_after=0.0).train()
     ours.started.fill_(1.0)
     peer = peer_module.VectorQuantize(
-        dim=4, codebook_size=16, decay=0.9, use_cosine_sim=True, threshold_ema_dead_code=0, commitment_weight=0.0
+        dim=4, codebook_size=size, decay=0.9, use_cosine_sim=True, threshold_ema_dead_code=0, commitment_weight=0.0
     ).train()
     book = peer._codebook
     book.embed.data.copy_(ours.codes)
