@@ -163,7 +163,7 @@ def _train(base: str, folder: Path, settings: Sequence[str], minutes: float | No
     options = ["--config", base, "--stage", "tokenizer", "--out", str(folder)]
     options += [] if minutes is None else ["--max-minutes", str(minutes)]
     options += ["--resume", "latest"] if folder.is_dir() else []
-    return train([*options, *settings])
+    return train([*options, *settings], go_on="run the same command again to go on")
 
 
 def _judges(folders: Mapping[str, Path]) -> dict[str, EmotionEncoder]:

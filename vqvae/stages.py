@@ -17,6 +17,7 @@ from encoder.classifier import EmotionEncoder
 from encoder.evaluate import resolve_folder
 from encoder.optimization import check_accumulation
 from encoder.run_folder import CONFIG, begin_run, open_run_once
+from encoder.stop_request import GO_ON
 from encoder.tracking import Tracker
 from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.weights import CONFIG_FILE, WEIGHTS_FILE
@@ -46,7 +47,8 @@ def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | N
 class _Runner:
     """One invocation of the program: what all stages share."""
 
-    def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace, stages: tuple[str, ...]) -> None:
+    def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace, stages: tuple[str, ...], go_on: str) -> None:
+        self.go_on = go_on
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
         self.main, self.agreement = self.accelerator.is_main_process, Agreement(self.accelerator)
@@ -150,6 +152,7 @@ class _Runner:
             label=stage,
             resume_from=self.sources[stage],
             tracker=Tracker(folder, enabled=self.main, wandb=self.config.wandb, config=self.config.model_dump()),
+            go_on=self.go_on,
         )
         if outcome.exit_code == 0:
             notes = {
@@ -206,15 +209,15 @@ class _Runner:
         return 0
 
 
-def train_stages(config: VqvaeConfig, arguments: argparse.Namespace) -> int:
-    """Train what ``--stage`` asks for; returns the exit code."""
+def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: str = GO_ON) -> int:
+    """Train what ``--stage`` asks for; returns the exit code. Whoever stops it is told to ``go_on``."""
     stages = ("tokenizer", "prior") if arguments.stage == "both" else (arguments.stage,)
     if arguments.resume not in (None, "latest") and len(stages) > 1:
         raise UserError("--resume CHECKPOINT: say which stage it is of: --stage tokenizer or --stage prior")
     if arguments.resume == "latest" and not arguments.out.is_dir():
         raise UserError(f"--resume latest: {arguments.out} holds no run; start without --resume")
     minutes = stage_minutes(config, stages, arguments.max_minutes)
-    runner = _Runner(config, arguments, stages)
+    runner = _Runner(config, arguments, stages, go_on)
     for stage in stages:
         code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
         if code:

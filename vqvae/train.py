@@ -13,6 +13,7 @@ if __package__ in (None, ""):
 
 from configs.cli import run
 from configs.loader import add_run_arguments, load_config, to_yaml
+from encoder.stop_request import GO_ON
 
 DEFAULT_CONFIG = "configs/vqvae/drawn.yaml"
 EXAMPLES = """examples:
@@ -38,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Parse and train; returns the exit code."""
+def main(argv: Sequence[str], *, go_on: str = GO_ON) -> int:
+    """Parse and train; returns the exit code. Whoever stops it is told to ``go_on``."""
     from vqvae.config import VqvaeConfig
 
     arguments = build_parser().parse_args(argv)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     from vqvae.stages import train_stages
 
-    return train_stages(config, arguments)
+    return train_stages(config, arguments, go_on=go_on)
 
 
 def cli() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from encoder.drawn import drawn_set
 from eval import reconstruction
 from eval.ablation_table import AblationConfig, to_markdown
 from vqvae.config import VqvaeConfig
+from vqvae.tokenizer_stage import TokenizerTask
 
 BASE = """
 tokenizer: {size: 16, widths: [8, 16], codebook_size: 8, code_dim: 4, groups: 2}
@@ -51,9 +53,9 @@ def test_rows_are_trained_once_and_a_failing_one_stops_no_other(
     trained: list[str] = []
     original = vqvae.train.main
 
-    def counted(argv: list[str]) -> int:
+    def counted(argv: list[str], *, go_on: str) -> int:
         trained.append(Path(argv[argv.index("--out") + 1]).parent.name)
-        return original(argv)
+        return original(argv, go_on=go_on)
 
     monkeypatch.setattr(vqvae.train, "main", counted)
     assert ablation.main(options) == 1
@@ -93,9 +95,22 @@ def test_rows_are_trained_once_and_a_failing_one_stops_no_other(
     assert "was trained with other settings" in (tmp_path / "out" / "ablation.md").read_text()
 
 
-def test_an_interrupted_row_ends_the_run_with_its_code(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vqvae.train, "main", lambda argv: 143)
-    assert ablation.main(options) == 143
+def test_an_interrupted_row_says_how_this_program_goes_on(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = TokenizerTask.train_step
+
+    def stopped(task: TokenizerTask, step: int, progress: float) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return original(task, step, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenizerTask, "train_step", stopped)
+        assert ablation.main([*options, "--rows", "default"]) == 143
+    said = capsys.readouterr().err
+    assert "stopped at step 1; run the same command again" in said
+    assert "--resume" not in said
+    assert ablation.main([*options, "--rows", "default"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -118,7 +133,7 @@ def test_mistakes_are_refused_before_anything_is_trained(
 
 def test_minutes_reach_the_training(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr(vqvae.train, "main", lambda argv: seen.append(argv) or 130)
+    monkeypatch.setattr(vqvae.train, "main", lambda argv, go_on: seen.append(argv) or 130)
     assert ablation.main([*options, "--minutes-per-row", "2.5"]) == 130
     assert seen[0][seen[0].index("--max-minutes") + 1] == "2.5"
 
