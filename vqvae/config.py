@@ -71,6 +71,11 @@ class TokenizerLossConfig(StrictModel):
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
     adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")
 
+    @property
+    def uses_lpips(self) -> bool:
+        """Whether a part of the loss is LPIPS, whose weights are downloaded."""
+        return self.perceptual > 0 and self.perceptual_net == "lpips"
+
 
 class PriorConfig(StrictModel):
     """Masked transformer over the tokens."""

@@ -24,6 +24,7 @@ from encoder.weights import CONFIG_FILE, WEIGHTS_FILE
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
+from vqvae.losses import lpips_distance
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior, prior_shape
 from vqvae.tokenizer import Tokenizer
@@ -82,12 +83,14 @@ class _Runner:
         """Refuse what can be refused without the faces, which take long to read.
 
         Raises:
-            UserError: weights to start from are missing or of another shape, a loss lacks its encoder, or a batch cannot be
-                cut as asked.
+            UserError: weights to start from are missing or of another shape, a loss lacks its encoder or LPIPS, or a batch
+                cannot be cut as asked.
         """
         config, processes = self.config, self.accelerator.num_processes
         if "tokenizer" in self.sources:
             reads_emotion(config.loss, self.encoder)
+            if config.loss.uses_lpips:
+                lpips_distance(self.accelerator.device)  # its weights may have to be downloaded: once, by this process
             initial_tokenizer(config)
         if "prior" in self.sources:
             if "tokenizer" not in self.sources:

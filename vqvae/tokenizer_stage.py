@@ -99,7 +99,7 @@ class TokenizerTask(TrainingTask):
         self.emas = {"tokenizer": Ema(tokenizer, stage.ema_decay)}
         self._encoder = encoder.to(device) if encoder is not None else None
         self._emotion_loss = EmotionLoss(encoder) if encoder is not None and emotion else None
-        self._lpips = lpips_distance(device) if loss.perceptual and loss.perceptual_net == "lpips" else None
+        self._lpips = lpips_distance(device) if loss.uses_lpips else None
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
         self.batches = GlobalBatches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ TINY = [
         ("both", ["--out", "FILE"], "FILE/tokenizer: cannot be made a folder: .*choose another --out"),
         ("both", ["encoder=nowhere"], "nowhere"),
         ("both", ["loss.emotion=0.1"], "encoder: loss.emotion and loss.perceptual need one"),
+        ("both", ["loss.perceptual_net=lpips", "loss.perceptual=1"], "needs the package lpips"),
         ("both", ["tokenizer_stage.init=nowhere"], "nowhere"),
         ("both", ["prior_stage.init=nowhere"], "nowhere"),
         ("both", ["prior_stage.batch_size=9", "prior_stage.accumulate=2"], "prior_stage.batch_size: 9 cannot be shared"),
@@ -43,6 +45,7 @@ def test_what_cannot_start_is_refused_before_faces_are_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stages, "load_training_faces", lambda *_: pytest.fail("faces were read"))
+    monkeypatch.setitem(sys.modules, "lpips", None)
     Path("FILE").write_text("mine")
     tokenizer = Tokenizer(TokenizerConfig(**TOKENIZER))
     tokenizer.save_pretrained("TOKENIZER")
