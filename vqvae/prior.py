@@ -20,6 +20,7 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.weights import load_weights, read_config, save_weights
 from vqvae.config import PriorConfig
 from vqvae.faces import SOURCES
+from vqvae.fast_linear import linear, linear_gelu, matrix
 
 KIND = "prior"
 
@@ -60,15 +61,14 @@ class _Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = (condition + self.table).unsqueeze(2).unbind(1)
         seen = _modulate(self.norm1(x), shift1, scale1)
         if wanted is None:
-            q, k, v = self.qkv(seen).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            q, k, v = linear(seen, self.qkv).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         else:
-            weight, bias = self.qkv.weight, self.qkv.bias
             x = x[:, wanted]
-            q = F.linear(seen[:, wanted], weight[:width], bias[:width]).view(n, len(wanted), self.heads, -1).transpose(1, 2)
-            k, v = F.linear(seen, weight[width:], bias[width:]).view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            q = linear(seen[:, wanted], self.qkv, slice(width)).view(n, len(wanted), self.heads, -1).transpose(1, 2)
+            k, v = linear(seen, self.qkv, slice(width, None)).view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = x + gate1 * F.dropout(self.out(mixed), self.dropout, self.training)
-        y = self.down(F.gelu(self.up(_modulate(self.norm2(x), shift2, scale2)), approximate="tanh"))
+        x = x + gate1 * F.dropout(linear(mixed, self.out), self.dropout, self.training)
+        y = linear(linear_gelu(_modulate(self.norm2(x), shift2, scale2), self.up), self.down)
         return x + gate2 * F.dropout(y, self.dropout, self.training)
 
 
@@ -128,7 +128,7 @@ class MaskedPrior(nn.Module):
                 raise ValueError(f"codes of group {group - 1} are needed to predict group {group}")
             known = self.codes[group - 1](earlier)
             states = states + self.refine[group - 1](torch.cat([states, known], dim=-1))
-        return F.linear(states, self.codes[group].weight, self.biases[group]).float()  # type: ignore[arg-type]
+        return matrix(states, self.codes[group].weight, self.biases[group]).float()  # type: ignore[arg-type]
 
     def forward(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
         """Mean cross-entropy in nats per code, over the hidden positions."""
