@@ -34,8 +34,9 @@ Baselines: real faces alone; these followed by stage 2, which re-trains head and
 (--stage2 key=value changes its settings); and real faces with copies of those of the neglected emotions (oversampling), as
 many as the generated ones. Against them: real faces with --amounts generated faces of each emotion, stage 2 after that, and the
 same with every real face of train passed through the tokenizer (--weights), so that texture does not tell generated from real.
-All take the same number of steps, stage 2 a fifth of it on top. Stopped at any moment, the same command goes on, and seeds
-may be added later. Without --generated the faces are made in OUT/generated.
+Last, every face in both looks, as it is and through the tokenizer (generated ones twice): of the copies, a baseline, and of
+the generated ones. All take the same number of steps, stage 2 a fifth of it on top. Stopped at any moment, the same command
+goes on, and seeds may be added later. Without --generated the faces are made in OUT/generated.
 
 exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
@@ -137,6 +138,13 @@ def table_rows(
         def with_one_look(taken: dict[str, int] = taken) -> tuple[FaceSet, FaceSet]:
             return joined(same_look(), from_generated(made.first(taken))), valid
 
+        def with_both_looks(taken: dict[str, int] = taken) -> tuple[FaceSet, FaceSet]:
+            generated = from_generated(made.first(taken))
+            return joined(joined(train, same_look()), joined(generated, generated)), valid
+
+        def copies_in_both_looks(wanted: dict[int, int] = wanted) -> tuple[FaceSet, FaceSet]:
+            return joined(oversampled(train, wanted), oversampled(same_look(), wanted)), valid
+
         rows += [
             Row(
                 f"oversampled-{amount}",
@@ -147,6 +155,13 @@ def table_rows(
             Row(name, title, with_generated, config),
             Row(f"{name}-stage2", f"{title}, then stage 2", with_generated, stage2, share=STAGE2_SHARE, init=name),
             Row(f"{name}-same-look", f"{title}, all through the tokenizer", with_one_look, config),
+            Row(
+                f"oversampled-{amount}-both-looks",
+                f"real faces, {amount:,} copies of each, all in both looks",
+                copies_in_both_looks,
+                config,
+            ),
+            Row(f"{name}-both-looks", f"{title}, all in both looks", with_both_looks, config),
         ]
     return rows
 

@@ -193,7 +193,7 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
 ) -> None:
     options = ["--amounts", "30", "--seeds", "3", "--weights", str(weights)]
     assert run(augmentation, tmp_path, drawn_data, stand_in, *options) == 0
-    assert len(trainings) == 6
+    assert len(trainings) == 8
     content = json.loads((tmp_path / "augmentation.json").read_text())
     rows = content["rows"]
     assert {name: row["train_faces"] for name, row in rows.items()} == {
@@ -203,10 +203,12 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
         "generated-30": 220,
         "generated-30-stage2": 220,
         "generated-30-same-look": 220,
+        "oversampled-30-both-looks": 440,
+        "generated-30-both-looks": 440,
     }
-    # 10 steps, over 5 or 6 batches an epoch; stage 2 a fifth of them.
-    assert [row["steps"] for row in rows.values()] == [10, 2, 10, 10, 2, 10]
-    assert set(rows["generated-30"]["gain_over"]) == {"real", "stage2", "oversampled-30"}
+    # 10 steps, over 5 or more batches an epoch; stage 2 a fifth of them.
+    assert [row["steps"] for row in rows.values()] == [10, 2, 10, 10, 2, 10, 10, 10]
+    assert set(rows["generated-30"]["gain_over"]) == {"real", "stage2", "oversampled-30", "oversampled-30-both-looks"}
     assert set(content["best_baseline"].values()) <= set(rows["generated-30"]["gain_over"])
     assert "gain" in (tmp_path / "augmentation.md").read_text()
     # Real faces of that row have been through the tokenizer, generated ones are as they were.
@@ -215,7 +217,14 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
     assert changed[:160].all()
     assert not changed[160:].any()
     assert (plain.labels == looking.labels).all()
-    # Whether texture decides is asked of all six networks, over faces of the other five emotions.
+    # Both looks: of the real faces and of copies, while a generated face has but one.
+    copies, both = (load_faces(tmp_path / "data" / f"{name}-30-both-looks", "train") for name in ("oversampled", "generated"))
+    assert (copies.labels[:220] == copies.labels[220:]).all()
+    assert (copies.images[:220] != copies.images[220:]).any(axis=(1, 2)).all()
+    assert (both.images[:160] == plain.images[:160]).all()
+    assert (both.images[160:320] == looking.images[:160]).all()
+    assert (both.images[320:] == np.concatenate([plain.images[160:]] * 2)).all()
+    # Whether texture decides is asked of all eight networks, over faces of the other five emotions.
     asked = ["--data", str(drawn_data), "--rows", str(tmp_path), "--weights", str(weights)]
     assert shortcut.main(asked) == 0
     shares = json.loads((tmp_path / "shortcut.json").read_text())
