@@ -13,6 +13,7 @@ from encoder.emotions import Emotion
 from generation.face_blocks import Block, DatasetRequest
 
 THUMBNAIL = 16
+PIECE = 8192
 
 
 def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -21,9 +22,16 @@ def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return np.array([np.asarray(picture, np.float32).ravel() for picture in small]).reshape(-1, THUMBNAIL**2)
 
 
-def differences(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, M) root mean square differences in grey levels between (N, D) and (M, D) thumbnails."""
-    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2.0 * a @ b.T
+def differences(
+    a: NDArray[np.float32], b: NDArray[np.float32], b_squares: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """(N, M) root mean square differences in grey levels between (N, D) and (M, D) thumbnails.
+
+    ``b_squares`` (M,) are the sums of squares of ``b``, where they are known already.
+    """
+    if b_squares is None:
+        b_squares = np.square(b).sum(axis=1)
+    squared = np.square(a).sum(axis=1)[:, None] + b_squares[None] - 2.0 * (a @ b.T)
     return np.sqrt(squared.clip(min=0) / a.shape[1])
 
 
@@ -53,6 +61,7 @@ class Selection:
         self.request = request
         self.tallies = {emotion: EmotionTally(request.counts[emotion.label]) for emotion in request.emotions}
         self._thumbnails = np.empty((sum(request.counts.values()), THUMBNAIL**2), np.float32)
+        self._squares = np.empty(len(self._thumbnails), np.float32)
         self._taken = 0
 
     def missing(self) -> list[int]:
@@ -73,16 +82,31 @@ class Selection:
         tally.first_try += sum(face.tries == 1 for face in block.faces)
         tally.refused += self.request.block_size - len(block.faces)
         small = thumbnails([face.image for face in block.faces])
+        # All at once with those taken before: one by one, a set of 150,000 would take hours of reading memory.
+        nearest = self._nearest_taken(small)
+        among = differences(small, small)
+        new: list[int] = []
         for position in range(len(block.faces)):
             if tally.full:
-                return
-            others = self._thumbnails[: self._taken]
-            if self._taken and differences(small[position : position + 1], others).min() < self.request.least_difference:
+                break
+            if min(nearest[position], among[position, new].min(initial=np.inf)) < self.request.least_difference:
                 tally.duplicates += 1
                 continue
-            self._thumbnails[self._taken] = small[position]
-            self._taken += 1
+            new.append(position)
             tally.kept.append((block.number, position))
+        stop = self._taken + len(new)
+        self._thumbnails[self._taken : stop] = small[new]
+        self._squares[self._taken : stop] = np.square(small[new]).sum(axis=1)
+        self._taken = stop
+
+    def _nearest_taken(self, small: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) differences of (N, D) thumbnails from the nearest that was taken; infinite where none was."""
+        nearest = np.full(len(small), np.inf, np.float32)
+        for start in range(0, self._taken, PIECE):
+            piece = slice(start, min(start + PIECE, self._taken))
+            found = differences(small, self._thumbnails[piece], self._squares[piece])
+            nearest = np.minimum(nearest, found.min(axis=1))
+        return nearest
 
     def split_of(self, emotion: Emotion, ordinal: int) -> str:
         """``train`` or ``valid``: of each emotion the last faces are held out."""
