@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import generation.selection
 from configs.cli import UserError
 from encoder.datasets import load_faces
 from encoder.emotions import Emotion
 from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts
 from generation.face_blocks import Block, DatasetRequest
 from generation.pipeline import Face, FacePipeline
-from generation.selection import Selection
+from generation.selection import Selection, thumbnails
 from generation.verify import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -293,3 +294,28 @@ def test_bad_requests_are_refused_before_any_work(options: list[str], words: str
     with pytest.raises(UserError, match=words):
         main([*options, "--out", str(tmp_path / "faces")])
     assert not (tmp_path / "faces").exists()
+
+
+def test_near_copies_are_those_of_a_search_one_by_one(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation.selection, "PIECE", 7)
+    request = DatasetRequest(counts={"anger": 60, "fear": 40}, least_difference=20.0)
+    selection = Selection(request)
+    looks = rng.integers(0, 256, (50, 16, 16)).astype(np.uint8)
+    taken: list[np.ndarray] = []
+    expected: list[tuple[int, int]] = []
+    full = dict.fromkeys(request.emotions, 0)
+    while numbers := [number for number in selection.missing() if number < 12]:
+        for number in numbers:
+            emotion = request.emotions[number % 2]
+            images = [np.clip(looks[rng.integers(50)] + rng.integers(0, 40), 0, 255).astype(np.uint8) for _ in range(32)]
+            selection.add(Block(number, emotion, tuple(face(image, seed) for seed, image in enumerate(images)), 32))
+            for position, image in enumerate(images):
+                small = thumbnails([image])[0]
+                distances = [float(np.sqrt(np.square(small - other).mean())) for other in taken]
+                if full[emotion] < request.counts[emotion.label] and min(distances, default=np.inf) >= 20.0:
+                    taken.append(small)
+                    expected.append((number, position))
+                    full[emotion] += 1
+    kept = sorted(place for tally in selection.tallies.values() for place in tally.kept)
+    assert kept == sorted(expected)
+    assert 0 < len(kept) < 100
