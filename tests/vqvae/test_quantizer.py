@@ -102,7 +102,9 @@ def test_usage_and_perplexity_of_known_counts() -> None:
 
 
 @pytest.mark.parametrize("size", [24, 63, 64, 72, 512])
-def test_the_highest_score_is_found_as_by_argmax(size: int) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_highest_score_is_found_as_by_argmax(size: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(size)
     scores = torch.randn(300, size)
     scores[7] = -math.inf
@@ -119,7 +121,8 @@ def test_the_highest_score_is_found_as_by_argmax(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [16, 128])
-def test_ema_codes_follow_the_public_implementation(size: int) -> None:
+def test_ema_codes_follow_the_public_implementation(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     peer_module = pytest.importorskip("vector_quantize_pytorch", reason="vector-quantize-pytorch is not installed")
     torch.manual_seed(0)
     ours = EmaQuantizer(size, 4, 1, decay=0.9, restart_after=0.0).train()
