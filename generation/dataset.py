@@ -216,8 +216,7 @@ def collect(pipe: FacePipeline, request: DatasetRequest, blocks: Path, state: Pa
     side = pipe.tokenizer.config.size
     with tqdm(desc="drawing", unit="block", leave=False, disable=None if rank == 0 else True) as bar, _stop_at_ctrl_c():
         while wanted := selection.missing():
-            # Of every emotion each process draws as much: some take four times as long as others.
-            mine = [number for number in wanted if number // len(request.emotions) % world == rank]
+            mine = share_of(wanted, len(request.emotions), rank, world)
             bar.total = (bar.total or 0) + len(mine)
             for number in mine:
                 if not block_path(blocks, number).exists():
@@ -228,6 +227,14 @@ def collect(pipe: FacePipeline, request: DatasetRequest, blocks: Path, state: Pa
             for number in wanted:
                 selection.add(load_block(blocks, request, number))
     return selection
+
+
+def share_of(wanted: Sequence[int], emotions: int, rank: int, world: int) -> list[int]:
+    """The numbers of the blocks that process ``rank`` of ``world`` draws.
+
+    Of every emotion each draws as many, to within one: some emotions take four times as many draws as others.
+    """
+    return [number for number in wanted if number // emotions % world == rank]
 
 
 @contextmanager

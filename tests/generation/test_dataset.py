@@ -18,7 +18,7 @@ import generation.selection
 from configs.cli import UserError
 from encoder.datasets import load_faces
 from encoder.emotions import Emotion
-from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts
+from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
 from generation.face_blocks import Block, DatasetRequest
 from generation.pipeline import Face, FacePipeline
 from generation.selection import Selection, thumbnails
@@ -260,6 +260,17 @@ def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Pat
 
 def face(image: np.ndarray, seed: int) -> Face:
     return Face(image, seed, 1, Verdict((1.0, 0, 0, 0, 0, 0, 0), Emotion.ANGER, 1.0, True))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_processes_draw_as_many_blocks_of_every_emotion(world: int) -> None:
+    # Seven emotions, of which the last are done earlier than the others: dealt in turn, one process would get the slow ones.
+    wanted = [ordinal * 7 + place for ordinal in range(30) for place in range(7) if place < 3 or ordinal < 4]
+    shares = [share_of(wanted, 7, rank, world) for rank in range(world)]
+    assert sorted(number for share in shares for number in share) == wanted
+    for place in range(7):
+        counts = [sum(number % 7 == place for number in share) for share in shares]
+        assert max(counts) - min(counts) <= 1
 
 
 def test_near_copies_are_left_out(rng: np.random.Generator) -> None:

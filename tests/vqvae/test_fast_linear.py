@@ -34,6 +34,19 @@ def test_cut_and_turned_inputs_are_read_as_they_lie(layer: nn.Linear) -> None:
         torch.testing.assert_close(matrix(x[0].mT, layer.weight[::2], layer.bias[::2]), layer(x[0].mT.contiguous())[..., ::2])
 
 
+def test_it_is_taken_where_the_build_has_it(layer: nn.Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this build of PyTorch has no oneDNN")
+    calls: list[object] = []
+    original = fast_linear._onednn
+    monkeypatch.setattr(fast_linear, "_onednn", lambda *arguments: calls.append(arguments) or original(*arguments))
+    with torch.inference_mode():
+        linear_gelu(linear(torch.randn(3, 40), nn.Linear(40, 24)), layer)
+    assert len(calls) == 2
+    linear(torch.randn(3, 24), layer)
+    assert len(calls) == 2
+
+
 def test_training_has_its_gradients(layer: nn.Linear) -> None:
     x = torch.randn(4, 24, requires_grad=True)
     linear(linear_gelu(x, layer), nn.Linear(40, 3)).sum().backward()
