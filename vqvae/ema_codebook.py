@@ -32,7 +32,7 @@ def highest(scores: Tensor) -> Tensor:
     """(N, K) scores to the (N,) index of each row's highest, as ``scores.argmax(dim=1)`` (of equal scores, any).
 
     On one CPU core, argmax takes ten times as long as the maximum alone. So the maxima of K / 8 columns of 8 scores come
-    first, then the place of the best column, then the place within it. With several threads argmax is as fast.
+    first, then the place of the best column, then the place within it. With several threads argmax is the faster way.
     """
     rows, size = scores.shape
     if scores.device.type != "cpu" or torch.get_num_threads() > 1 or size % _COLUMN or size < _COLUMN**2:

@@ -1,8 +1,8 @@
 """Linear layers of sampling on a CPU, through oneDNN.
 
-In float32 PyTorch hands them to MKL, which on processors of other makers than Intel leaves the widest registers unused:
-oneDNN took 0.45 of its time on an AMD EPYC (Zen 5). In bfloat16 PyTorch uses oneDNN itself, but takes a second pass for the
-GELU that oneDNN can do on the way. The operator is the one that torch.compile emits; no compiler is needed here.
+In float32 PyTorch hands them to MKL; on an AMD EPYC (Zen 5) oneDNN took 0.45 of its time. In bfloat16 PyTorch uses oneDNN
+itself, but takes a second pass for the GELU that oneDNN can do on the way. The operator is the one that torch.compile emits;
+no compiler is needed here.
 """
 
 from __future__ import annotations
