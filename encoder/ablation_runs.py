@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from encoder.ablation import Variant, row_config, variant_by_name
 from encoder.assessment import HeadReading, in_order, read_heads
-from encoder.atomic import atomic_write_bytes
-from encoder.checkpoint import latest_checkpoint
 from encoder.classifier import EmotionEncoder
 from encoder.config import EncoderConfig
-from encoder.datasets import twins
 from encoder.emotions import EMOTION_NAMES
-from encoder.face_set import FaceSet
+from encoder.face_set import FaceSet, twins
 from encoder.fit import calibrate, fit_encoder, load_split
-from encoder.kept_rows import claim_folder
-from encoder.weights import CONFIG_FILE
+from engine.storage.atomic import atomic_write_bytes
+from engine.storage.checkpoint import latest_checkpoint
+from engine.storage.kept_rows import claim_folder
+from engine.storage.weights import CONFIG_FILE
 
 HEAD = "fer2013"
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from encoder.ablation import Variant
 from encoder.ablation_runs import AblationRuns
 from encoder.assessment import HeadReading
-from encoder.atomic import atomic_write_text
 from encoder.emotions import EMOTION_NAMES
 from encoder.metrics import accuracy, balanced_accuracy, bootstrap, confusion_matrix, expected_calibration_error, macro_f1, recall
+from engine.storage.atomic import atomic_write_text
 
 FIGURES = ("accuracy", "macro_recall", "macro_f1", "calibration_error", *(f"recall_{name}" for name in EMOTION_NAMES))
 REFERENCE = "stage-1"

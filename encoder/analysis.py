@@ -15,11 +15,11 @@ from configs.cli import UserError
 from encoder.align import crop_face
 from encoder.classifier import EmotionEncoder, Prediction
 from encoder.detect import Detector, Face, create_detector
-from encoder.devices import resolve_device
 from encoder.emotions import EMOTION_NAMES
-from encoder.evaluate import resolve_folder
 from encoder.face_table import NO_FACE, FaceRow, to_dataframe
 from encoder.sources import View, find_files, view_arrays, view_files
+from engine.devices import resolve_device
+from engine.storage.weights import resolve_folder
 
 # Colour crops for gender, identity and overlays; the emotion network gets its own, cut at its own size.
 DETAIL_SIZE = 160

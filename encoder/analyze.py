@@ -135,7 +135,8 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
         options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
     if arguments.gallery is not None:
         from encoder.detect import create_detector
-        from encoder.identity import Gallery, create_embedder, largest_face
+        from encoder.embeddings import create_embedder
+        from encoder.identity import Gallery, largest_face
 
         embedder = create_embedder(arguments.embedder, device=arguments.device)
         gallery = Gallery.from_folder(arguments.gallery, embedder, crop=largest_face(create_detector(arguments.detector)))

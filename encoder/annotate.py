@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.cli import UserError
 from encoder.analysis import Reading
-from encoder.atomic import atomic_write_bytes, sync_folder
 from encoder.emotions import EMOTION_NAMES
 from encoder.face_table import FaceRow
+from engine.storage.atomic import atomic_write_bytes, sync_folder
 
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))

@@ -14,8 +14,8 @@ from configs.cli import UserError
 from encoder.calibration import calibrated_log_probabilities
 from encoder.classifier import EmotionEncoder
 from encoder.config import HeadCalibration
-from encoder.datasets import FaceSet, twins
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
+from encoder.face_set import FaceSet, twins
 from encoder.fit import head_labels
 from encoder.metrics import (
     accuracy,
@@ -207,7 +207,7 @@ def draw_confusions(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """One PNG per head: rows true class, columns predicted, cells share of the row and count."""
     import io
 
-    from encoder.atomic import atomic_write_bytes
+    from engine.storage.atomic import atomic_write_bytes
 
     paths = []
     for head, entry in report["heads"].items():

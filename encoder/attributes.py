@@ -87,8 +87,8 @@ def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
         from encoder.deepface_models import DeepFaceGender
 
         return DeepFaceGender(device)
-    from encoder.devices import resolve_device
-    from encoder.evaluate import resolve_folder
+    from engine.devices import resolve_device
+    from engine.storage.weights import resolve_folder
 
     try:
         folder = resolve_folder(name)

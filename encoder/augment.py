@@ -1,7 +1,7 @@
 """Random changes to training faces, as a pure function of a table of uniform numbers.
 
 Face ``i`` in epoch ``e`` is always changed in the same way, whichever batch, process or worker it falls to: the numbers
-come from :func:`encoder.batches.uniforms`, keyed by (seed, epoch, index).
+come from :func:`engine.training.batches.uniforms`, keyed by (seed, epoch, index).
 """
 
 from __future__ import annotations

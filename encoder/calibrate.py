@@ -32,9 +32,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     from encoder.classifier import KIND, EmotionEncoder
     from encoder.datasets import load_faces
-    from encoder.evaluate import resolve_folder
     from encoder.fit import calibrate
-    from encoder.weights import OPTIONAL_KEYS, read_config
+    from engine.storage.weights import OPTIONAL_KEYS, read_config, resolve_folder
 
     folder = resolve_folder(arguments.weights)
     stored = read_config(folder, KIND)

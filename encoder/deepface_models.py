@@ -30,7 +30,7 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
     Raises:
         UserError: deepface or a package of the model is missing, the model is unknown, or its weights cannot be had.
     """
-    from encoder.devices import resolve_device
+    from engine.devices import resolve_device
 
     place = resolve_device(device)
     modeling = import_deepface("deepface.modules.modeling")

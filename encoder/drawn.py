@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from configs.cli import UserError, run
 from encoder import action_units
-from encoder.counter_random import hash64, uniforms
 from encoder.drawn_landmarks import landmarks
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.face_geometry import shape_face
 from encoder.face_renderer import render
 from encoder.face_traits import sample_traits, sample_views
+from engine.counter_random import hash64, uniforms
 
 if TYPE_CHECKING:
     from encoder.face_set import FaceSet
@@ -199,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Draw and write the sheet."""
-    from encoder.atomic import atomic_write_bytes
+    from engine.storage.atomic import atomic_write_bytes
 
     arguments = build_parser().parse_args(argv)
     if arguments.strip:

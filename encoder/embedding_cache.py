@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes
+from engine.storage.atomic import atomic_write_bytes
 
 _FORMAT = "mimique-embeddings-1"
 _MAX_BYTES = 1 << 30

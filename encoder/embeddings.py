@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.colour_crops import colour_crops
-from encoder.weights import file_sha256
+from engine.storage.weights import file_sha256
 
 Metric = Literal["cosine", "euclidean"]
 _DLIB_SIZE = 150

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, run
+from engine.storage.weights import resolve_folder
 
 if TYPE_CHECKING:
     import torch
 
     from encoder.classifier import EmotionEncoder
-    from encoder.datasets import FaceSet
+    from encoder.face_set import FaceSet
     from encoder.landmark_classifier import LandmarkClassifier
 
 EXAMPLES = """examples:
@@ -67,13 +68,13 @@ def main(argv: Sequence[str]) -> int:
     import numpy as np
 
     from encoder.assessment import draw_confusions, format_table
-    from encoder.atomic import atomic_write_text
-    from encoder.datasets import twins
-    from encoder.devices import resolve_device
+    from encoder.face_set import twins
     from encoder.ladder_table import read_table
     from encoder.landmark_assessment import assess_landmarks
     from encoder.landmark_classifier import LandmarkClassifier
     from encoder.report import EvaluatedModel, evaluate_model, find_face, write_report
+    from engine.devices import resolve_device
+    from engine.storage.atomic import atomic_write_text
 
     if arguments.ladder is not None:
         if arguments.report is None:
@@ -136,7 +137,7 @@ def load_classifier(folder: Path, device: torch.device) -> EmotionEncoder | Land
         UserError: neither of them, or a damaged one.
     """
     from encoder import classifier, landmark_classifier
-    from encoder.weights import read_config
+    from engine.storage.weights import read_config
 
     if read_config(folder, (classifier.KIND, landmark_classifier.KIND))["kind"] == landmark_classifier.KIND:
         return landmark_classifier.LandmarkClassifier.from_pretrained(folder)
@@ -178,18 +179,6 @@ def model_names(given: Sequence[str]) -> list[str]:
         taken = sum(name == short or name.rpartition("-")[0] == short for name in names)
         names.append(f"{short}-{taken + 1}" if taken else short)
     return names
-
-
-def resolve_folder(name: str) -> Path:
-    """A weights folder given by path, or by its place under the installed project (``pretrained/encoder``).
-
-    Raises:
-        UserError: no such folder in either place.
-    """
-    for folder in (Path(name), Path(__file__).resolve().parents[1] / name):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
 
 
 def _load(arguments: argparse.Namespace, size: int):  # type: ignore[no-untyped-def]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from encoder.attributes import GenderModel
-    from encoder.datasets import FaceSet
+    from encoder.face_set import FaceSet
 
 EXAMPLES = """examples:
   python -m encoder.evaluate_gender --data DATA                                  the shipped classifier, test split
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     from encoder.attributes import create_gender
     from encoder.gender_fit import load_gendered
-    from encoder.training import write_json
+    from engine.storage.atomic import write_json
 
     model = create_gender(arguments.weights, device=arguments.device)
     path = Path(arguments.data).expanduser()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encoder.classifier import EmotionEncoder
-    from encoder.datasets import FaceSet
+    from encoder.face_set import FaceSet
 
 EXAMPLES = """examples:
   python -m encoder.export --out encoder.onnx
@@ -64,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
     if (arguments.precision == "int8") != (arguments.data is not None):
         raise UserError("--precision int8 and --data belong together: say which faces to calibrate with and to compare on")
     _require_packages()
-    from encoder.atomic import atomic_write_bytes
     from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
+    from engine.storage.atomic import atomic_write_bytes
+    from engine.storage.weights import resolve_folder
 
     encoder = EmotionEncoder.from_pretrained(resolve_folder(arguments.weights))
     model = to_onnx(encoder, arguments.input, source=arguments.weights)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.counter_random import uniforms
 from encoder.face_geometry import Geometry
 from encoder.face_shapes import Area, Plane, bump, clamp, cover, ellipse_depth, spot, stroke
 from encoder.face_traits import Traits, View
+from engine.counter_random import uniforms
 
 _FACES_PER_PASS = 16
 _TILE = 256  # side of the tile of sensor noise; larger pictures repeat it

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.atomic import explain_write_error, sync_folder
 from encoder.emotions import EMOTION_NAMES
+from engine.storage.atomic import explain_write_error, sync_folder
 
 NO_FACE = "no face found"
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.counter_random import uniforms
+from engine.counter_random import uniforms
 
 Column = NDArray[np.float32]  # (N,)
 

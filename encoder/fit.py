@@ -13,28 +13,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.accelerators import compile_backend, compile_parts, describe, make_accelerator
 from encoder.augment import NUM_UNIFORMS, augment
-from encoder.batches import GlobalBatches, uniforms
 from encoder.calibration import fit_calibration
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, EncoderConfig, HeadCalibration
-from encoder.datasets import FaceSet, load_faces
-from encoder.ema import Ema
+from encoder.datasets import load_faces
 from encoder.emotions import NUM_EMOTIONS
+from encoder.face_set import FaceSet
 from encoder.loss import EncoderLoss
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
 from encoder.model import EmotionNet
-from encoder.optimization import check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
-from encoder.plateau import Plateau
 from encoder.preprocessing import normalise
 from encoder.rebalancing import class_frequencies, sampling_weights
-from encoder.run_folder import open_run_once
 from encoder.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
-from encoder.stop_request import GO_ON
-from encoder.tracking import Tracker
-from encoder.training import LoopSettings, TrainingTask, run_training
 from encoder.views import averaged_logits
+from engine.devices import compile_backend, compile_parts, describe, make_accelerator
+from engine.training.batches import GlobalBatches, uniforms
+from engine.training.ema import Ema
+from engine.training.loop import run_training
+from engine.training.optimization import Plateau, check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
+from engine.training.run_folder import open_run_once
+from engine.training.stop_request import GO_ON
+from engine.training.task import LoopSettings, TrainingTask
+from engine.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

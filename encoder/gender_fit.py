@@ -12,21 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.accelerators import describe, make_accelerator
 from encoder.attributes import GENDERS, GenderClassifier
 from encoder.augment import NUM_UNIFORMS, augment
-from encoder.batches import GlobalBatches, uniforms
 from encoder.calibration import fit_calibration
-from encoder.datasets import FaceSet, Split, load_faces128
-from encoder.ema import Ema
+from encoder.datasets import load_faces128
+from encoder.face_set import FaceSet, Split
 from encoder.gender_config import GenderCalibration, GenderConfig
 from encoder.gender_net import GenderNet
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix
-from encoder.optimization import adamw, cosine_schedule, decay_groups, set_learning_rate, take_step
 from encoder.preprocessing import normalise
-from encoder.run_folder import open_run_once
-from encoder.tracking import Tracker
-from encoder.training import LoopSettings, TrainingTask, run_training
+from engine.devices import describe, make_accelerator
+from engine.training.batches import GlobalBatches, uniforms
+from engine.training.ema import Ema
+from engine.training.loop import run_training
+from engine.training.optimization import adamw, cosine_schedule, decay_groups, set_learning_rate, take_step
+from engine.training.run_folder import open_run_once
+from engine.training.task import LoopSettings, TrainingTask
+from engine.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

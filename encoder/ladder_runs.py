@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from configs.cli import USER_ERROR_EXIT, UserError
-from encoder.atomic import atomic_write_text
-from encoder.checkpoint import latest_checkpoint
 from encoder.ladder_rungs import RUNGS, Rung
 from encoder.ladder_table import figures_of, write_table
-from encoder.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
-from encoder.weights import CONFIG_FILE
+from engine.storage.atomic import atomic_write_text
+from engine.storage.checkpoint import latest_checkpoint
+from engine.storage.weights import CONFIG_FILE
+from engine.training.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
 
 ROW = "row.json"
 _TIMED_FACES, _LOOKED_AT = 256, 32
@@ -148,7 +148,7 @@ class Ladder:
 
     def _weights(self, rung: Rung, folder: Path, log: Path) -> Path:
         """The folder of the rung's weights, trained or imported if it is not there yet."""
-        from encoder.evaluate import resolve_folder
+        from engine.storage.weights import resolve_folder
 
         if rung.weights == "deepface":
             weights = folder / "weights"
@@ -168,7 +168,7 @@ class Ladder:
     def _row(self, rung: Rung, weights: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         from encoder.classifier import KIND
         from encoder.landmark_classifier import KIND as LANDMARKS
-        from encoder.weights import read_config
+        from engine.storage.weights import read_config
 
         stored = read_config(weights, (KIND, LANDMARKS))
         training = stored.get("training", {}) if rung.config else {}
@@ -189,12 +189,12 @@ class Ladder:
 
     def _cost(self, weights: Path) -> dict[str, Any]:
         from encoder.datasets import load_faces
-        from encoder.devices import resolve_device
         from encoder.drawn import drawn_set
         from encoder.evaluate import load_classifier
         from encoder.landmark_classifier import LandmarkClassifier
         from encoder.landmarks import with_landmarks
         from encoder.model_cost import cost_of_landmark_model, cost_of_network
+        from engine.devices import resolve_device
 
         device = resolve_device(self.device)
         classifier = load_classifier(weights, device)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_text
 from encoder.emotions import EMOTION_NAMES
-from encoder.plain_json import parse_json
+from engine.storage.atomic import atomic_write_text
+from engine.storage.plain_json import parse_json
 
 FORMAT_VERSION = 1
 _KIND = "ladder"

@@ -20,7 +20,7 @@ from encoder.config import CalibrationConfig, HeadCalibration
 from encoder.emotions import NUM_EMOTIONS
 from encoder.landmark_features import NUM_FEATURES, features
 from encoder.landmark_scores import SCORERS, check_trees
-from encoder.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_weights, read_config, save_weights
 
 KIND = "landmarks"
 HEAD = "fer2013"
@@ -43,7 +43,7 @@ class _LandmarkModelConfig(StrictModel):
 
 
 class _Arrays(nn.Module):
-    """Named buffers of the described shapes, for :func:`encoder.weights.load_weights` to fill."""
+    """Named buffers of the described shapes, for :func:`engine.storage.weights.load_weights` to fill."""
 
     def __init__(self, arrays: dict[str, _ArrayConfig], where: str) -> None:
         super().__init__()

@@ -10,7 +10,6 @@ import numpy as np
 
 from configs.cli import UserError
 from configs.loader import to_yaml
-from encoder.atomic import atomic_write_text, make_folder
 from encoder.calibration import fit_calibration
 from encoder.config import CalibrationConfig, EncoderConfig
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
@@ -21,6 +20,7 @@ from encoder.landmark_features import features
 from encoder.landmark_models import LANDMARK_MODELS, Examples
 from encoder.landmarks import with_landmarks
 from encoder.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
+from engine.storage.atomic import atomic_write_text, make_folder
 
 
 def landmark_cache(run_dir: Path) -> Path:

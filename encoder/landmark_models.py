@@ -127,7 +127,7 @@ def _net(train: Examples, valid: Examples, config: LandmarkConfig, seed: int) ->
     import torch.nn.functional as F
     from torch import nn
 
-    from encoder.optimization import cosine_schedule
+    from engine.training.optimization import cosine_schedule
 
     torch.manual_seed(seed)
     layers: list[nn.Module] = []

@@ -11,9 +11,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes
 from encoder.face_set import FaceSet
 from encoder.landmark_features import NUM_LANDMARKS
+from engine.storage.atomic import atomic_write_bytes
 
 # Part of the name of every stored file: to be raised when landmarks are found in another way.
 _VERSION = 1

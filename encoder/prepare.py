@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from configs.cli import UserError, run
-from encoder.datasets import SPLITS, load_faces
+from encoder.datasets import load_faces
 from encoder.duplicates import count_duplicates
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
 from encoder.face_parquet import new_split_files, write_parquet_splits
-from encoder.face_set import FER_SIZE, FaceSet, Split
+from encoder.face_set import FER_SIZE, SPLITS, FaceSet, Split
+from engine.storage.atomic import _write_json
 
 _SHOWN_PROBLEMS = 20
 
@@ -160,22 +158,6 @@ def table(facts: Mapping[str, Any]) -> str:
 def _first_problem(splits: Mapping[Split, FaceSet]) -> str:
     problems = [line for faces in splits.values() for line in faces.problems]
     return f"first of {len(problems)} problems: {problems[0]}" if problems else "it is empty"
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may be what is missing
-            draft.unlink(missing_ok=True)
 
 
 def cli() -> None:

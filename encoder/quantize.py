@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from configs.cli import UserError
 from encoder.assessment import HeadReading
-from encoder.datasets import FaceSet
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
+from encoder.face_set import FaceSet
 from encoder.fit import head_labels
 
 CALIBRATION_FACES = 512

@@ -25,13 +25,13 @@ from encoder.assessment import (
     in_order,
     read_heads,
 )
-from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.classifier import EmotionEncoder
-from encoder.datasets import FaceSet
+from encoder.face_set import FaceSet
 from encoder.ladder_table import as_html, read_table
 from encoder.learning_curves import read_curves
 from encoder.metrics import bootstrap, reliability_bins
 from encoder.views import Views
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text
 
 HEADLINE_TITLES = {
     "accuracy": "accuracy",

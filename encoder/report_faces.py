@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from encoder.assessment import HeadReading
 from encoder.classifier import EmotionEncoder
-from encoder.datasets import FaceSet
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES, NUM_EMOTIONS
 from encoder.explain import activation_maps, grad_cam, heat_colours, heat_overlay
+from encoder.face_set import FaceSet
 from encoder.ferplus import VOTE_COLUMNS
 from encoder.metrics import wilson_interval
 

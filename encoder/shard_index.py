@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_text, explain_write_error
 from encoder.emotions import NUM_EMOTIONS
 from encoder.face_set import parse_label
-from encoder.plain_json import parse_json
 from encoder.shard_files import ShardFile, ShardFiles
+from engine.storage.atomic import atomic_write_text, explain_write_error
+from engine.storage.plain_json import parse_json
 
 FORMAT_VERSION = 1
 INDEX_ENDING = ".index.json"

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from configs.cli import UserError
-from encoder.atomic import explain_write_error, sync_folder
 from encoder.face_images import png_bytes
 from encoder.shard_files import ShardFile, ShardFiles
 from encoder.shard_index import Sample, store_index
+from engine.storage.atomic import explain_write_error, sync_folder
 
 
 def write_shards(

@@ -12,7 +12,7 @@ from encoder.config import EncoderConfig, PreprocessingConfig, TrainConfig
 from encoder.face_set import FaceSet
 from encoder.freezing import freeze
 from encoder.model import EmotionNet, check_input, create_model, list_models, registered_model
-from encoder.optimization import adamw, decay_groups
+from engine.training.optimization import adamw, decay_groups
 
 # Weights of others that ``train.init`` knows by name.
 PUBLISHED = ("imagenet", "deepface")

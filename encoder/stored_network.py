@@ -10,7 +10,7 @@ from torch import nn
 
 from configs.loader import StrictModel, validate
 from encoder.config import PreprocessingConfig
-from encoder.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_weights, read_config, save_weights
 
 Net = TypeVar("Net", bound=nn.Module)
 Calibration = TypeVar("Calibration", bound=StrictModel)

@@ -94,10 +94,9 @@ def main(argv: Sequence[str]) -> int:
         import torchmetrics  # noqa: F401
     except ImportError:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
-    from encoder.atomic import require_place
-    from encoder.evaluate import resolve_folder
-    from encoder.kept_rows import keep_row, kept_row
-    from encoder.weights import WEIGHTS_FILE, file_sha256
+    from engine.storage.atomic import require_place
+    from engine.storage.kept_rows import keep_row, kept_row
+    from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
 
     require_place(arguments.out)
     folders = {"encoder": resolve_folder(arguments.encoder), "second_judge": resolve_folder(arguments.judge)}
@@ -145,7 +144,7 @@ def _trained(folder: Path, settings: Mapping[str, Any]) -> bool:
     Raises:
         UserError: they were trained with other settings.
     """
-    from encoder.weights import CONFIG_FILE, read_config
+    from engine.storage.weights import CONFIG_FILE, read_config
     from vqvae.tokenizer import KIND
 
     weights = folder / "weights" / "tokenizer"
@@ -168,7 +167,7 @@ def _train(base: str, folder: Path, settings: Sequence[str], minutes: float | No
 
 def _judges(folders: Mapping[str, Path]) -> dict[str, EmotionEncoder]:
     from encoder.classifier import EmotionEncoder
-    from encoder.devices import resolve_device
+    from engine.devices import resolve_device
 
     return {name: EmotionEncoder.from_pretrained(folder).to(resolve_device("auto")) for name, folder in folders.items()}
 
@@ -179,7 +178,7 @@ def _measure(
     """What the table says of a trained row; ``images`` keeps the faces of each size between rows."""
     import statistics
 
-    from encoder.weights import read_config
+    from engine.storage.weights import read_config
     from eval.reconstruction import load_images, measure
     from vqvae.tokenizer import KIND, Tokenizer
 

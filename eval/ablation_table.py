@@ -12,8 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from configs.loader import StrictModel
-from encoder.atomic import atomic_write_text
-from encoder.training import write_json
+from engine.storage.atomic import atomic_write_text, write_json
 
 # The name of a row is the name of its folder.
 RowName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]

@@ -15,7 +15,7 @@ from eval.cas import add_row_arguments, numbers, obtain
 
 if TYPE_CHECKING:
     from encoder.config import EncoderConfig
-    from encoder.datasets import FaceSet
+    from encoder.face_set import FaceSet
     from eval.generated_set import GeneratedSet
     from eval.training_rows import Bench, Row, RowResult, Scheme
     from vqvae.tokenizer import Tokenizer
@@ -66,8 +66,8 @@ def main(argv: Sequence[str]) -> int:
     amounts, seeds = ([int(number) for number in numbers(f"--{name}", getattr(arguments, name), whole=True)] for name in LISTS)
     if min(amounts) < 1:
         raise UserError("--amounts: give at least 1")
-    from encoder.atomic import require_place
     from encoder.emotions import parse_emotion
+    from engine.storage.atomic import require_place
     from eval.same_look import tokenizer_of
     from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
 

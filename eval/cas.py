@@ -13,7 +13,7 @@ from configs.loader import add_config_arguments, to_yaml
 
 if TYPE_CHECKING:
     from encoder.config import EncoderConfig
-    from encoder.datasets import FaceSet
+    from encoder.face_set import FaceSet
     from eval.generated_set import GeneratedSet
     from eval.training_rows import Bench, Row, RowResult
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     """Make the faces, train the rows, write the table after each; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     times, seeds = numbers("--times", arguments.times), [int(seed) for seed in numbers("--seeds", arguments.seeds, whole=True)]
-    from encoder.atomic import require_place
+    from engine.storage.atomic import require_place
     from eval.training_rows import Bench, configured, describe_plan, load_splits, set_facts, steps_of
 
     config = configured(arguments.config, arguments.overrides, epochs=arguments.epochs, widths=arguments.widths)

@@ -133,10 +133,10 @@ def main(argv: Sequence[str]) -> int:
     emotions = tuple(dict.fromkeys(parse_emotion(name).label for name in wanted))
     import json
 
-    from encoder.atomic import atomic_write_text, make_folder, require_file_place, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.embeddings import create_embedder
-    from encoder.evaluate import resolve_folder
+    from engine.storage.atomic import atomic_write_text, make_folder, require_file_place, require_place
+    from engine.storage.weights import resolve_folder
     from generation.pipeline import FacePipeline
 
     require_place(arguments.out)
@@ -206,8 +206,8 @@ def _edit_all(
 
 def _write_sheet(shown: list[list[EditedFace]], emotions: Sequence[str], start: str, path: Path) -> None:
     """A face a row: as it was, then its best edit into each emotion."""
-    from encoder.atomic import atomic_write_bytes, make_folder
-    from encoder.provenance import png
+    from engine.storage.atomic import atomic_write_bytes, make_folder
+    from engine.storage.provenance import png
     from generation.output import sheet
 
     images, labels = [], []

@@ -164,9 +164,9 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm
 
-    from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder, require_file_place, require_place
     from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
+    from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder, require_file_place, require_place
+    from engine.storage.weights import resolve_folder
     from eval.intensity_plot import intensity_plot
     from generation.pipeline import FacePipeline
 
@@ -214,8 +214,8 @@ def _row(figures: dict[str, Any]) -> str:
 
 def _write_sheet(pipe: FacePipeline, emotions: Sequence[str], seed: int, settings: dict[str, Any], path: Path) -> None:
     """Row i: the person of ``seed + i`` from neutral to the emotion."""
-    from encoder.atomic import atomic_write_bytes, make_folder
-    from encoder.provenance import png, weights_text
+    from engine.storage.atomic import atomic_write_bytes, make_folder
+    from engine.storage.provenance import png, weights_text
     from generation.output import sheet
 
     images, labels = [], []

@@ -253,7 +253,7 @@ def main(argv: Sequence[str]) -> int:
     rows, points = plan(arguments)
     import torch
 
-    from encoder.devices import resolve_device
+    from engine.devices import resolve_device
     from eval.knobs_report import write_report
 
     # Seconds of another machine must not stand in the same table.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoder.atomic import atomic_write_bytes
+from engine.storage.atomic import atomic_write_bytes
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 190, 64, 64, 28
 TITLE, LINE = 26, 15

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from configs.cli import UserError
 from encoder.attributes import create_gender
 from encoder.classifier import EmotionEncoder
-from encoder.datasets import FaceSet, twins
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from encoder.face_set import FaceSet, twins
 from encoder.metrics import wilson_interval
 from eval import borrowed_networks
 from eval.emotion_accuracy import reading, relative, summary

@@ -76,10 +76,9 @@ def set_up(arguments: argparse.Namespace, **further: Any) -> Bench:
     Raises:
         UserError: weights or faces are missing or refused.
     """
-    from encoder.atomic import require_place
     from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
-    from encoder.weights import WEIGHTS_FILE, file_sha256
+    from engine.storage.atomic import require_place
+    from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
     from generation.pipeline import FacePipeline
     from vqvae.token_cache import array_sha256
 
@@ -130,7 +129,7 @@ def measure_missing(
     """
     from tqdm import tqdm
 
-    from encoder.kept_rows import keep_row, kept_row
+    from engine.storage.kept_rows import keep_row, kept_row
     from eval.real_reference import read_real_faces
 
     folder = arguments.out / "points"

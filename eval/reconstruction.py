@@ -101,10 +101,10 @@ def main(argv: Sequence[str]) -> int:
         import torchmetrics  # noqa: F401
     except ImportError:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
-    from encoder.atomic import atomic_write_text, make_folder, require_place
     from encoder.classifier import EmotionEncoder
-    from encoder.devices import resolve_device
-    from encoder.evaluate import resolve_folder
+    from engine.devices import resolve_device
+    from engine.storage.atomic import atomic_write_text, make_folder, require_place
+    from engine.storage.weights import resolve_folder
     from vqvae.grids import reconstruction_grid
     from vqvae.tokenizer import Tokenizer
 

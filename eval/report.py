@@ -67,12 +67,12 @@ def main(argv: Sequence[str]) -> int:
         if value < least:
             raise UserError(f"--{name} {value}: give at least {least}")
     command = shlex.join(["python", "-m", "eval.report", *argv])
-    from encoder.atomic import make_folder, require_place
     from encoder.classifier import EmotionEncoder
-    from encoder.datasets import SPLITS, load_faces
+    from encoder.datasets import load_faces
     from encoder.emotions import EMOTION_NAMES
-    from encoder.evaluate import resolve_folder
-    from encoder.weights import WEIGHTS_FILE, file_sha256
+    from encoder.face_set import SPLITS
+    from engine.storage.atomic import make_folder, require_place
+    from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
     from eval.generated_set import draw_first, obtain_set, read_set
     from eval.measurements import REAL_SIZE, Measurement, RealFaces, Settings
     from generation.pipeline import FacePipeline
@@ -131,10 +131,10 @@ def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws,
     """
     import json
 
-    from encoder.atomic import atomic_write_bytes, atomic_write_text
     from encoder.emotions import EMOTION_NAMES
-    from encoder.provenance import weights_text
     from encoder.report_faces import data_uri
+    from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+    from engine.storage.provenance import weights_text
     from eval.report_pictures import contact_sheet
 
     sheets, written = {}, []
@@ -153,8 +153,8 @@ def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws,
 
 
 def _write_pairs(measurement: Measurement, folder: Path) -> Path:
-    from encoder.atomic import atomic_write_bytes
     from encoder.emotions import EMOTION_NAMES
+    from engine.storage.atomic import atomic_write_bytes
     from eval.report_pictures import closest_pairs
 
     folder.mkdir(exist_ok=True)

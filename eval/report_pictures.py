@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from encoder.provenance import png
+from engine.storage.provenance import png
 from eval.memorisation import Nearest
 
 _TILE, _GAP, _HEAD = 96, 6, 30

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder.atomic import atomic_write_text
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.metrics import accuracy, confusion_matrix, macro_f1, recall
+from engine.storage.atomic import atomic_write_text
 
 Labels = npt.NDArray[np.int64]
 ROUNDS = 1000

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.datasets import FaceSet
-from encoder.weights import WEIGHTS_FILE, file_sha256
+from encoder.face_set import FaceSet
+from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from vqvae.tokenizer import Tokenizer
 
 

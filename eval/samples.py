@@ -11,7 +11,8 @@ from configs.cli import UserError, run
 
 if TYPE_CHECKING:
     from encoder.classifier import EmotionEncoder
-    from generation.pipeline import FaceBatch, FacePipeline
+    from generation.batch import FaceBatch
+    from generation.pipeline import FacePipeline
 
 EXAMPLES = """examples:
   python -m eval.samples
@@ -113,11 +114,11 @@ def main(argv: Sequence[str]) -> int:
 
     import torch
 
-    from encoder.atomic import atomic_write_text, make_folder, require_file_place, require_place
     from encoder.classifier import EmotionEncoder
     from encoder.emotions import EMOTION_NAMES
-    from encoder.evaluate import resolve_folder
-    from encoder.provenance import weights_text
+    from engine.storage.atomic import atomic_write_text, make_folder, require_file_place, require_place
+    from engine.storage.provenance import weights_text
+    from engine.storage.weights import resolve_folder
     from generation.pipeline import FacePipeline
     from vqvae.grids import save_grid
 

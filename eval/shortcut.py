@@ -44,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
     from encoder.assessment import read_heads
     from encoder.classifier import EmotionEncoder
     from encoder.datasets import load_faces
-    from encoder.devices import resolve_device
     from encoder.emotions import parse_emotion
+    from engine.devices import resolve_device
     from eval.row_tables import write_tables
     from eval.same_look import through_tokenizer, tokenizer_of
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoder.atomic import atomic_write_text
 from encoder.emotions import EMOTION_NAMES
-from encoder.training import write_json
+from engine.storage.atomic import atomic_write_text, write_json
 from eval.line_panels import Panel, draw_panels
 from eval.points import faces_line
 from eval.real_reference import as_ratio

@@ -22,15 +22,16 @@ import numpy.typing as npt
 from configs.cli import UserError
 from configs.loader import to_yaml
 from encoder.assessment import read_heads
-from encoder.atomic import atomic_write_text
-from encoder.checkpoint import latest_checkpoint
 from encoder.classifier import EmotionEncoder
 from encoder.config import EncoderConfig
-from encoder.datasets import SPLITS, FaceSet, load_faces
+from encoder.datasets import load_faces
 from encoder.emotions import FERPLUS_NAMES, NUM_EMOTIONS
 from encoder.face_parquet import write_parquet_splits
+from encoder.face_set import SPLITS, FaceSet
 from encoder.fit import fit_encoder
-from encoder.kept_rows import claim_folder
+from engine.storage.atomic import atomic_write_text
+from engine.storage.checkpoint import latest_checkpoint
+from engine.storage.kept_rows import claim_folder
 from eval.generated_set import GeneratedSet
 
 Scheme = Literal["fer2013", "ferplus"]

@@ -169,7 +169,7 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
     """Prepare the folder, or make sure that what it holds belongs to this request."""
     import shutil
 
-    from encoder.atomic import atomic_write_text, explain_write_error
+    from engine.storage.atomic import atomic_write_text, explain_write_error
     from generation.dataset_files import MANIFEST
 
     wanted = {"request": request.model_dump(mode="json"), "weights_sha256": weights}

@@ -13,13 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import EMOTION_NAMES, Emotion
 from encoder.metrics import wilson_interval
-from encoder.provenance import generator
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+from engine.storage.provenance import generator
+from generation.batch import Face, FaceBatch
 from generation.face_blocks import load_block
 from generation.output import face_png
-from generation.pipeline import Face, FaceBatch, FacePipeline
+from generation.pipeline import FacePipeline
 from generation.selection import Selection
 
 MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"

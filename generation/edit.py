@@ -215,7 +215,7 @@ class _Batch:
         from encoder.classifier import EmotionEncoder
         from encoder.detect import create_detector
         from encoder.embeddings import create_embedder
-        from encoder.evaluate import resolve_folder
+        from engine.storage.weights import resolve_folder
         from generation.pipeline import FacePipeline
 
         arguments = self._arguments

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text
 from encoder.emotions import as_mapping, describe
 from encoder.face_images import BadImage
-from encoder.plain_json import parse_json
-from encoder.provenance import generator, png, weights_text
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+from engine.storage.plain_json import parse_json
+from engine.storage.provenance import generator, png, weights_text
 from generation.editing import Edit, EditedFace
 from generation.output import MANIFEST, sheet
 

@@ -17,9 +17,10 @@ from safetensors.numpy import load, save
 
 from configs.cli import UserError
 from configs.loader import StrictModel
-from encoder.atomic import atomic_write_bytes
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from generation.pipeline import Face, FaceBatch, FacePipeline
+from engine.storage.atomic import atomic_write_bytes
+from generation.batch import Face, FaceBatch
+from generation.pipeline import FacePipeline
 from generation.request import MAX_COUNT, MAX_SEED, FaceRequest
 from generation.verify import Verdict
 

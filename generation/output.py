@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from encoder.emotions import as_mapping, describe
-from encoder.provenance import generator, png, weights_text
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
+from engine.storage.provenance import generator, png, weights_text
 from generation.batch import Face, FaceBatch
 from generation.request import FaceRequest
 from generation.strip import FaceStrip

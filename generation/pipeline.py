@@ -13,11 +13,10 @@ from torch import Tensor
 from configs.cli import UserError
 from configs.loader import validate
 from encoder.classifier import EmotionEncoder
-from encoder.counter_random import hash64
-from encoder.devices import resolve_device
 from encoder.emotions import EMOTION_NAMES, at_intensity, parse_distribution
-from encoder.evaluate import resolve_folder
-from encoder.weights import WEIGHTS_FILE, file_sha256
+from engine.counter_random import hash64
+from engine.devices import resolve_device
+from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
 from generation.batch import Face, FaceBatch
 from generation.person import People
 from generation.regions import EXPRESSION, region_boxes, token_mask

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from configs.cli import UserError, run
 
 if TYPE_CHECKING:
-    from generation.pipeline import FaceBatch, FacePipeline
+    from generation.batch import FaceBatch
+    from generation.pipeline import FacePipeline
 
 INCOMPLETE_EXIT = 3
 EXAMPLES = """examples:

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Each package may import itself and those before it.
-PACKAGES = ("configs", "encoder", "vqvae", "generation", "eval")
+PACKAGES = ("configs", "engine", "encoder", "vqvae", "generation", "eval")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # Slow to import or only needed by some users: imported where they are used.
 HEAVY = {

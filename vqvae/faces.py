@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from configs.cli import UserError
-from encoder.batches import GlobalBatches, uniforms
 from encoder.sharded_faces import VALID_MOST, ShardedFaces, open_shards
+from engine.training.batches import GlobalBatches, uniforms
 from vqvae.config import VqvaeConfig
 from vqvae.token_cache import array_sha256
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoder.atomic import atomic_write_bytes, make_folder
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
-from encoder.provenance import Kind, png
+from engine.storage.atomic import atomic_write_bytes, make_folder
+from engine.storage.provenance import Kind, png
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
@@ -29,7 +29,7 @@ def grid_png(
 ) -> bytes:
     """(N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
 
-    ``kind`` and ``texts`` go into its metadata: see :func:`encoder.provenance.png`.
+    ``kind`` and ``texts`` go into its metadata: see :func:`engine.storage.provenance.png`.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS
-from encoder.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_weights, read_config, save_weights
 from vqvae.config import PriorConfig
 from vqvae.faces import SOURCES
 from vqvae.fast_linear import linear, linear_gelu, matrix
@@ -145,7 +145,7 @@ class MaskedPrior(nn.Module):
         """Load strictly from ``folder``; ready for inference.
 
         Raises:
-            UserError: see :func:`encoder.weights.load_weights`.
+            UserError: see :func:`engine.storage.weights.load_weights`.
         """
         stored = read_config(folder, KIND)
         prior = cls(validate(PriorShape, stored["model"], f"{folder}/config.json"))

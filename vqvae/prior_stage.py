@@ -11,22 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.accelerators import compile_backend, compile_parts
-from encoder.batch_stream import BatchStream
-from encoder.batches import Accept, GlobalBatches, uniforms
 from encoder.classifier import EmotionEncoder
-from encoder.ema import Ema
 from encoder.emotions import NUM_EMOTIONS
-from encoder.evaluate import resolve_folder
-from encoder.optimization import (
-    adamw,
-    cosine_schedule,
-    decay_groups,
-    gathering,
-    set_learning_rate,
-    take_step,
-)
-from encoder.training import TrainingTask
+from engine.devices import compile_backend, compile_parts
+from engine.storage.weights import resolve_folder
+from engine.training.batch_stream import BatchStream
+from engine.training.batches import Accept, GlobalBatches, uniforms
+from engine.training.ema import Ema
+from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
+from engine.training.task import TrainingTask
 from vqvae.config import PriorConfig, TokenizerConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from configs.cli import UserError
-from encoder.accelerators import compile_backend, describe, make_accelerator
-from encoder.agreement import Agreement
 from encoder.classifier import EmotionEncoder
-from encoder.evaluate import resolve_folder
-from encoder.optimization import check_accumulation
-from encoder.run_folder import CONFIG, begin_run, open_run_once
-from encoder.stop_request import GO_ON
-from encoder.tracking import Tracker
-from encoder.training import LoopSettings, TrainingTask, run_training
-from encoder.weights import CONFIG_FILE, WEIGHTS_FILE
+from engine.devices import compile_backend, describe, make_accelerator
+from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
+from engine.training.agreement import Agreement
+from engine.training.loop import run_training
+from engine.training.optimization import check_accumulation
+from engine.training.run_folder import CONFIG, begin_run, open_run_once
+from engine.training.stop_request import GO_ON
+from engine.training.task import LoopSettings, TrainingTask
+from engine.training.tracking import Tracker
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoder.batches import GlobalBatches, uniforms
+from engine.training.batches import GlobalBatches, uniforms
 from vqvae.faces import Faces
 from vqvae.token_cache import Arrays
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.agreement import Agreement
-from encoder.atomic import explain_write_error, sync_folder
+from engine.storage.atomic import explain_write_error, sync_folder
+from engine.training.agreement import Agreement
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

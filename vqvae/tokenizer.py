@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from configs.loader import validate
-from encoder.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_weights, read_config, save_weights
 from vqvae.config import TokenizerConfig
 from vqvae.quantizer import create_quantizer
 
@@ -164,7 +164,7 @@ class Tokenizer(nn.Module):
         """Load strictly from ``folder``; ready for inference.
 
         Raises:
-            UserError: see :func:`encoder.weights.load_weights`.
+            UserError: see :func:`engine.storage.weights.load_weights`.
         """
         stored = read_config(folder, KIND)
         tokenizer = cls(validate(TokenizerConfig, stored["model"], f"{folder}/config.json"))

@@ -10,23 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.accelerators import compile_backend, compile_parts
 from encoder.augment import NUM_UNIFORMS, augment
-from encoder.batch_stream import BatchStream
-from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
-from encoder.ema import Ema
-from encoder.evaluate import resolve_folder
-from encoder.optimization import (
-    adamw,
-    cosine_schedule,
-    decay_groups,
-    gathering,
-    set_learning_rate,
-    take_step,
-)
-from encoder.training import TrainingTask
+from engine.devices import compile_backend, compile_parts
+from engine.storage.weights import resolve_folder
+from engine.training.batch_stream import BatchStream
+from engine.training.batches import GlobalBatches
+from engine.training.ema import Ema
+from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
+from engine.training.task import TrainingTask
 from vqvae.config import TokenizerLossConfig, VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss

@@ -13,7 +13,7 @@ if __package__ in (None, ""):
 
 from configs.cli import run
 from configs.loader import add_run_arguments, load_config, to_yaml
-from encoder.stop_request import GO_ON
+from engine.training.stop_request import GO_ON
 
 DEFAULT_CONFIG = "configs/vqvae/drawn.yaml"
 EXAMPLES = """examples:

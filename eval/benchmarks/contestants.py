@@ -42,7 +42,7 @@ def mimique_batched(weights: str, _threads: int) -> Contestant:
 
 def _encoder(weights: str) -> Any:
     from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
+    from engine.storage.weights import resolve_folder
 
     return EmotionEncoder.from_pretrained(resolve_folder(weights))
 
@@ -188,7 +188,7 @@ def measure(name: str, crops: Crops, *, weights: str, threads: int, rounds: int)
 
 def main(argv: Sequence[str]) -> int:
     """Do the job described by the JSON file ``argv[0]`` and write its result."""
-    from encoder.atomic import atomic_write_text
+    from engine.storage.atomic import atomic_write_text
 
     job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     crops = list(np.load(job["crops"], allow_pickle=False))

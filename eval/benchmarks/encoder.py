@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name} {value}: give at least {2 if name == 'faces' else 1}")
     from tqdm import tqdm
 
-    from encoder.atomic import atomic_write_text, make_folder
+    from engine.storage.atomic import atomic_write_text, make_folder
 
     groups = arguments.contestants or [name for name in GROUPS if name not in ("onnx", "int8") or _onnx_installed()]
     threads = arguments.threads or cores()
@@ -129,9 +129,9 @@ def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
     """Files of the exported encoder by group."""
     from encoder.classifier import EmotionEncoder
     from encoder.drawn import draw_faces
-    from encoder.evaluate import resolve_folder
     from encoder.export import to_onnx
     from encoder.quantize import quantize
+    from engine.storage.weights import resolve_folder
 
     if not _onnx_installed():
         raise UserError("--contestants onnx and int8 need the extra onnx: pip install 'mimique[onnx]'")

@@ -15,7 +15,7 @@ from configs.cli import UserError, run
 if TYPE_CHECKING:
     import torch
 
-    from encoder.training import TrainingTask
+    from engine.training.task import TrainingTask
     from vqvae.config import VqvaeConfig
 
 EXAMPLES = """examples:
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
             "this benchmark measures a GPU and there is none that torch can use; --device cpu only checks that the code runs"
         )
     from configs.loader import load_config
-    from encoder.atomic import atomic_write_text, make_folder
+    from engine.storage.atomic import atomic_write_text, make_folder
     from vqvae.config import VqvaeConfig
 
     batch = [f"{stage}.{name}" for stage in ("tokenizer_stage", "prior_stage") for name in (f"batch_size={arguments.batch}",)]
@@ -95,9 +95,9 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     import numpy as np
     import torch
 
-    from encoder.accelerators import make_accelerator
     from encoder.classifier import EmotionEncoder
-    from encoder.evaluate import resolve_folder
+    from engine.devices import make_accelerator
+    from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
     from vqvae.prior_stage import PriorTask
     from vqvae.tokenizer import Tokenizer

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     _check(arguments)
     import torch
 
-    from encoder.training import write_json
+    from engine.storage.atomic import write_json
     from eval.benchmarks.prior_contestants import AUTOREGRESSIVE, MUSE
 
     threads = arguments.threads or cores()

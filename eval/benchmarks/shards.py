@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name} {getattr(arguments, name)}: give at least {64 if name == 'faces' else 1}")
     if arguments.child is not None:
         return _child(arguments)
-    from encoder.atomic import atomic_write_text, make_folder
+    from engine.storage.atomic import atomic_write_text, make_folder
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -142,8 +142,8 @@ def _child(arguments: argparse.Namespace) -> int:
         raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
     import numpy as np
 
-    from encoder.batches import GlobalBatches
     from encoder.sharded_faces import open_shards
+    from engine.training.batches import GlobalBatches
     from vqvae.train import main as train
 
     place = Path(arguments.child)

@@ -41,11 +41,11 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--faces {arguments.faces}: give at least 512, a batch")
     from PIL import Image
 
-    from encoder.batches import GlobalBatches
     from encoder.datasets import load_faces
     from encoder.face_images import decode_face, png_bytes
     from encoder.shard_writer import write_shards
     from encoder.sharded_faces import open_shards
+    from engine.training.batches import GlobalBatches
 
     valid = load_faces(arguments.data.expanduser(), "valid", size=arguments.size)
     emotions, different = valid.distributions(), min(len(valid), 2000)

@@ -136,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
     import torch
     from tqdm import tqdm
 
-    from encoder.training import write_json
+    from engine.storage.atomic import write_json
 
     threads = arguments.threads or cores()
     torch.set_num_threads(threads)

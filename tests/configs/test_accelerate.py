@@ -30,7 +30,7 @@ def test_the_launcher_says_what_to_compile_with(name: str, backend: str | None, 
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
 
-    from encoder.accelerators import compile_backend
+    from engine.devices import compile_backend
 
     arguments = launch_command_parser().parse_args(["--config_file", str(FOLDER / name), "vqvae/train.py", "compile=true"])
     arguments, _, _ = _validate_launch_command(arguments)

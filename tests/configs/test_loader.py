@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.loader import ConfigError, StrictModel, add_config_arguments, load_config, to_yaml, validate
-from configs.source import dump
+from configs.loader import StrictModel, add_config_arguments, load_config, to_yaml, validate
+from configs.source import ConfigError, dump
 
 
 class Filter(Enum):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.cli import UserError
-from encoder.batches import GlobalBatches, uniforms
+from engine.training.batches import GlobalBatches, uniforms
 
 SEEDS = st.integers(0, 2**63 - 1)
 

@@ -19,14 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder import atomic
-from encoder.atomic import atomic_write_bytes, atomic_write_text
-from encoder.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
-from encoder.training_state import pack_optimizer, unpack_optimizer
+from engine.storage import atomic
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+from engine.storage.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from engine.training.task_checkpoint import pack_optimizer, unpack_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("net.safetensors", "ema-net.safetensors", "state.json", "MANIFEST.json")
@@ -213,7 +209,7 @@ def test_a_group_that_is_no_file_name_is_refused_before_writing(tmp_path: Path) 
 
 SAVES = """
 import sys, torch
-from encoder.checkpoint import save_checkpoint
+from engine.storage.checkpoint import save_checkpoint
 tensors = {"net": {str(i): torch.full((64, 1024), float(i)) for i in range(8)}, "ema": {"x": torch.rand(256, 1024)}}
 print("ready", flush=True)
 for step in range(int(sys.argv[2]), 10**8):

@@ -13,9 +13,9 @@ from encoder.augment import NUM_UNIFORMS, augment
 from encoder.calibration import calibrated_log_probabilities, fit_calibration
 from encoder.classifier import EmotionEncoder, fold_to_seven
 from encoder.config import AugmentConfig, CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
-from encoder.ema import Ema
 from encoder.model import create_model, list_models, registered_model
 from encoder.preprocessing import prepare, to_grey
+from engine.training.ema import Ema
 
 
 def tiny(name: str = "resnet") -> ModelConfig:

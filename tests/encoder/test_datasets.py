@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs.cli import UserError
-from encoder.datasets import SPLITS, load_faces, load_faces128, twins
+from encoder.datasets import load_faces, load_faces128
+from encoder.face_set import SPLITS, twins
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.datasets import load_faces, twins
+from encoder.datasets import load_faces
 from encoder.emotions import Emotion
 from encoder.face_images import MAX_BYTES, png_bytes
+from encoder.face_set import twins
 
 
 def add(path: Path, face: np.ndarray) -> Path:

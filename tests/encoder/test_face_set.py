@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from configs.cli import UserError
-from encoder.datasets import FaceSet, twins
 from encoder.duplicates import count_duplicates
 from encoder.emotions import CONTEMPT, EMOTION_NAMES, Emotion
-from encoder.face_set import FaceCollector, parse_label
+from encoder.face_set import FaceCollector, FaceSet, parse_label, twins
 
 
 def faces_of(images: np.ndarray, labels: list[int], votes: list[list[int] | None] | None = None) -> FaceSet:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.ema import Ema
 from encoder.explain import grad_cam
 from encoder.folded import folded
 from encoder.model import create_model, list_models, registered_model
+from engine.training.ema import Ema
 
 SIZE = 24
 
@@ -90,7 +90,7 @@ def test_no_norm_is_left_in_our_networks(name: str) -> None:
 @pytest.mark.parametrize("weights", ["encoder", "judge", "fast"])
 def test_the_shipped_networks_answer_the_same(weights: str) -> None:
     from encoder.drawn import draw_faces
-    from encoder.evaluate import resolve_folder
+    from engine.storage.weights import resolve_folder
 
     encoder = EmotionEncoder.from_pretrained(resolve_folder(f"pretrained/{weights}"))
     shown = draw_faces(14, seed=0, size=48).images

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import encoder.batches
-from encoder.batches import GlobalBatches
-from encoder.permutation import permute, permute_nearby
+import engine.training.batches
+from engine.counter_random import permute, permute_nearby
+from engine.training.batches import GlobalBatches
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -55,7 +55,7 @@ def test_neighbours_come_from_as_many_blocks_as_the_window_holds(rng: np.random.
 
 @pytest.mark.parametrize("block", [0, 64])
 def test_an_order_too_long_to_sort_is_still_a_permutation(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(encoder.batches, "_LARGEST_SORTED", 100)
+    monkeypatch.setattr(engine.training.batches, "_LARGEST_SORTED", 100)
     batches = GlobalBatches(1000, 50, seed=3, block=block)
     epochs = [np.concatenate([batches.whole(step) for step in range(20 * epoch, 20 * epoch + 20)]) for epoch in (0, 1)]
     for epoch in epochs:

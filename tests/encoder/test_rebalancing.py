@@ -10,7 +10,6 @@ import torch
 
 from configs.cli import UserError
 from configs.loader import load_config
-from encoder.batches import GlobalBatches
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, EncoderConfig, PreprocessingConfig
 from encoder.face_set import FaceSet
@@ -19,6 +18,7 @@ from encoder.model import create_model
 from encoder.rebalancing import class_frequencies, sampling_weights
 from encoder.starting_point import make_net, make_optimizer
 from encoder.views import averaged_logits, views_of
+from engine.training.batches import GlobalBatches
 
 LABELS = np.repeat([0, 1, 2, 3, 4, 5, 6, -1], [40, 4, 40, 80, 40, 30, 50, 10])
 

@@ -16,9 +16,9 @@ from encoder import evaluate, report_charts, report_faces
 from encoder.assessment import HeadReading
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.datasets import FaceSet
 from encoder.drawn import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER, Emotion
+from encoder.face_set import FaceSet
 from encoder.ferplus import vote_distributions
 from encoder.learning_curves import read_curves
 from encoder.model import create_model

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 import encoder.shard_index as shard_index
 from configs.cli import UserError
-from encoder.batch_stream import BatchStream
-from encoder.batches import GlobalBatches
 from encoder.face_images import png_bytes
 from encoder.shard import main
 from encoder.shard_files import ShardFiles
 from encoder.shard_writer import write_shards
 from encoder.sharded_faces import ShardedFaces, open_shards
+from engine.training.batch_stream import BatchStream
+from engine.training.batches import GlobalBatches
 
 SIZE = 16
 

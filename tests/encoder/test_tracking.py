@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from encoder.tracking import Tracker
+from engine.training.tracking import Tracker
 
 
 class FakeRun:

@@ -17,11 +17,11 @@ from configs.cli import UserError
 from configs.loader import load_config, validate
 from encoder import evaluate_gender, train_gender
 from encoder.attributes import GENDERS, GenderClassifier
-from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.face_images import png_bytes
 from encoder.face_set import FaceSet
 from encoder.gender_config import GenderConfig
 from encoder.gender_fit import GenderTask, calibrate_gender, gender_labels, load_gendered, sampling_weights, tight_crop
+from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 
 SMALL = ["model.widths=[8,16]", "preprocessing.size=16", "data.size=24", "train.batch_size=16", "train.precision=no"]
 

@@ -13,13 +13,13 @@ import torch
 import encoder.fit as fit
 from configs.cli import UserError
 from configs.loader import load_config
-from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, EncoderConfig, PreprocessingConfig
 from encoder.face_set import FaceSet
 from encoder.fit import EncoderTask, fit_encoder
 from encoder.model import create_model
-from encoder.weights import read_config
+from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
+from engine.storage.weights import read_config
 
 SETTINGS = {
     "model": {"widths": [8, 16], "depths": [1, 1], "dropout": 0.2, "heads": ["fer2013", "ferplus"]},

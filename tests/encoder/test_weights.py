@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder import atomic, tensor_header, weights
-from encoder.weights import file_sha256, load_weights, read_config, save_weights
+from engine.storage import atomic, tensor_header, weights
+from engine.storage.weights import file_sha256, load_weights, read_config, save_weights
 
 CONFIG = {"kind": "encoder", "model": {"width": 8, "heads": ["fer2013"]}, "metrics": {"accuracy": 0.7}}
 

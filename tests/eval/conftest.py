@@ -13,12 +13,12 @@ import torch
 
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.datasets import FaceSet
 from encoder.drawn import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER
 from encoder.face_parquet import write_parquet_splits
+from encoder.face_set import FaceSet
 from encoder.model import create_model
-from encoder.weights import WEIGHTS_FILE, file_sha256
+from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer

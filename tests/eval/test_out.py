@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.cli import UserError
-from encoder.atomic import make_folder, require_place
-from encoder.training import write_json
+from engine.storage.atomic import make_folder, require_place, write_json
 
 NEEDS = {
     "ablation": ["--data", "drawn"],

@@ -18,8 +18,9 @@ from PIL import Image
 from configs.cli import UserError
 from encoder.assessment import read_heads
 from encoder.classifier import EmotionEncoder
-from encoder.datasets import FaceSet, load_faces
+from encoder.datasets import load_faces
 from encoder.emotions import EMOTION_NAMES
+from encoder.face_set import FaceSet
 from encoder.fit import EncoderTask
 from eval import augmentation, cas, shortcut, training_rows
 from eval.generated_set import read_set

@@ -11,7 +11,7 @@ from PIL import Image
 
 from configs.cli import UserError
 from encoder.emotions import Emotion, one_hot, parse_distribution
-from encoder.provenance import marked
+from engine.storage.provenance import marked
 from generation.pipeline import FacePipeline
 from generation.sample import main
 from generation.strip import interpolate, parse_path

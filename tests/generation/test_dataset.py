@@ -18,9 +18,10 @@ import generation.selection
 from configs.cli import UserError
 from encoder.datasets import load_faces
 from encoder.emotions import Emotion
+from generation.batch import Face
 from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
 from generation.face_blocks import Block, DatasetRequest
-from generation.pipeline import Face, FacePipeline
+from generation.pipeline import FacePipeline
 from generation.selection import Selection, thumbnails
 from generation.verify import Verdict
 

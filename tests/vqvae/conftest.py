@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import vqvae.stages as stages
-from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.shard_writer import write_shards
+from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.tokenizer import Tokenizer

@@ -17,10 +17,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 import vqvae.prior_stage as prior_stage
-from encoder.accelerators import make_accelerator
-from encoder.batches import GlobalBatches
-from encoder.checkpoint import checkpoint_steps
-from encoder.training import TrainingTask
+from engine.devices import make_accelerator
+from engine.storage.checkpoint import checkpoint_steps
+from engine.training.batches import GlobalBatches
+from engine.training.task import TrainingTask
 from vqvae.faces import FaceBatches, TrainingFaces
 from vqvae.prior_stage import PriorTask
 from vqvae.token_batches import TokenBatches

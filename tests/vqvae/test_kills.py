@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import encoder.atomic
-import encoder.checkpoint
+import engine.storage.atomic
+import engine.storage.checkpoint
 
 STAGES = ("tokenizer", "prior")
 
@@ -34,7 +34,7 @@ def die_at(call: int) -> None:
 
     for name in ("fsync", "rename", "replace"):
         setattr(os, name, failing(getattr(os, name)))
-    encoder.checkpoint.write_synced = failing(encoder.checkpoint.write_synced)
+    engine.storage.checkpoint.write_synced = failing(engine.storage.checkpoint.write_synced)
 
 
 def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int, epochs: int, seed: int) -> None:
@@ -88,7 +88,7 @@ def test_thirty_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., An
 def test_killed_between_the_two_files_of_its_weights_a_stage_is_not_taken_for_complete(
     tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    original = encoder.atomic.write_synced
+    original = engine.storage.atomic.write_synced
 
     def killed(path: str | Path, data: bytes) -> None:
         if f"weights/{stage}/.config.json" in str(path):
@@ -97,7 +97,7 @@ def test_killed_between_the_two_files_of_its_weights_a_stage_is_not_taken_for_co
 
     assert forked(lambda _rank: tiny_runs.train("whole", stage)).wait() == [0]
     with monkeypatch.context() as patch:
-        patch.setattr(encoder.atomic, "write_synced", killed)
+        patch.setattr(engine.storage.atomic, "write_synced", killed)
         assert forked(lambda _rank: tiny_runs.train("broken", stage)).wait() == [-signal.SIGKILL]
     weights = tiny_runs.folder / "broken" / "weights" / stage
     assert [path.name for path in weights.iterdir() if not path.name.startswith(".")] == ["model.safetensors"]

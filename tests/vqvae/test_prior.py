@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.batches import GlobalBatches
+from engine.training.batches import GlobalBatches
 from vqvae.config import PriorConfig
 from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape

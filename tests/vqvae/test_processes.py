@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-import encoder.atomic
-import encoder.checkpoint
+import engine.storage.atomic
+import engine.storage.checkpoint
 from configs.cli import UserError
-from encoder.accelerators import make_accelerator
-from encoder.checkpoint import checkpoint_steps
-from encoder.training import TrainingTask
+from engine.devices import make_accelerator
+from engine.storage.checkpoint import checkpoint_steps
+from engine.training.task import TrainingTask
 from vqvae.faces import FaceBatches
 from vqvae.prior_stage import PriorTask
 from vqvae.tokenizer_stage import TokenizerTask
@@ -114,7 +114,7 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def full_for(part: str) -> Callable[..., None]:
-        original = encoder.atomic.write_synced
+        original = engine.storage.atomic.write_synced
         return lambda path, data: full() if part in str(path) else original(path, data)
 
     def program(_rank: int) -> None:
@@ -126,11 +126,11 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
         if place == "tokens":
             patch.setattr(os, "posix_fallocate", full)
         elif place == "checkpoint":
-            patch.setattr(encoder.checkpoint, "write_synced", full_for(".tmp-6-"))
+            patch.setattr(engine.storage.checkpoint, "write_synced", full_for(".tmp-6-"))
         elif place == "weights":
-            patch.setattr(encoder.atomic, "write_synced", full_for("weights/prior/.model"))
+            patch.setattr(engine.storage.atomic, "write_synced", full_for("weights/prior/.model"))
         else:
-            patch.setattr(encoder.atomic, "write_synced", full_for(".generated.png"))
+            patch.setattr(engine.storage.atomic, "write_synced", full_for(".generated.png"))
         run = forked(program, 2)
         assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: ") == 1

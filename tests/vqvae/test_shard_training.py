@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import vqvae.prior_stage as prior_stage
 from configs.cli import UserError
-from encoder.training import TrainingTask
+from engine.training.task import TrainingTask
 from vqvae.faces import TrainingShards
 from vqvae.prior_stage import PriorTask
 from vqvae.tokenizer_stage import TokenizerTask

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 import vqvae.prior_stage as prior_stage
 import vqvae.stages as stages
 from configs.cli import UserError
-from encoder.checkpoint import latest_checkpoint, load_checkpoint
 from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.model import create_model
-from encoder.training import TrainingTask
+from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
+from engine.training.task import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior

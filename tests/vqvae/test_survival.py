@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import encoder.checkpoint
+import engine.storage.checkpoint
 from configs.cli import UserError
-from encoder.checkpoint import checkpoint_steps, latest_checkpoint
-from encoder.training import TrainingTask
+from engine.storage.checkpoint import checkpoint_steps, latest_checkpoint
+from engine.training.task import TrainingTask
 from vqvae.prior_stage import PriorTask
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerTask
@@ -92,7 +92,7 @@ def test_a_second_ctrl_c_ends_at_once(tiny_runs: Any, forked: Callable[..., Any]
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(tiny_runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiny_runs.train("whole", "tokenizer") == 0
-    original = encoder.checkpoint.write_synced
+    original = engine.storage.checkpoint.write_synced
 
     def full(path: Path, data: bytes) -> None:
         if ".tmp-6-" in str(path) and path.name == "optimizer-tokenizer.safetensors":
@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(tiny_runs: Any, 
         original(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoder.checkpoint, "write_synced", full)
+        patch.setattr(engine.storage.checkpoint, "write_synced", full)
         with pytest.raises(UserError, match=r"step 6 could not be saved: the disk is full; .*earlier checkpoints are intact"):
             tiny_runs.train("broken", "tokenizer")
     newest = latest_checkpoint(tiny_runs.folder / "broken" / "tokenizer")

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from configs.cli import UserError
-from encoder.atomic import explain_write_error, sync_folder, write_synced
-from encoder.plain_json import parse_json
+from engine.storage.atomic import explain_write_error, sync_folder, write_synced
+from engine.storage.plain_json import parse_json
 
 FORMAT_VERSION = 1
 FOLDER = "checkpoints"

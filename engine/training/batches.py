@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder import counter_random
-from encoder.permutation import permute, permute_nearby
+from engine import counter_random
+from engine.counter_random import permute, permute_nearby
 
 # First key of each hash, so that order, draws and augmentation never share numbers.
 _ORDER, _DRAW, _REJECT, _UNIFORM = 0x0B, 0x0D, 0x0E, 0x0F

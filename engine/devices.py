@@ -69,3 +69,20 @@ def describe(accelerator: Accelerator, compiled: str | None = None) -> str:
     many = f"{accelerator.num_processes} processes, " if accelerator.num_processes > 1 else ""
     how = f", compiled by {compiled}" if compiled else ""
     return f"{many}{accelerator.device}, precision {accelerator.mixed_precision}{how}"
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto``: CUDA where there is one, else the CPU; any other name is used as it is or refused, never replaced.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used here ({reason}); choose --device cpu") from None
+    return device

@@ -1,120 +1,34 @@
 """The training loop that the encoder, the tokenizer and the prior share.
 
 What makes a run resumable bit for bit is that nothing random is carried along: data order is a pure function of
-(seed, step) (:mod:`encoder.batches`), and the random generators are re-seeded from (seed, step, rank) before every step.
+(seed, step) (:mod:`engine.training.batches`), and the random generators are re-seeded from (seed, step, rank) before every step.
 A checkpoint is therefore weights, averages, optimiser moments, the step, and what earlier evaluations decided; it is
 written between optimiser steps only, so that no half accumulated gradient has to be kept.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from configs.cli import UserError
-from encoder.agreement import Agreement
-from encoder.atomic import atomic_write_text, make_folder
-from encoder.batches import GlobalBatches
-from encoder.checkpoint import step_folder
-from encoder.ema import Ema
-from encoder.finite_check import FiniteCheck
-from encoder.stop_request import GO_ON, StopRequest
-from encoder.tracking import Tracker
-from encoder.training_bar import training_bar
-from encoder.training_checkpoint import judged, keep_best, restore_task, save_task
+from engine.storage.checkpoint import step_folder
+from engine.training.agreement import Agreement
+from engine.training.stop_request import GO_ON, StopRequest
+from engine.training.task import LoopSettings, Outcome, TrainingTask
+from engine.training.task_checkpoint import judged, keep_best, restore_task, save_task
+from engine.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-class TrainingTask(ABC):
-    """What one stage of training adds to the loop: its modules, and what a step does with them."""
-
-    modules: Mapping[str, nn.Module]
-    optimizers: Mapping[str, torch.optim.Optimizer]
-    emas: Mapping[str, Ema]
-    batches: GlobalBatches
-
-    def fetch(self, step: int) -> None:  # noqa: B027
-        """Read what ``step`` learns from, if that can fail; by default nothing.
-
-        Raises:
-            UserError: it cannot be read. All processes end then, so nothing may be exchanged between them here.
-        """
-
-    @abstractmethod
-    def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
-        """One optimiser step; its losses, and ``gradient_norm`` before clipping.
-
-        ``progress`` in [0, 1) is the share of the schedule already behind.
-        """
-
-    @abstractmethod
-    def evaluate(self) -> dict[str, float]:
-        """Figures on the validation split; ``score`` (higher is better) chooses the best checkpoint."""
-
-    def after_evaluation(self, figures: Mapping[str, float]) -> None:  # noqa: B027
-        """Take note of the figures of an evaluation within the schedule; by default nothing."""
-
-    def pictures(self) -> dict[str, bytes]:
-        """PNG files by name that show how far training is; only the first process asks."""
-        return {}
-
-    def close(self) -> None:  # noqa: B027
-        """End what runs beside training; by default nothing."""
-
-    def state(self) -> dict[str, Any]:
-        """What else a resumed run needs, as JSON holds it."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027
-        """Restore what :meth:`state` gave."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Length of a run and how often it looks up. ``max_minutes`` replaces ``total_steps`` when given.
-
-    ``patience``: evaluations without a new best score that end the run early; None: it runs to its end. ``keep_best``: the
-    averages of the best evaluation are what the run ends with, where they beat the last ones.
-    """
-
-    total_steps: int
-    seed: int
-    max_minutes: float | None = None
-    evaluate_every: int = 500
-    checkpoint_every: int = 500
-    log_every: int = 20
-    keep: int = 2
-    patience: int | None = None
-    keep_best: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where the loop stopped: ``exit_code`` is 0 when the schedule was completed.
-
-    ``minutes`` were spent in training, earlier parts of a resumed run included. ``kept`` is the step whose averages the
-    task now holds.
-    """
-
-    step: int
-    exit_code: int
-    figures: Mapping[str, float]
-    minutes: float
-    kept: int
 
 
 def _seed_step(seed: int, step: int, rank: int) -> None:
@@ -294,7 +208,39 @@ def run_training(
     return Outcome(loop.step, 0, figures, loop.elapsed / 60, loop.step)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as indented JSON, complete or not at all."""
-    make_folder(path.parent)
-    atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + os.linesep)
+def training_bar(label: str, total_steps: int, max_minutes: float | None, *, step: int, elapsed: float, main: bool) -> Any:
+    """A tqdm bar from ``step``, after ``elapsed`` seconds; only the first process (``main``) shows one."""
+    from tqdm import tqdm
+
+    if max_minutes is None:
+        return tqdm(total=total_steps, initial=step, desc=label, unit="step", disable=None if main else True)
+    return tqdm(
+        total=100.0,
+        initial=round(min(elapsed / (0.6 * max_minutes), 100.0), 1),
+        desc=label,
+        unit="%",
+        bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f}{unit} [{elapsed}<{remaining}{postfix}]",
+        disable=None if main else True,
+    )
+
+
+class FiniteCheck:
+    """Collects losses on their device until someone asks."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, tuple[str, ...], Tensor]] = []
+
+    def note(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Remember which of the (scalar) losses of ``step`` are finite."""
+        self._steps.append((step, tuple(losses), torch.stack([value.detach().float() for value in losses.values()])))
+
+    def first_problem(self) -> tuple[int, str, float] | None:
+        """(step, name, value) of the first loss since the last question that was not finite."""
+        steps, self._steps = self._steps, []
+        if not steps or bool(torch.isfinite(torch.cat([values for _, _, values in steps])).all()):
+            return None
+        for step, names, values in steps:
+            for name, value in zip(names, values.tolist(), strict=True):
+                if value - value != 0.0:
+                    return step, name, value
+        return None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
-from encoder.agreement import Agreement
-from encoder.atomic import atomic_write_text, explain_write_error, require_place
-from encoder.checkpoint import checkpoint_steps, latest_checkpoint, load_checkpoint
+from engine.storage.atomic import atomic_write_text, explain_write_error, require_place
+from engine.storage.checkpoint import checkpoint_steps, latest_checkpoint, load_checkpoint
+from engine.training.agreement import Agreement
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_text, explain_write_error
-from encoder.training import write_json
+from engine.storage.atomic import atomic_write_text, explain_write_error, write_json
 
 
 def claim_folder(folder: Path, name: str, settings: str) -> None:

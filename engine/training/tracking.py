@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, atomic_write_text, explain_write_error
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, explain_write_error
 
 WANDB_ID = "wandb-id.txt"
 SAMPLES = "samples"

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import torch
 
 from configs.cli import UserError
-from encoder.plain_json import parse_json
+from engine.storage.plain_json import parse_json
 
 MAX_HEADER_BYTES = 1 << 20
 _DTYPES = {

@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.atomic import atomic_write_bytes, explain_write_error
-from encoder.plain_json import parse_json, require_plain
-from encoder.tensor_header import TensorEntry, read_header
+from engine.storage.atomic import atomic_write_bytes, explain_write_error
+from engine.storage.plain_json import parse_json, require_plain
+from engine.storage.tensor_header import TensorEntry, read_header
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -270,3 +270,15 @@ def _refuse_not_finite(tensor: Tensor, what: str, consequence: str) -> None:
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         count = int((~torch.isfinite(tensor)).sum())
         raise UserError(f"{what} has {count} value(s) that are not finite; {consequence}")
+
+
+def resolve_folder(name: str) -> Path:
+    """A weights folder given by path, or by its place under the installed project (``pretrained/encoder``).
+
+    Raises:
+        UserError: no such folder in either place.
+    """
+    for folder in (Path(name), Path(__file__).resolve().parents[1] / name):
+        if folder.is_dir():
+            return folder
+    raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")

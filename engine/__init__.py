@@ -1,0 +1,1 @@
+"""What every program runs on: files that appear whole or not at all, and training that resumes exactly."""

@@ -1,0 +1,1 @@
+"""Files: written whole or not at all, weights and checkpoints with checksums, finished rows, provenance."""
