@@ -1,7 +1,8 @@
-"""How a command ends: one clear line for a user's mistake, a traceback only for ours."""
+"""How a command begins and ends: one head for every command line, one clear line for a user's mistake."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -56,6 +57,28 @@ def _ended_by_signal() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
+    """The head that all command lines share: what it does, its options, and examples and exit codes as they were typed.
+
+    Args:
+        prog: how it is called, such as ``python -m encoder.train``.
+        description: usually the program's ``__doc__``.
+        examples: shown below the options with its line breaks.
+    """
+    return argparse.ArgumentParser(
+        prog=prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def command(main: Callable[[Sequence[str]], int | None]) -> Callable[[], NoReturn]:
+    """The entry point of a program: :func:`run` with its ``main``, for ``if __name__ == "__main__"`` and installed scripts."""
+
+    def cli() -> NoReturn:
+        run(main)
+
+    return cli
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
-from encoder.detect import list_detectors
-from encoder.emotions import EMOTION_NAMES
+from configs.cli import UserError, command, command_parser
+from encoder.analysis.listing import _Listing
+from encoder.detection.registry import list_detectors
 
 if TYPE_CHECKING:
-    from encoder.analysis import FaceAnalyzer, Reading
-    from encoder.face_table import FaceRow
-    from encoder.sources import View
+    from encoder.analysis.analyzer import FaceAnalyzer, Reading
+    from encoder.pictures.sources import View
 
 EXAMPLES = f"""examples:
   python -m encoder.analyze photo.jpg
@@ -39,17 +38,10 @@ detectors: {", ".join(list_detectors())}
 exit code: 0 everything was read (a picture without a face is no error), 1 something was skipped and the rest done,
 2 nothing could be read or the command was refused, 130 stopped by Ctrl-C (for a camera that is the usual end: 0)."""
 
-_MAX_SOURCE_WIDTH = 40
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.analyze",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.analyze", __doc__, EXAMPLES)
     parser.add_argument("paths", metavar="PATH", nargs="*", help="pictures, videos, folders or quoted patterns")
     parser.add_argument("--camera", type=int, metavar="N", help="read this camera instead of files (0 is the first)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop the camera after so many seconds (default: at Ctrl-C)")
@@ -89,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     _check(arguments)
     from tqdm import tqdm
 
-    from encoder.sources import Found, find_files
+    from encoder.pictures.sources import Found, find_files
 
     live = arguments.camera is not None
     found = Found((), 0) if live else find_files(arguments.paths)
@@ -126,17 +118,17 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
-    from encoder.analysis import FaceAnalyzer
+    from encoder.analysis.analyzer import FaceAnalyzer
 
     options: dict[str, Any] = {}
     if arguments.gender:
-        from encoder.attributes import create_gender
+        from encoder.people.gender import create_gender
 
         options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
     if arguments.gallery is not None:
-        from encoder.detect import create_detector
-        from encoder.embeddings import create_embedder
-        from encoder.identity import Gallery, largest_face
+        from encoder.detection.registry import create_detector
+        from encoder.people.embeddings import create_embedder
+        from encoder.people.identity import Gallery, largest_face
 
         embedder = create_embedder(arguments.embedder, device=arguments.device)
         gallery = Gallery.from_folder(arguments.gallery, embedder, crop=largest_face(create_detector(arguments.detector)))
@@ -155,7 +147,7 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
 
 
 def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequence[str]) -> Iterator[Reading]:
-    from encoder.sources import view_camera, view_files
+    from encoder.pictures.sources import view_camera, view_files
 
     live = arguments.camera is not None
     views: Iterator[View]
@@ -173,7 +165,7 @@ class _Table:
     """Rows of readings into a table file."""
 
     def __init__(self, path: Path, *, landmarks: bool) -> None:
-        from encoder.face_table import create_table
+        from encoder.analysis.tables import create_table
 
         self._table = create_table(path, landmarks=landmarks)
         self.close = self._table.close
@@ -190,86 +182,14 @@ def _open_outputs(arguments: argparse.Namespace, stack: contextlib.ExitStack) ->
         outputs.append(_Table(arguments.out, landmarks=arguments.landmarks))
         stack.callback(outputs[-1].close)
     if arguments.annotate is not None:
-        from encoder.annotate import Annotator
+        from encoder.analysis.annotate import Annotator
 
         outputs.append(Annotator(arguments.annotate))
         stack.callback(outputs[-1].close)
     return outputs
 
 
-class _Listing:
-    """Rows on the screen as they come, problems on the error stream, and the count of both."""
-
-    def __init__(self, files: Sequence[str], *, quiet: bool, gender: bool, gallery: bool) -> None:
-        self._quiet, self._gender, self._gallery = quiet, gender, gallery
-        self._width = min(_MAX_SOURCE_WIDTH, max((len(name) for name in files), default=8) + 12)
-        self._headed = False
-        self.faces = self.pictures = self.faceless = 0
-        self.skipped: list[str] = []
-
-    def add(self, reading: Reading) -> None:
-        """Print and count one reading."""
-        from tqdm import tqdm
-
-        from encoder.face_table import NO_FACE
-
-        for row in reading.rows:
-            if row.problem not in (None, NO_FACE):
-                self.skipped.append(f"{row.place}: {row.problem}")
-                tqdm.write(f"skipped {self.skipped[-1]}", file=sys.stderr)
-                continue
-            if not row.face:  # the first face of a picture, or none
-                self.pictures += 1
-            self.faces += row.problem is None
-            self.faceless += row.problem is not None
-            if not self._quiet:
-                tqdm.write(self._line(row), file=sys.stdout)
-
-    def finish(self, ignored: int, written: Sequence[str]) -> int:
-        """Print the summary; the exit code.
-
-        Raises:
-            UserError: no picture could be read.
-        """
-        if not self.pictures:
-            first = f"; first of {len(self.skipped)} problems: {self.skipped[0]}" if self.skipped else ""
-            raise UserError(f"nothing could be read{first}")
-        parts = [f"{_count(self.faces, 'face')} in {_count(self.pictures, 'picture')}"]
-        parts += [f"{self.faceless:,} without a face"] if self.faceless else []
-        parts += [_count(len(self.skipped), "problem")] if self.skipped else []
-        parts += [f"{_count(ignored, 'file')} with another ending ignored"] if ignored else []
-        print("; ".join(parts), file=sys.stderr)
-        if written:
-            print(f"written: {', '.join(written)}", file=sys.stderr)
-        return 1 if self.skipped else 0
-
-    def _line(self, row: FaceRow) -> str:
-        head = ""
-        if not self._headed:
-            self._headed = True
-            names = " ".join(f"{name:>9}" for name in EMOTION_NAMES)
-            further = f"  {'gender':<14}" if self._gender else ""
-            further += f"  {'identity':<14}" if self._gallery else ""
-            head = f"{'source':<{self._width}} {'x, y, width, height':<22} {'emotion':<10}{names}{further}".rstrip() + "\n"
-        source = row.place
-        if len(source) > self._width:
-            source = "…" + source[-self._width + 1 :]
-        if row.box is None or row.distribution is None:
-            return f"{head}{source:<{self._width}} {row.problem}"
-        box = ", ".join(map(str, row.box))
-        numbers = " ".join(f"{value:9.2f}" for value in row.distribution)
-        further = f"  {row.gender or '':<7}{row.gender_probability or 0:<7.2f}" if self._gender else ""
-        further += f"  {row.identity or '-':<14}" if self._gallery else ""
-        return f"{head}{source:<{self._width}} {box:<22} {row.emotion or '':<10}{numbers}{further}".rstrip()
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
-
-
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

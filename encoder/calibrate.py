@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import run
+from configs.cli import command, command_parser
 
 EXAMPLES = """examples:
   python -m encoder.calibrate --data DATA --weights runs/encoder/weights --out runs/encoder/calibrated
@@ -15,12 +15,7 @@ EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.calibrate",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.calibrate", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help="folder with FER-2013 in any of its forms")
     parser.add_argument("--weights", default="pretrained/encoder", help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the calibrated encoder")
@@ -30,9 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Fit and write; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    from encoder.classifier import KIND, EmotionEncoder
-    from encoder.datasets import load_faces
-    from encoder.fit import calibrate
+    from encoder.data.load import load_faces
+    from encoder.fitting.calibration import calibrate
+    from encoder.inference.emotion_encoder import KIND, EmotionEncoder
     from engine.storage.weights import OPTIONAL_KEYS, read_config, resolve_folder
 
     folder = resolve_folder(arguments.weights)
@@ -48,9 +43,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ModelConfig(StrictModel):
-    """Architecture: a name from the registry of :mod:`encoder.model` and, for ``resnet`` and ``plain``, its sizes.
+    """Architecture: a name from the registry of :mod:`encoder.models.emotion_net` and, for ``resnet`` and ``plain``, its sizes.
 
-    Names that begin with ``landmarks`` are the models of :mod:`encoder.landmark_models`: they read 68 points of a face
+    Names that begin with ``landmarks`` are the models of :mod:`encoder.landmarks.models`: they read 68 points of a face
     instead of its pixels, know FER-2013's labels only, and take their settings from :class:`LandmarkConfig`.
     """
 
@@ -33,7 +33,7 @@ class ModelConfig(StrictModel):
 
 
 class PreprocessingConfig(StrictModel):
-    """Input convention; travels with the weights and is applied by :func:`encoder.preprocessing.prepare`.
+    """Input convention; travels with the weights and is applied by :func:`encoder.inference.preprocessing.prepare`.
 
     ``normalisation``: each face to mean 0 and deviation 1 (``per_image``); by ``mean`` and ``std`` (``fixed``); by mean
     and deviation of the training faces, which training measures and stores as ``fixed`` (``data_set``); grey repeated to

@@ -7,161 +7,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from configs.cli import UserError, run
-from encoder import action_units
-from encoder.drawn_landmarks import landmarks
+from configs.cli import command, command_parser
+from encoder.drawing.faces import DrawnFaces, draw_faces
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
-from encoder.face_geometry import shape_face
-from encoder.face_renderer import render
-from encoder.face_traits import sample_traits, sample_views
-from engine.counter_random import hash64, uniforms
 
 if TYPE_CHECKING:
-    from encoder.face_set import FaceSet
+    pass
 
-MAX_COUNT, MIN_SIZE, MAX_SIZE = 10_000_000, 16, 512
-WEAKEST, STRONGEST = 0.6, 1.0  # intensities of a data set's faces
-_EXPRESSION_STREAM, _INTENSITY_STREAM, _IDENTITY_STREAM = 11, 12, 13
-# Identities of the splits lie in ranges that never meet.
-_SPLIT_BASE = {"train": 0, "valid": 1 << 40, "test": 1 << 41}
 
 EXAMPLES = """examples:
   python -m encoder.drawn
   python -m encoder.drawn --count 70 --seed 3 --size 96 --out faces.png
   python -m encoder.drawn --strip --out strip.png          one row an emotion, intensity rising from 0 to 1"""
-
-
-@dataclass(frozen=True)
-class DrawnFaces:
-    """N drawn faces and everything that is true of them.
-
-    Attributes:
-        images: (N, S, S) uint8 grey.
-        distributions: (N, 7) float32: the emotion with its intensity, ``intensity * asked + (1 - intensity) * neutral``.
-        action_units: (N, n_AU) float32 in [0, 1], columns in the order of ``action_units.AU_NUMBERS``.
-        labels: (N,) int8, the likeliest of the emotions asked for, whatever the intensity.
-        identity: (N,) int64; equal numbers are the same person.
-        intensity: (N,) float32.
-        landmarks: (N, 68, 2) float32 x and y in pixels, in the order of iBUG 300-W.
-    """
-
-    images: NDArray[np.uint8]
-    distributions: NDArray[np.float32]
-    action_units: NDArray[np.float32]
-    labels: NDArray[np.int8]
-    identity: NDArray[np.int64]
-    intensity: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-
-
-def draw_faces(
-    count: int,
-    *,
-    seed: int,
-    size: int = 64,
-    distribution: ArrayLike | None = None,
-    intensity: ArrayLike | None = None,
-    identities: ArrayLike | None = None,
-    variation: float = 1.0,
-    first: int = 0,
-) -> DrawnFaces:
-    """Draw ``count`` faces.
-
-    Args:
-        seed: of who they are, how they are seen and how they move.
-        size: side in pixels.
-        distribution: (7,) or (N, 7) over the emotions; None: each emotion in turn, face i shows ``i mod 7``.
-        intensity: scalar or (N,) in [0, 1]; None: uniform from 0.6 to 1.
-        identities: (N,) integers, equal for equal people; None: everybody is somebody else.
-        variation: 0 frontal, sharp and evenly lit, without jitter of the action units; 1 as in photographs.
-        first: number of the first face: ``draw_faces(2, first=5)`` are faces 5 and 6.
-
-    Raises:
-        UserError: a count, size, intensity or distribution that cannot be drawn.
-    """
-    if not 0 <= count <= MAX_COUNT:
-        raise UserError(f"count of drawn faces must lie between 0 and {MAX_COUNT}, got {count}")
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise UserError(f"size of drawn faces must lie between {MIN_SIZE} and {MAX_SIZE} pixels, got {size}")
-    if not 0.0 <= variation <= 1.0:
-        raise UserError(f"variation must lie between 0 and 1, got {variation}")
-    index = np.arange(first, first + count, dtype=np.int64)
-    asked = _distributions(distribution, index)
-    strength = _intensities(intensity, seed, index)
-    people = _identities(identities, seed, index)
-    chance = uniforms(seed, index, _EXPRESSION_STREAM, count=action_units.NUM_UNIFORMS)
-    units = action_units.blend(asked, strength, chance, jitter=variation)
-    traits, view = sample_traits(people), sample_views(seed, index, variation)
-    geometry = shape_face(traits, units)
-    images = render(traits, view, geometry, size)
-    shown = strength[:, None] * asked
-    shown[:, -1] += 1.0 - strength
-    points = landmarks(traits, view, geometry, size)
-    return DrawnFaces(images, shown, units, asked.argmax(axis=1).astype(np.int8), people, strength, points)
-
-
-def _distributions(given: ArrayLike | None, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    if given is None:
-        return np.eye(NUM_EMOTIONS, dtype=np.float32)[index % NUM_EMOTIONS]
-    rows = np.asarray(given, np.float32)
-    if rows.shape not in ((NUM_EMOTIONS,), (len(index), NUM_EMOTIONS)):
-        raise UserError(f"distribution: need shape (7,) or ({len(index)}, 7), got {rows.shape}")
-    if not np.isfinite(rows).all() or (rows < 0).any() or (np.abs(rows.sum(axis=-1) - 1) > 1e-3).any():
-        raise UserError("distribution: each must be seven probabilities that sum to 1")
-    return np.broadcast_to(rows, (len(index), NUM_EMOTIONS)).copy()
-
-
-def _intensities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) -> NDArray[np.float32]:
-    if given is None:
-        chance = uniforms(seed, index, _INTENSITY_STREAM, count=1)[:, 0]
-        return (WEAKEST + (STRONGEST - WEAKEST) * chance).astype(np.float32)
-    values = np.asarray(given, np.float32)
-    if values.shape not in ((), (len(index),)):
-        raise UserError(f"intensity: need one number or {len(index)} of them, got shape {values.shape}")
-    if not np.isfinite(values).all() or (values < 0).any() or (values > 1).any():
-        raise UserError("intensity must lie between 0 (neutral) and 1 (full)")
-    return np.broadcast_to(values, (len(index),)).copy()
-
-
-def _identities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
-    if given is None:
-        return (hash64(seed, index, _IDENTITY_STREAM) >> np.uint64(24)).astype(np.int64)
-    people = np.asarray(given, np.int64)
-    if people.shape != (len(index),):
-        raise UserError(f"identities: need {len(index)} integers, got shape {people.shape}")
-    return people
-
-
-def drawn_set(split: Literal["train", "valid", "test"], count: int, *, seed: int = 0, size: int = 48) -> FaceSet:
-    """``count`` drawn faces as a data set: the emotions in equal parts, nobody in two splits.
-
-    Raises:
-        UserError: an unknown split, or a count or size that cannot be drawn.
-    """
-    from encoder.face_set import FaceSet
-
-    if split not in _SPLIT_BASE:
-        raise UserError(f"unknown split {split!r}: the splits are {', '.join(_SPLIT_BASE)}")
-    base = _SPLIT_BASE[split]
-    people = base + (hash64(seed, np.arange(max(count, 0)), _IDENTITY_STREAM) >> np.uint64(25)).astype(np.int64)
-    in_turn = np.eye(NUM_EMOTIONS, dtype=np.float32)[np.arange(max(count, 0)) % NUM_EMOTIONS]
-    faces = draw_faces(count, seed=seed, size=size, distribution=in_turn, identities=people, first=base)
-    return FaceSet(
-        images=faces.images,
-        labels=faces.labels,
-        votes=np.zeros((count, 8), np.float32),
-        ids=tuple(f"drawn-{split}-{number:07d}" for number in range(count)),
-        source="drawn",
-        identities=np.array([str(person) for person in faces.identity], object),
-        landmarks=faces.landmarks,
-    )
 
 
 def contact_sheet(faces: DrawnFaces, columns: int, zoom: int = 2) -> bytes:
@@ -183,11 +45,8 @@ def contact_sheet(faces: DrawnFaces, columns: int, zoom: int = 2) -> bytes:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.drawn",
-        description="Draw a contact sheet of faces: the seven emotions in turn, one a column.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "python -m encoder.drawn", "Draw a contact sheet of faces: the seven emotions in turn, one a column.", EXAMPLES
     )
     parser.add_argument("--count", type=int, default=49, help="faces on the sheet (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -222,9 +81,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

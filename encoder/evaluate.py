@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
+from encoder.landmarks.classifier import load_classifier
 from engine.storage.weights import resolve_folder
 
 if TYPE_CHECKING:
-    import torch
-
-    from encoder.classifier import EmotionEncoder
-    from encoder.face_set import FaceSet
-    from encoder.landmark_classifier import LandmarkClassifier
+    from encoder.data.face_set import FaceSet
 
 EXAMPLES = """examples:
   python -m encoder.evaluate --data DATA                               shipped encoder, FER-2013 test split
@@ -37,12 +34,7 @@ as far as you may share them, or make it --without-faces."""
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.evaluate",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.evaluate", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
     parser.add_argument(
         "--weights", action="append", help="folder with the weights; again for each further model (default: pretrained/encoder)"
@@ -67,12 +59,12 @@ def main(argv: Sequence[str]) -> int:
 
     import numpy as np
 
-    from encoder.assessment import draw_confusions, format_table
-    from encoder.face_set import twins
-    from encoder.ladder_table import read_table
-    from encoder.landmark_assessment import assess_landmarks
-    from encoder.landmark_classifier import LandmarkClassifier
-    from encoder.report import EvaluatedModel, evaluate_model, find_face, write_report
+    from encoder.data.duplicates import twins
+    from encoder.evaluation.assessment import draw_confusions, format_table
+    from encoder.evaluation.ladder_table import read_table
+    from encoder.evaluation.report import EvaluatedModel, evaluate_model, find_face, write_report
+    from encoder.landmarks.assessment import assess_landmarks
+    from encoder.landmarks.classifier import LandmarkClassifier
     from engine.devices import resolve_device
     from engine.storage.atomic import atomic_write_text
 
@@ -130,22 +122,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def load_classifier(folder: Path, device: torch.device) -> EmotionEncoder | LandmarkClassifier:
-    """The network, or the model on landmarks, that ``folder`` holds.
-
-    Raises:
-        UserError: neither of them, or a damaged one.
-    """
-    from encoder import classifier, landmark_classifier
-    from engine.storage.weights import read_config
-
-    if read_config(folder, (classifier.KIND, landmark_classifier.KIND))["kind"] == landmark_classifier.KIND:
-        return landmark_classifier.LandmarkClassifier.from_pretrained(folder)
-    return classifier.EmotionEncoder.from_pretrained(folder).to(device)
-
-
 def _refuse_landmarks(given: Sequence[str], classifiers: Sequence[Any]) -> None:
-    from encoder.landmark_classifier import LandmarkClassifier
+    from encoder.landmarks.classifier import LandmarkClassifier
 
     for weights, classifier in zip(given, classifiers, strict=True):
         if isinstance(classifier, LandmarkClassifier):
@@ -183,10 +161,10 @@ def model_names(given: Sequence[str]) -> list[str]:
 
 def _load(arguments: argparse.Namespace, size: int):  # type: ignore[no-untyped-def]
     """(faces of the split, faces of train or None): train is needed to find twins."""
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
 
     if arguments.data == "drawn":
-        from encoder.drawn import drawn_set
+        from encoder.drawing.faces import drawn_set
 
         return drawn_set(arguments.split, 3500, seed=0, size=size), None
     path = Path(arguments.data).expanduser()
@@ -196,9 +174,7 @@ def _load(arguments: argparse.Namespace, size: int):  # type: ignore[no-untyped-
     return faces, load_faces(path, "train", on_error=arguments.on_error, size=size)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

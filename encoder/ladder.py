@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import run
-from encoder.ladder_rungs import RUNGS, SCHEDULES, chosen_rungs
+from configs.cli import command, command_parser
+from encoder.experiments.ladder_rungs import RUNGS, SCHEDULES, chosen_rungs
 
 EXAMPLES = f"""examples:
   python -m encoder.ladder --data DATA --schedule short --out out/ladder       about an hour on four CPU cores
@@ -28,12 +28,7 @@ exit codes: 0 done, 1 a rung failed for a reason of its own, 2 bad input, 130 st
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.ladder",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.ladder", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
     parser.add_argument("--schedule", choices=SCHEDULES, default="short", help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, figures and the table")
@@ -61,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--max-minutes {arguments.max_minutes:g}: give more than 0")
     if arguments.data != "drawn" and not Path(arguments.data).expanduser().exists():
         raise UserError(f"--data {arguments.data}: no such file or folder")
-    from encoder.ladder_runs import Ladder
+    from encoder.experiments.ladder_runs import Ladder
 
     ladder = Ladder(
         data=arguments.data,
@@ -79,9 +74,7 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from encoder.face_set import FaceSet
+    from encoder.data.face_set import FaceSet
 
 _EPILOG = """\
 DATA is what python -m encoder.prepare reads: FER-2013 as Parquet or CSV, or folders of pictures by emotion; or "drawn".
@@ -28,12 +28,7 @@ Tars that WebDataset wrote need not be written again: name their folder, or its 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.shard",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.shard", __doc__, _EPILOG)
     parser.add_argument("data", metavar="DATA", help='a data set, or "drawn"')
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--size", type=int, default=64, help="side of the faces in pixels (default %(default)s)")
@@ -56,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name.replace('_', '-')}: must be positive, got {getattr(arguments, name)}")
     from tqdm import tqdm
 
-    from encoder.shard_writer import write_shards
+    from encoder.data.shard_writer import write_shards
 
     for split in ("train", "valid"):
         faces = _drawn(arguments, split) if arguments.data == "drawn" else _loaded(arguments, split)
@@ -68,14 +63,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _loaded(arguments: argparse.Namespace, split: str) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
 
     yield from _each(load_faces(Path(arguments.data).expanduser(), split, on_error=arguments.on_error, size=arguments.size))  # type: ignore[arg-type]
 
 
 def _drawn(arguments: argparse.Namespace, split: str) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
     """Drawn in lots, so that any number of them fits into memory."""
-    from encoder.drawn import drawn_set
+    from encoder.drawing.faces import drawn_set
 
     left, lot = arguments.count if split == "train" else max(arguments.count // 10, 64), 0
     while left:
@@ -90,9 +85,7 @@ def _each(faces: FaceSet) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
         yield pixels, emotion.tolist()
 
 
-def cli() -> None:
-    """Entry point of the command."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

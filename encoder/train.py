@@ -11,7 +11,7 @@ if __package__ in (None, ""):
     # Run as a script, sys.path[0] is this folder: its files would shadow the standard library, its package be missing.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from configs.cli import run
+from configs.cli import command, command_parser
 from configs.loader import add_run_arguments, load_config, to_yaml
 
 EXAMPLES = """examples:
@@ -28,9 +28,7 @@ exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="encoder.train", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("encoder.train", __doc__, EXAMPLES)
     add_run_arguments(parser, "runs/encoder")
     return parser
 
@@ -49,17 +47,15 @@ def main(argv: Sequence[str]) -> int:
         print(to_yaml(config), end="")
         return 0
     if config.model.name.startswith("landmarks"):
-        from encoder.landmark_fit import fit_landmarks
+        from encoder.landmarks.fit import fit_landmarks
 
         return fit_landmarks(config, arguments.out, arguments.resume)
-    from encoder.fit import fit_encoder
+    from encoder.fitting.fit import fit_encoder
 
     return fit_encoder(config, arguments.out, arguments.resume)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import run
+from configs.cli import command, command_parser
 from configs.loader import add_run_arguments, load_config, to_yaml
 
 EXAMPLES = """examples:
@@ -20,12 +20,7 @@ exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m encoder.train_gender",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m encoder.train_gender", __doc__, EXAMPLES)
     add_run_arguments(parser, "runs/gender")
     parser.add_argument("--data", help="folder that holds faces.parquet; the same as data.path=FOLDER")
     return parser
@@ -33,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Parse, train, write ``weights/`` into the run directory."""
-    from encoder.gender_config import GenderConfig
+    from encoder.people.gender_config import GenderConfig
 
     arguments = build_parser().parse_args(argv)
     overrides = list(arguments.overrides)
@@ -45,14 +40,12 @@ def main(argv: Sequence[str]) -> int:
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
-    from encoder.gender_fit import fit_gender
+    from encoder.people.gender_fit import fit_gender
 
     return fit_gender(config, arguments.out, arguments.resume)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from eval.ablation_table import AblationConfig
     from vqvae.config import VqvaeConfig
 
@@ -34,12 +34,7 @@ exit codes: 0 done, 1 a row failed, 2 bad input, 130 stopped by Ctrl-C and 143 b
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.ablation",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.ablation", __doc__, EXAMPLES)
     parser.add_argument("--config", default="configs/vqvae/ablation.yaml", help="its rows (default: %(default)s)")
     parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
     parser.add_argument("--split", choices=("valid", "test"), default="valid", help="measured on (default: %(default)s)")
@@ -166,7 +161,7 @@ def _train(base: str, folder: Path, settings: Sequence[str], minutes: float | No
 
 
 def _judges(folders: Mapping[str, Path]) -> dict[str, EmotionEncoder]:
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.devices import resolve_device
 
     return {name: EmotionEncoder.from_pretrained(folder).to(resolve_device("auto")) for name, folder in folders.items()}
@@ -202,9 +197,7 @@ def _measure(
     }
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 from configs.loader import add_config_arguments, to_yaml
 from eval.cas import add_row_arguments, numbers, obtain
 
 if TYPE_CHECKING:
     from encoder.config import EncoderConfig
-    from encoder.face_set import FaceSet
-    from eval.generated_set import GeneratedSet
+    from encoder.data.face_set import FaceSet
+    from eval.faces.generated import GeneratedSet
     from eval.training_rows import Bench, Row, RowResult, Scheme
     from vqvae.tokenizer import Tokenizer
 
@@ -43,12 +43,7 @@ exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.augmentation",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.augmentation", __doc__, EXAMPLES)
     add_config_arguments(parser)
     add_row_arguments(parser, "out/augmentation")
     parser.add_argument("--amounts", default="1000,4000", help="faces of each (default: %(default)s)")
@@ -68,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("--amounts: give at least 1")
     from encoder.emotions import parse_emotion
     from engine.storage.atomic import require_place
-    from eval.same_look import tokenizer_of
+    from eval.faces.look import tokenizer_of
     from eval.training_rows import Bench, configured, describe_plan, labelled, load_splits, set_facts, steps_of
 
     emotions = [parse_emotion(name) for name in arguments.emotions.split(",")]
@@ -117,7 +112,7 @@ def table_rows(
     import numpy as np
 
     from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
-    from eval.same_look import through_tokenizer
+    from eval.faces.look import through_tokenizer
     from eval.training_rows import Row, from_generated, joined, oversampled
 
     train, valid = real["train"], real["valid"]
@@ -175,7 +170,7 @@ def write(
     rounds: int,
 ) -> str:
     """Figures of the rows that are there; generated ones also as difference to the best baseline of each figure."""
-    from eval.row_tables import compared, figures_of, write_tables
+    from eval.output.table import compared, figures_of, write_tables
     from eval.training_rows import SCHEMES, scheme_labels
 
     labels = scheme_labels(bench.test, scheme)
@@ -223,9 +218,7 @@ def write(
     return write_tables(bench.folder, "augmentation", content, columns, lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

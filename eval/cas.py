@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 from configs.loader import add_config_arguments, to_yaml
 
 if TYPE_CHECKING:
     from encoder.config import EncoderConfig
-    from encoder.face_set import FaceSet
-    from eval.generated_set import GeneratedSet
+    from encoder.data.face_set import FaceSet
+    from eval.faces.generated import GeneratedSet
     from eval.training_rows import Bench, Row, RowResult
 
 EXAMPLES = """examples:
@@ -33,9 +33,7 @@ exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM."""
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.cas", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m eval.cas", __doc__, EXAMPLES)
     add_config_arguments(parser)
     add_row_arguments(parser, "out/cas")
     parser.add_argument("--times", default="1,5", help="sizes relative to train (default: %(default)s)")
@@ -110,7 +108,7 @@ def generated_faces(
 
 def obtain(arguments: argparse.Namespace, counts: dict[str, int], size: int, command: str) -> GeneratedSet:
     """``counts`` faces: of the set that is named, or of one that is made here."""
-    from eval.generated_set import obtain_set, read_set
+    from eval.faces.generated import obtain_set, read_set
 
     folder = arguments.generated
     if folder is None:
@@ -167,7 +165,7 @@ def _cut(made: GeneratedSet, parts: Mapping[str, Mapping[str, int]], name: str) 
 
 def write(bench: Bench, rows: Sequence[Row], results: Mapping[str, Sequence[RowResult]], command: str, rounds: int) -> str:
     """Figures of the rows that are there; the table is complete when the last one is."""
-    from eval.row_tables import compared, figures_of, write_tables
+    from eval.output.table import compared, figures_of, write_tables
     from eval.training_rows import SCHEMES, scheme_labels
 
     content: dict[str, Any] = {"command": command, "split": "test", "steps": bench.steps, "rows": {}}
@@ -201,9 +199,7 @@ def write(bench: Bench, rows: Sequence[Row], results: Mapping[str, Sequence[RowR
     return write_tables(bench.folder, "cas", content, columns, lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

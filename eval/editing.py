@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from encoder.classifier import EmotionEncoder
-    from encoder.detect import Face
-    from encoder.embeddings import Embedder
-    from generation.editing import EditedFace
+    from encoder.detection.face import Face
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.people.embeddings import Embedder
+    from generation.editing.face import EditedFace
     from generation.pipeline import FacePipeline
 
 EXAMPLES = """examples:
@@ -32,12 +32,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.editing",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.editing", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help="folder with FER-2013")
     parser.add_argument("--from", dest="start", default="neutral", help="label of the faces (default: %(default)s)")
     parser.add_argument("--emotions", help="default: all but that of the faces")
@@ -68,8 +63,8 @@ class WholePicture:
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
         """One face that fills the picture."""
-        from encoder.align import FER_SCALE
-        from encoder.detect import Face
+        from encoder.detection.align import FER_SCALE
+        from encoder.detection.face import Face
 
         height, width = picture.shape[:2]
         side = round(min(height, width) / FER_SCALE)
@@ -78,7 +73,7 @@ class WholePicture:
 
 def figures(edited: Sequence[EditedFace], emotion: int) -> dict[str, Any]:
     """Shares and means over the best edits of some faces."""
-    from encoder.metrics import wilson_interval
+    from encoder.evaluation.metrics import wilson_interval
 
     best, before = [each.edits[0] for each in edited], [each.before for each in edited]
     count = len(best)
@@ -110,7 +105,7 @@ def choose(data: str, start: int, count: int, seed: int) -> NDArray[np.uint8]:
     """
     import numpy as np
 
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
     from encoder.emotions import EMOTION_NAMES
 
     faces = load_faces(Path(data).expanduser(), "test", size=96)
@@ -133,8 +128,8 @@ def main(argv: Sequence[str]) -> int:
     emotions = tuple(dict.fromkeys(parse_emotion(name).label for name in wanted))
     import json
 
-    from encoder.classifier import EmotionEncoder
-    from encoder.embeddings import create_embedder
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.people.embeddings import create_embedder
     from engine.storage.atomic import atomic_write_text, make_folder, require_file_place, require_place
     from engine.storage.weights import resolve_folder
     from generation.pipeline import FacePipeline
@@ -208,7 +203,7 @@ def _write_sheet(shown: list[list[EditedFace]], emotions: Sequence[str], start: 
     """A face a row: as it was, then its best edit into each emotion."""
     from engine.storage.atomic import atomic_write_bytes, make_folder
     from engine.storage.provenance import png
-    from generation.output import sheet
+    from generation.files import sheet
 
     images, labels = [], []
     for row in zip(*shown, strict=True):
@@ -219,9 +214,7 @@ def _write_sheet(shown: list[list[EditedFace]], emotions: Sequence[str], start: 
     atomic_write_bytes(path, png(made, {"Emotion": ", ".join(emotions)}, kind="edited"))
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

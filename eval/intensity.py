@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from generation.pipeline import FacePipeline
 
 EXAMPLES = """examples:
@@ -32,12 +32,7 @@ SHEET_FRAMES = 8
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.intensity",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.intensity", __doc__, EXAMPLES)
     parser.add_argument("--count", type=int, default=32, help="faces of each emotion and level (default: %(default)s)")
     parser.add_argument("--levels", type=int, default=11, help="intensities from 0 to 1 (default: %(default)s)")
     parser.add_argument("--emotions", help="default: all but neutral")
@@ -93,7 +88,7 @@ def rise(readings: npt.NDArray[np.float64], levels: Sequence[float]) -> dict[str
     """
     import numpy as np
 
-    from eval.metrics import bootstrap
+    from eval.measures.distances import bootstrap
 
     means = readings.mean(axis=1)
     steps = np.diff(means)
@@ -120,7 +115,7 @@ def measure(
     import numpy as np
 
     from encoder.emotions import EMOTION_NAMES
-    from generation.person import People
+    from generation.people import People
 
     settings = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
     column, people = EMOTION_NAMES.index(emotion), None
@@ -164,7 +159,7 @@ def main(argv: Sequence[str]) -> int:
 
     from tqdm import tqdm
 
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder, require_file_place, require_place
     from engine.storage.weights import resolve_folder
     from eval.intensity_plot import intensity_plot
@@ -216,7 +211,7 @@ def _write_sheet(pipe: FacePipeline, emotions: Sequence[str], seed: int, setting
     """Row i: the person of ``seed + i`` from neutral to the emotion."""
     from engine.storage.atomic import atomic_write_bytes, make_folder
     from engine.storage.provenance import png, weights_text
-    from generation.output import sheet
+    from generation.files import sheet
 
     images, labels = [], []
     for row, emotion in enumerate(emotions):
@@ -229,9 +224,7 @@ def _write_sheet(pipe: FacePipeline, emotions: Sequence[str], seed: int, setting
     atomic_write_bytes(path, png(made, texts))
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

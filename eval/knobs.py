@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 from eval.points import accuracies, add_arguments, measure_missing, numbers, read, set_up, whole
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from encoder.classifier import EmotionEncoder
-    from eval.real_reference import RealFaces
-    from generation.batch import FaceBatch
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from eval.measures.real_reference import RealFaces
+    from generation.faces import FaceBatch
     from generation.pipeline import FacePipeline
     from generation.request import FaceRequest
 
@@ -82,12 +82,7 @@ def option(knob: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.knobs",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.knobs", __doc__, EXAMPLES)
     add_arguments(parser, per_emotion=24, out="out/knobs")
     parser.add_argument("--only", type=_words, metavar="KNOB,KNOB", help=f"default: all of {', '.join(map(option, KNOBS))}")
     for name, knob in KNOBS.items():
@@ -198,7 +193,7 @@ def measure_point(
     import numpy as np
 
     from encoder.emotions import EMOTION_NAMES
-    from eval.real_reference import diversity
+    from eval.measures.real_reference import diversity
 
     batches = [_draw(pipe, request, verified=point.settings["threshold"] is not None) for request in point.requests.values()]
     seconds, count = sum(batch.seconds for batch in batches), sum(len(batch.faces) for batch in batches)
@@ -224,7 +219,7 @@ def measure_point(
 
 
 def _mean(values: npt.NDArray[np.float32], rounds: int) -> dict[str, Any]:
-    from eval.metrics import bootstrap
+    from eval.measures.distances import bootstrap
 
     low, high = bootstrap(lambda rows: float(values[rows].mean()), len(values), rounds=rounds)
     return {"value": round(float(values.mean()), 4), "interval": [round(low, 4), round(high, 4)]}
@@ -270,9 +265,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.knobs import AVOIDED, KNOBS, Row, label, option
-from eval.line_panels import Panel, draw_panels
+from eval.measures.real_reference import as_ratio
+from eval.output.chart import Panel, draw_panels
+from eval.output.table import write_tables
 from eval.points import faces_line
-from eval.real_reference import as_ratio
-from eval.row_tables import write_tables
 
 COLUMNS = (
     "knob",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from configs.cli import UserError
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder, Prediction
-    from encoder.face_set import FaceSet
-    from eval.real_reference import RealFaces
-    from generation.batch import FaceBatch
+    from encoder.data.face_set import FaceSet
+    from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+    from eval.measures.real_reference import RealFaces
+    from generation.faces import FaceBatch
     from generation.pipeline import FacePipeline
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def set_up(arguments: argparse.Namespace, **further: Any) -> Bench:
     Raises:
         UserError: weights or faces are missing or refused.
     """
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.storage.atomic import require_place
     from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
     from generation.pipeline import FacePipeline
@@ -102,12 +102,12 @@ def set_up(arguments: argparse.Namespace, **further: Any) -> Bench:
 
 def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, FaceSet]:
     if arguments.data == "drawn":
-        from encoder.drawn import drawn_set
+        from encoder.drawing.faces import drawn_set
         from encoder.emotions import NUM_EMOTIONS
 
         count = NUM_EMOTIONS * 10 * arguments.per_emotion
         return drawn_set("train", count, size=size), drawn_set(arguments.split, 50 * NUM_EMOTIONS, size=size)
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
 
     folder = Path(arguments.data).expanduser()
     return load_faces(folder, "train", size=size), load_faces(folder, arguments.split, size=size)
@@ -130,7 +130,7 @@ def measure_missing(
     from tqdm import tqdm
 
     from engine.storage.kept_rows import keep_row, kept_row
-    from eval.real_reference import read_real_faces
+    from eval.measures.real_reference import read_real_faces
 
     folder = arguments.out / "points"
     stored = {name: kept_row(folder / f"{name}.json", bench.made_from) for name in points}
@@ -161,7 +161,7 @@ def accuracies(readings: Sequence[Prediction], recall: Sequence[float]) -> dict[
     import numpy as np
 
     from encoder.emotions import EMOTION_NAMES
-    from eval.real_reference import share
+    from eval.measures.real_reference import share
 
     hits = [each.distributions.argmax(dim=1).numpy() == emotion for emotion, each in enumerate(readings)]
     rows = {"all": (np.concatenate(hits), float(np.mean(recall)))}

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder, Prediction
+    from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
     from vqvae.tokenizer import Tokenizer
 
 EXAMPLES = """examples:
@@ -24,12 +24,7 @@ judge was not: only the second figure says that the emotion is still there for o
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.reconstruction",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.reconstruction", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help='folder with FER-2013, or "drawn"')
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--weights", default="pretrained/tokenizer", help="default: %(default)s")
@@ -54,9 +49,9 @@ def measure(tokenizer: Tokenizer, judges: dict[str, EmotionEncoder], images: Any
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    from encoder.metrics import wilson_interval
-    from eval.metrics import frechet_distance
-    from vqvae.quantizer import usage
+    from encoder.evaluation.metrics import wilson_interval
+    from eval.measures.distances import frechet_distance
+    from vqvae.quantizers.quantizer import usage
 
     device, config = next(tokenizer.parameters()).device, tokenizer.config
     counts = torch.zeros(config.groups, config.codebook_size)
@@ -101,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         import torchmetrics  # noqa: F401
     except ImportError:
         raise UserError("SSIM comes from torchmetrics: pip install 'mimique[eval]'") from None
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.devices import resolve_device
     from engine.storage.atomic import atomic_write_text, make_folder, require_place
     from engine.storage.weights import resolve_folder
@@ -128,17 +123,15 @@ def main(argv: Sequence[str]) -> int:
 def load_images(data: str, split: str, size: int) -> Any:
     """(N, size, size) uint8 faces of a split of FER-2013, or drawn ones."""
     if data == "drawn":
-        from encoder.drawn import drawn_set
+        from encoder.drawing.faces import drawn_set
 
         return drawn_set(split, 2000, seed=0, size=size).images  # type: ignore[arg-type]
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
 
     return load_faces(Path(data).expanduser(), split, size=size).images  # type: ignore[arg-type]
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

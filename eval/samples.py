@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder
-    from generation.batch import FaceBatch
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from generation.faces import FaceBatch
     from generation.pipeline import FacePipeline
 
 EXAMPLES = """examples:
@@ -26,12 +26,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.samples",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.samples", __doc__, EXAMPLES)
     parser.add_argument("--per-emotion", type=int, default=64, help="faces of each emotion (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guidance", type=float)
@@ -62,7 +57,7 @@ def share_given(judge: EmotionEncoder, batch: FaceBatch, emotion: int) -> list[b
 def measure_emotion(pipe: FacePipeline, judge: EmotionEncoder, emotion: int, arguments: Any) -> tuple[dict[str, Any], FaceBatch]:
     """Figures of one emotion, and its accepted faces."""
     from encoder.emotions import EMOTION_NAMES
-    from encoder.metrics import wilson_interval
+    from encoder.evaluation.metrics import wilson_interval
 
     names = ("guidance", "steps", "temperature", "threshold", "source")
     settings = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -91,7 +86,7 @@ def measure_emotion(pipe: FacePipeline, judge: EmotionEncoder, emotion: int, arg
 
 def real_shares(judges: dict[str, EmotionEncoder], path: Path) -> dict[str, dict[str, float]]:
     """Per emotion and judge: recall on real test faces with that FER-2013 label."""
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
     from encoder.emotions import EMOTION_NAMES
 
     faces = load_faces(path, "test")
@@ -114,8 +109,8 @@ def main(argv: Sequence[str]) -> int:
 
     import torch
 
-    from encoder.classifier import EmotionEncoder
     from encoder.emotions import EMOTION_NAMES
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.storage.atomic import atomic_write_text, make_folder, require_file_place, require_place
     from engine.storage.provenance import weights_text
     from engine.storage.weights import resolve_folder
@@ -154,9 +149,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

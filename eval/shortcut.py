@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 EXAMPLES = """examples:
   python -m eval.shortcut --data DATA --rows out/augmentation
@@ -23,9 +23,7 @@ Writes shortcut.md, .csv and .json into ROWS."""
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.shortcut", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("python -m eval.shortcut", __doc__, EXAMPLES)
     parser.add_argument("--data", required=True, help="folder with FER-2013")
     parser.add_argument("--rows", type=Path, required=True, help="folder of eval.augmentation")
     parser.add_argument("--emotions", default="disgust,fear", help="emotions that were generated (default: %(default)s)")
@@ -41,13 +39,13 @@ def main(argv: Sequence[str]) -> int:
     import numpy as np
     from tqdm import tqdm
 
-    from encoder.assessment import read_heads
-    from encoder.classifier import EmotionEncoder
-    from encoder.datasets import load_faces
+    from encoder.data.load import load_faces
     from encoder.emotions import parse_emotion
+    from encoder.evaluation.readings import read_heads
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.devices import resolve_device
-    from eval.row_tables import write_tables
-    from eval.same_look import through_tokenizer, tokenizer_of
+    from eval.faces.look import through_tokenizer, tokenizer_of
+    from eval.output.table import write_tables
 
     emotions = [parse_emotion(name) for name in arguments.emotions.split(",")]
     device = resolve_device("auto")
@@ -100,9 +98,7 @@ def networks(folder: Path) -> tuple[dict[str, list[Path]], dict[str, Any]]:
         raise UserError(f"{folder / 'plan.json'}: does not say which generated set the rows have ({error})") from None
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

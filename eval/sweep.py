@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 from eval.points import accuracies, add_arguments, measure_missing, numbers, read, set_up, whole
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder
-    from eval.real_reference import RealFaces
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from eval.measures.real_reference import RealFaces
     from generation.pipeline import FacePipeline
     from generation.request import FaceRequest
 
@@ -32,12 +32,7 @@ floor is about zero, the difference). Intervals are 95 %: Wilson for shares, els
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.sweep",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.sweep", __doc__, EXAMPLES)
     add_arguments(parser, per_emotion=32, out="out/sweep")
     parser.add_argument("--steps", type=numbers, default=(4, 8, 16), metavar="4,8,16")
     parser.add_argument("--guidance", type=numbers, default=(0, 1, 3, 5), metavar="0,1,3,5")
@@ -82,7 +77,7 @@ def measure_point(
     rounds: int,
 ) -> dict[str, Any]:
     """Draw every emotion's faces and measure them; nothing is refused."""
-    from eval.real_reference import closeness
+    from eval.measures.real_reference import closeness
 
     batches = [pipe.draw_all(request) for request in requests.values()]
     seconds, count = sum(batch.seconds for batch in batches), sum(len(batch.faces) for batch in batches)
@@ -121,9 +116,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from typing import Any
 
 from encoder.emotions import EMOTION_NAMES
 from engine.storage.atomic import atomic_write_text, write_json
-from eval.line_panels import Panel, draw_panels
+from eval.measures.real_reference import as_ratio
+from eval.output.chart import Panel, draw_panels
 from eval.points import faces_line
-from eval.real_reference import as_ratio
 
 SETTINGS = ("steps", "guidance", "temperature")
 JUDGES = ("judge", "encoder")

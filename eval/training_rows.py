@@ -1,7 +1,7 @@
 """Rows of a comparison: the same network trained on different faces, each row and seed kept when it is done.
 
-Every training goes through :func:`encoder.fit.fit_encoder`, and all take the same number of steps: a larger set is seen fewer
-times, not longer.
+Every training goes through :func:`encoder.fitting.fit.fit_encoder`, and all take the same number of steps: a larger set
+is seen fewer times, not longer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy.typing as npt
 
 from configs.cli import UserError
 from configs.loader import to_yaml
-from encoder.assessment import read_heads
-from encoder.classifier import EmotionEncoder
 from encoder.config import EncoderConfig
-from encoder.datasets import load_faces
+from encoder.data.face_parquet import write_parquet_splits
+from encoder.data.face_set import SPLITS, FaceSet
+from encoder.data.load import load_faces
 from encoder.emotions import FERPLUS_NAMES, NUM_EMOTIONS
-from encoder.face_parquet import write_parquet_splits
-from encoder.face_set import SPLITS, FaceSet
-from encoder.fit import fit_encoder
+from encoder.evaluation.readings import read_heads
+from encoder.fitting.fit import fit_encoder
+from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.storage.atomic import atomic_write_text
 from engine.storage.checkpoint import latest_checkpoint
 from engine.storage.kept_rows import claim_folder
-from eval.generated_set import GeneratedSet
+from eval.faces.generated import GeneratedSet
 
 Scheme = Literal["fer2013", "ferplus"]
 SCHEMES: dict[Scheme, str] = {"fer2013": "FER-2013 labels", "ferplus": "FER+ majority"}

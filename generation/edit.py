@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    from encoder.classifier import EmotionEncoder
-    from encoder.detect import Detector
-    from encoder.embeddings import Embedder
+    from encoder.detection.face import Detector
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.people.embeddings import Embedder
     from generation.pipeline import FacePipeline
 
 SKIPPED_EXIT, MISSED_EXIT = 1, 3
@@ -41,12 +41,7 @@ edited, 3 edited, but in some the encoder does not read what was asked, 130 stop
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generation.edit",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m generation.edit", __doc__, EXAMPLES)
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="pictures, folders or quoted patterns")
     parser.add_argument("--emotion", required=True, help="English or French name, a compound, or a mixture")
     parser.add_argument("--intensity", type=float, default=1.0, help="0 neutral to 1 full (default: %(default)s)")
@@ -131,8 +126,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--face: faces are counted from 1, the largest; got {arguments.face}")
     if arguments.strip is not None and not 2 <= arguments.strip <= 101:
         raise UserError(f"--strip: must lie between 2 and 101 faces, got {arguments.strip}")
-    from generation.edit_files import file_names, finished, require_safe
-    from generation.output import claimed_folder
+    from generation.editing.files import file_names, finished, require_safe
+    from generation.files import claimed_folder
 
     files = _files(arguments.pictures, arguments.out)
     names = file_names(files, arguments.out)
@@ -151,7 +146,7 @@ def _files(pictures: Sequence[str], out: Path) -> list[str]:
     Raises:
         UserError: there are none, or ``--out`` is the folder of pictures itself.
     """
-    from encoder.sources import find_files
+    from encoder.pictures.sources import find_files
 
     edited = os.path.realpath(out)
     for name in pictures:
@@ -180,8 +175,8 @@ class _Batch:
         """Edit, write and report; a picture that cannot be edited stops none of the others."""
         from tqdm import tqdm
 
-        from encoder.face_images import BadImage
-        from generation.edit_files import write_manifest
+        from encoder.pictures.face_images import BadImage
+        from generation.editing.files import write_manifest
 
         arguments = self._arguments
         parts = self._load()
@@ -212,9 +207,9 @@ class _Batch:
         return 0 if all(record["proposals"][0]["accepted"] for record in self._records) else MISSED_EXIT
 
     def _load(self) -> tuple[FacePipeline, Detector, EmotionEncoder | None, Embedder | None]:
-        from encoder.classifier import EmotionEncoder
-        from encoder.detect import create_detector
-        from encoder.embeddings import create_embedder
+        from encoder.detection.registry import create_detector
+        from encoder.inference.emotion_encoder import EmotionEncoder
+        from encoder.people.embeddings import create_embedder
         from engine.storage.weights import resolve_folder
         from generation.pipeline import FacePipeline
 
@@ -231,8 +226,8 @@ class _Batch:
     def _edit(
         self, source: str, name: str, pipe: FacePipeline, detector: Detector, judge: EmotionEncoder | None, embedder: Any
     ) -> dict[str, Any]:
-        from encoder.pictures import read_picture
-        from generation.edit_files import finished, sha256, write_edit
+        from encoder.pictures.pictures import read_picture
+        from generation.editing.files import finished, sha256, write_edit
 
         arguments = self._arguments
         digest = sha256(source)
@@ -280,9 +275,7 @@ class _Batch:
         return source + ("" if file == f"{Path(source).stem}.png" else f" ({file})") + ": " + ", ".join(parts)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from configs.cli import UserError
 from configs.loader import validate
-from encoder.classifier import EmotionEncoder
 from encoder.emotions import EMOTION_NAMES, at_intensity, parse_distribution
+from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.counter_random import hash64
 from engine.devices import resolve_device
 from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
-from generation.batch import Face, FaceBatch
-from generation.person import People
+from generation.faces import Face, FaceBatch
+from generation.people import People
 from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
 from generation.verify import judge, log_match
@@ -28,7 +28,7 @@ from vqvae.sampler import Rerank, sample_tokens
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from generation.editing import EditedFace
+    from generation.editing.face import EditedFace
     from generation.strip import FaceStrip
 
 __all__ = ["PARTS", "Face", "FaceBatch", "FacePipeline"]
@@ -158,8 +158,8 @@ class FacePipeline:
         return make_strip(self, path, frames, count, seed, **settings)
 
     def edit(self, picture: Any, emotion: str | Sequence[float], **settings: Any) -> EditedFace:
-        """Another expression for a face in a picture; see :func:`generation.editing.edit_face`, also for ``settings``."""
-        from generation.editing import edit_face
+        """Another expression for a face in a picture; see :func:`generation.editing.face.edit_face`, also for ``settings``."""
+        from generation.editing.face import edit_face
 
         return edit_face(self, picture, emotion, **settings)
 
@@ -170,7 +170,7 @@ class FacePipeline:
 
         Give ``per_emotion`` or ``counts``; ``options`` and errors: see :func:`generation.dataset.ask` and ``make_dataset``.
         """
-        from generation.dataset import ask, make_dataset
+        from generation.dataset.__main__ import ask, make_dataset
 
         if (per_emotion is None) == (counts is None):
             raise UserError("dataset: give either per_emotion or counts")

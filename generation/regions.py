@@ -14,8 +14,8 @@ from configs.cli import UserError
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the crop
 
-# Where the parts lie in a crop made by encoder.align: eyes at 0.38 of the height and 0.38 of the width apart, mouth 0.40
-# below them. Wide enough for what moves with them: the folds beside the mouth, the chin under a dropped jaw.
+# Where the parts lie in a crop made by encoder.detection.align: eyes at 0.38 of the height and 0.38 of the width apart, mouth
+# 0.40 below them. Wide enough for what moves with them: the folds beside the mouth, the chin under a dropped jaw.
 FIXED: dict[str, tuple[Box, ...]] = {
     "brows": ((0.13, 0.17, 0.87, 0.34),),
     "eyes": ((0.13, 0.28, 0.87, 0.50),),

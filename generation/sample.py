@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    from generation.batch import FaceBatch
+    from generation.faces import FaceBatch
     from generation.pipeline import FacePipeline
 
 INCOMPLETE_EXIT = 3
@@ -36,12 +36,7 @@ A strip is delivered whole; the encoder's reading stands under each of its faces
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generation.sample",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m generation.sample", __doc__, EXAMPLES)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--emotion", help="English or French name, a compound, or a mixture such as fear:0.7,surprise:0.3")
     what.add_argument("--strip", metavar="FROM:TO", help="one person in even steps from one emotion to another")
@@ -127,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
     folder = _folder(arguments)
     if (folder / "manifest.json").exists():
         raise UserError(f"{folder}: already holds manifest.json; choose another --out, or remove it")
-    from generation.output import claimed_folder
+    from generation.files import claimed_folder
     from generation.pipeline import FacePipeline
 
     pipe = FacePipeline.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
@@ -162,7 +157,7 @@ def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
 
     from tqdm import tqdm
 
-    from generation.output import strip_manifest, write_strip
+    from generation.files import strip_manifest, write_strip
 
     count = 1 if arguments.count is None else arguments.count
     frames = 9 if arguments.frames is None else arguments.frames
@@ -194,7 +189,7 @@ def _strip(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
 def _faces(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> int:
     from tqdm import tqdm
 
-    from generation.output import manifest, write_batch
+    from generation.files import manifest, write_batch
 
     count = 16 if arguments.count is None else arguments.count
     hidden = True if arguments.quiet else None
@@ -230,9 +225,7 @@ def _faces(pipe: FacePipeline, arguments: argparse.Namespace, folder: Path) -> i
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError
 from encoder.emotions import parse_distribution
-from generation.batch import Face
-from generation.person import People
+from generation.faces import Face
+from generation.people import People
 from generation.request import FaceRequest
 from generation.verify import judge
 

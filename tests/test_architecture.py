@@ -53,7 +53,7 @@ COMMANDS = {
     "encoder.ladder": "encoder/ladder.py",
     "eval.reconstruction": "eval/reconstruction.py",
     "eval.samples": "eval/samples.py",
-    "eval.report": "eval/report.py",
+    "eval.report": "eval/report/__main__.py",
     "eval.cas": "eval/cas.py",
     "eval.augmentation": "eval/augmentation.py",
     "eval.intensity": "eval/intensity.py",
@@ -69,7 +69,7 @@ COMMANDS = {
     "eval.benchmarks.storage": "eval/benchmarks/storage.py",
     "eval.benchmarks.shards": "eval/benchmarks/shards.py",
     "vqvae.train": "vqvae/train.py",
-    "generation.dataset": "generation/dataset.py",
+    "generation.dataset": "generation/dataset/__main__.py",
     "generation.sample": "generation/sample.py",
     "generation.edit": "generation/edit.py",
 }
@@ -160,7 +160,7 @@ def test_files_are_named_by_their_idea() -> None:
     ("check", "source"),
     [
         (backward_imports, "def f():\n    from generation.sample import cli"),
-        (backward_imports, "import eval.metrics"),
+        (backward_imports, "import eval.measures.distances"),
         (backward_imports, "importlib.import_module('vqvae.train')"),
         (heavy_imports, "try:\n    import cv2\nexcept ImportError:\n    cv2 = None"),
         (heavy_imports, "class A:\n    from accelerate import Accelerator"),

@@ -43,8 +43,9 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}
 
 
-@pytest.mark.parametrize("package", ["encoder", "eval", "generation"])
+@pytest.mark.parametrize("package", ["encoder.evaluation", "eval.report", "generation.dataset"])
 def test_templates_are_shipped(package: str) -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"][package]
-    shipped = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
-    assert set((ROOT / package / "templates").iterdir()) <= shipped
+    folder = ROOT / package.replace(".", "/")
+    shipped = {path for pattern in patterns for path in folder.glob(pattern)}
+    assert set((folder / "templates").iterdir()) <= shipped

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from configs.cli import UserError
-from encoder.sharded_faces import VALID_MOST, ShardedFaces, open_shards
+from encoder.data.sharded_faces import VALID_MOST, ShardedFaces, open_shards
 from engine.training.batches import GlobalBatches, uniforms
 from vqvae.config import VqvaeConfig
 from vqvae.token_cache import array_sha256
@@ -133,12 +133,12 @@ def load_training_faces(config: VqvaeConfig, split: Literal["train", "valid", "t
     Raises:
         UserError: real faces are asked for but no folder is named, or a folder is not readable.
     """
-    from encoder.datasets import load_faces, load_faces128
+    from encoder.data.load import load_faces, load_faces128
 
     faces, size = config.faces, config.tokenizer.size
     parts: list[TrainingFaces] = []
     if faces.source == "drawn":
-        from encoder.drawn import drawn_set
+        from encoder.drawing.faces import drawn_set
 
         count = faces.drawn_count if split == "train" else max(faces.drawn_count // 10, 64)
         drawn = drawn_set(split, count, seed=config.seed, size=size)

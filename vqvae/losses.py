@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.augment import NUM_UNIFORMS, augment
-from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
-from encoder.model import EncoderOutput
+from encoder.fitting.augment import NUM_UNIFORMS, augment
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.emotion_net import EncoderOutput
 
 # The frozen encoder never sees a reconstruction as it is: through random shift, scale, blur and noise it can only be
 # satisfied by structure, not by the fine texture with which an unperturbed classifier is fooled.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
 from encoder.emotions import NUM_EMOTIONS
+from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import compile_backend, compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
+from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import compile_backend, describe, make_accelerator
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
 from engine.training.agreement import Agreement

@@ -17,7 +17,7 @@ from configs.cli import UserError
 from configs.loader import validate
 from engine.storage.weights import load_weights, read_config, save_weights
 from vqvae.config import TokenizerConfig
-from vqvae.quantizer import create_quantizer
+from vqvae.quantizers.quantizer import create_quantizer
 
 KIND = "tokenizer"
 

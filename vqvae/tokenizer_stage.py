@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.augment import NUM_UNIFORMS, augment
-from encoder.classifier import EmotionEncoder
 from encoder.config import AugmentConfig
+from encoder.fitting.augment import NUM_UNIFORMS, augment
+from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import compile_backend, compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
@@ -23,7 +23,7 @@ from engine.training.task import TrainingTask
 from vqvae.config import TokenizerLossConfig, VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
-from vqvae.quantizer import usage
+from vqvae.quantizers.quantizer import usage
 from vqvae.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if __package__ in (None, ""):
     # Run as a script, sys.path[0] is this folder: its files would shadow the standard library, its package be missing.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from configs.cli import run
+from configs.cli import command, command_parser
 from configs.loader import add_run_arguments, load_config, to_yaml
 from engine.training.stop_request import GO_ON
 
@@ -31,9 +31,7 @@ exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="vqvae/train.py", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("vqvae/train.py", __doc__, EXAMPLES)
     add_run_arguments(parser, "runs/vqvae")
     parser.add_argument("--stage", choices=("both", "tokenizer", "prior"), default="both", help="default: %(default)s")
     return parser
@@ -53,9 +51,7 @@ def main(argv: Sequence[str], *, go_on: str = GO_ON) -> int:
     return train_stages(config, arguments, go_on=go_on)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

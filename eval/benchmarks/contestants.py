@@ -41,7 +41,7 @@ def mimique_batched(weights: str, _threads: int) -> Contestant:
 
 
 def _encoder(weights: str) -> Any:
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.storage.weights import resolve_folder
 
     return EmotionEncoder.from_pretrained(resolve_folder(weights))
@@ -66,7 +66,7 @@ def onnx_batched(weights: str, threads: int) -> Contestant:
 
 
 def _session(file: str, threads: int) -> tuple[Any, int]:
-    from encoder.export import open_session
+    from encoder.inference.onnx_graph import open_session
 
     session = open_session(file, threads)
     return session, int(session.get_inputs()[0].shape[-1])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 from eval.benchmarks.machine import cores, describe_machine
 
 EXAMPLES = """examples:
@@ -39,12 +39,7 @@ TARGETS = (("batch 1", "DeepFace.analyze, batch 1", 2.0), ("batched", "DeepFace.
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.encoder",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.encoder", __doc__, EXAMPLES)
     parser.add_argument("--weights", default="pretrained/encoder", help="folder with our weights (default: %(default)s)")
     parser.add_argument("--contestants", nargs="+", choices=tuple(GROUPS), help="default: all that are installed")
     parser.add_argument("--data", help="folder with FER-2013; default: drawn faces")
@@ -111,13 +106,13 @@ def _write_crops(arguments: argparse.Namespace, folder: Path) -> Path:
     import numpy as np
 
     if arguments.data:
-        from encoder.datasets import load_faces
+        from encoder.data.load import load_faces
 
         grey = load_faces(Path(arguments.data).expanduser(), "test", size=arguments.size).images[: arguments.faces]
         if len(grey) < arguments.faces:
             raise UserError(f"--faces {arguments.faces}: the test split has only {len(grey)}")
     else:
-        from encoder.drawn import draw_faces
+        from encoder.drawing.faces import draw_faces
 
         grey = draw_faces(arguments.faces, seed=arguments.seed, size=arguments.size).images
     path = folder / "crops.npy"
@@ -127,10 +122,10 @@ def _write_crops(arguments: argparse.Namespace, folder: Path) -> Path:
 
 def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
     """Files of the exported encoder by group."""
-    from encoder.classifier import EmotionEncoder
-    from encoder.drawn import draw_faces
-    from encoder.export import to_onnx
-    from encoder.quantize import quantize
+    from encoder.drawing.faces import draw_faces
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.inference.onnx_graph import to_onnx
+    from encoder.inference.onnx_int8 import quantize
     from engine.storage.weights import resolve_folder
 
     if not _onnx_installed():
@@ -194,9 +189,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

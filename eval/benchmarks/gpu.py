@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     import torch
@@ -43,12 +43,7 @@ PEAKS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.gpu",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.gpu", __doc__, EXAMPLES)
     parser.add_argument("--config", default="configs/vqvae/base.yaml", help="settings of both stages (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single settings")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a check of the code, not of a GPU")
@@ -95,7 +90,7 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     import numpy as np
     import torch
 
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.devices import make_accelerator
     from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
@@ -232,9 +227,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     from eval.benchmarks.prior_contestants import Sampler
@@ -38,12 +38,7 @@ _REPORTED = ("positions", "codes", "depth", "heads", "steps", "precision", "roun
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.prior",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.prior", __doc__, EXAMPLES)
     parser.add_argument("--positions", type=int, default=64, help="of our prior, a square number (default: %(default)s)")
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 2], help="codes a position; each a table (default: 1 2)")
     parser.add_argument("--codes", type=int, default=512, help="codes of a codebook (default: %(default)s)")
@@ -244,9 +239,7 @@ def format_tables(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

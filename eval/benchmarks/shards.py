@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,12 +48,7 @@ SETTINGS = [
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.shards",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.shards", __doc__, EXAMPLES)
     parser.add_argument("--faces", type=int, default=5000, help="of the smaller set (default: %(default)s)")
     parser.add_argument("--times", type=int, default=10, help="how much larger the other is (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=100, help="of each stage (default: %(default)s)")
@@ -101,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
 def _write(place: Path, count: int, seed: int) -> None:
     import numpy as np
 
-    from encoder.shard_writer import write_shards
+    from encoder.data.shard_writer import write_shards
 
     # A thousand different faces, again and again: what they show costs no memory.
     pixels = np.random.default_rng(seed).integers(0, 256, (1000, 32, 32), dtype=np.uint8)
@@ -142,7 +137,7 @@ def _child(arguments: argparse.Namespace) -> int:
         raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
     import numpy as np
 
-    from encoder.sharded_faces import open_shards
+    from encoder.data.sharded_faces import open_shards
     from engine.training.batches import GlobalBatches
     from vqvae.train import main as train
 
@@ -173,9 +168,7 @@ def _child(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

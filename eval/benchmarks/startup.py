@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.startup
@@ -20,12 +20,7 @@ EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.startup",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.startup", __doc__, EXAMPLES)
     parser.add_argument("--emotion", default="fear")
     parser.add_argument("--rounds", type=int, default=5, help="both commands, by turns (default: %(default)s)")
     return parser
@@ -56,9 +51,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.storage data/fer2013
@@ -21,12 +21,7 @@ second of this process's time on a core, so that other work on the machine chang
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.storage",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.storage", __doc__, EXAMPLES)
     parser.add_argument("data", metavar="DATA", type=Path, help="a data set")
     parser.add_argument("--size", type=int, default=64, help="side of the faces in pixels (default: %(default)s)")
     parser.add_argument("--faces", type=int, default=10000, help="in the shards (default: %(default)s)")
@@ -41,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--faces {arguments.faces}: give at least 512, a batch")
     from PIL import Image
 
-    from encoder.datasets import load_faces
-    from encoder.face_images import decode_face, png_bytes
-    from encoder.shard_writer import write_shards
-    from encoder.sharded_faces import open_shards
+    from encoder.data.load import load_faces
+    from encoder.data.shard_writer import write_shards
+    from encoder.data.sharded_faces import open_shards
+    from encoder.pictures.face_images import decode_face, png_bytes
     from engine.training.batches import GlobalBatches
 
     valid = load_faces(arguments.data.expanduser(), "valid", size=arguments.size)
@@ -87,9 +82,7 @@ def _speed(function: Callable[[], object], count: int) -> float:
     return count / (time.process_time() - started)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command, command_parser
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.vq
@@ -32,12 +32,7 @@ Call = Callable[[], object]
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.benchmarks.vq",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m eval.benchmarks.vq", __doc__, EXAMPLES)
     parser.add_argument("--positions", type=int, default=4096, help="vectors of each group at once (default: %(default)s)")
     parser.add_argument("--codes", type=int, default=512, help="codes of each codebook (default: %(default)s)")
     parser.add_argument("--dim", type=int, default=16, help="channels of a code (default: %(default)s)")
@@ -56,7 +51,7 @@ def contestants(
     import torch
     import torch.nn.functional as F
 
-    from vqvae.ema_codebook import EmaQuantizer
+    from vqvae.quantizers.ema_codebook import EmaQuantizer
 
     torch.manual_seed(seed)
     vectors = torch.randn(positions, groups * dim)
@@ -197,9 +192,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cli() -> None:
-    """Entry point."""
-    run(main)
+cli = command(main)
 
 
 if __name__ == "__main__":

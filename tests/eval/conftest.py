@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.drawn import drawn_set
+from encoder.data.face_parquet import write_parquet_splits
+from encoder.data.face_set import FaceSet
+from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER
-from encoder.face_parquet import write_parquet_splits
-from encoder.face_set import FaceSet
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape

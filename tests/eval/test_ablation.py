@@ -13,7 +13,7 @@ import eval.ablation as ablation
 import vqvae.train
 from configs.cli import UserError
 from configs.loader import load_config
-from encoder.drawn import drawn_set
+from encoder.drawing.faces import drawn_set
 from eval import reconstruction
 from eval.ablation_table import AblationConfig, to_markdown
 from vqvae.config import VqvaeConfig

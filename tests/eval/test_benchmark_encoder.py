@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.drawn import draw_faces
-from encoder.model import create_model
+from encoder.drawing.faces import draw_faces
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from eval.benchmarks import contestants, encoder
 
 
@@ -39,7 +39,7 @@ def test_one_by_one_and_batched_give_the_same_answers(weights: Path, crops: list
 
 def test_the_onnx_contestant_reads_like_the_network(weights: Path, crops: list[np.ndarray], tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed (pip install 'mimique[onnx]')")
-    from encoder.export import to_onnx
+    from encoder.inference.onnx_graph import to_onnx
 
     file = tmp_path / "e.onnx"
     file.write_bytes(to_onnx(EmotionEncoder.from_pretrained(weights), "uint8"))

@@ -67,8 +67,8 @@ def test_memory_of_a_training_on_shards_stays_flat(tmp_path: Path) -> None:
 
 
 def test_storage_is_measured_on_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from encoder.drawn import drawn_set
-    from encoder.face_parquet import write_parquet_splits
+    from encoder.data.face_parquet import write_parquet_splits
+    from encoder.drawing.faces import drawn_set
 
     write_parquet_splits(tmp_path / "data", {"valid": drawn_set("valid", 64, size=32)})
     assert storage.main([str(tmp_path / "data"), "--size", "32", "--faces", "600"]) == 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from eval import borrowed_networks as networks
+from eval.measures import borrowed as networks
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.align import crop_face
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+from encoder.detection.align import crop_face
 from encoder.emotions import EMOTION_NAMES
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from eval import editing
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape

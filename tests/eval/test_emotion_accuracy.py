@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.emotion_accuracy import reading, relative, summary
+from eval.measures.accuracy import reading, relative, summary
 
 
 def confusion(hits: int, faces: int, classes: int = 7) -> np.ndarray:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from eval import intensity
 from eval.intensity import rise, spearman
 from vqvae.config import PriorConfig, TokenizerConfig

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.drawn import drawn_set
+from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES
 from eval import knobs, sweep
-from eval.real_reference import read_real_faces
+from eval.measures.real_reference import read_real_faces
 from generation import pipeline
 from generation.pipeline import FacePipeline
 from generation.request import FaceRequest

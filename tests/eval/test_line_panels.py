@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageColor
 
-from eval.line_panels import COLOURS, GAP, HEIGHT, LEFT, LINE, TOP, WIDTH, Panel, draw_panels
+from eval.output.chart import COLOURS, GAP, HEIGHT, LEFT, LINE, TOP, WIDTH, Panel, draw_panels
 
 
 def dots(path: Path, left: int, top: int = TOP) -> npt.NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.memorisation import compare_nearest, nearest, pixels
+from eval.measures.memorisation import compare_nearest, nearest, pixels
 
 
 def test_the_nearest_is_found_at_its_exact_distance(rng: np.random.Generator) -> None:

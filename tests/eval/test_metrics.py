@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.metrics import bootstrap, density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
+from eval.measures.distances import bootstrap, density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
 
 
 @pytest.fixture

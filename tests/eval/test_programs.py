@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from encoder.classifier import EmotionEncoder
+from encoder.inference.emotion_encoder import EmotionEncoder
 from eval import reconstruction, samples
 
 
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.drawn import drawn_set
+    from encoder.drawing.faces import drawn_set
 
     monkeypatch.setattr(reconstruction, "load_images", lambda _data, split, size: drawn_set(split, 40, size=size).images)
     parts = [

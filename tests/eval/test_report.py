@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.datasets import load_faces
+from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES
-from encoder.report_faces import data_uri
-from eval import report
-from eval.report import main
+from encoder.evaluation.report_faces import data_uri
+from eval.report import __main__ as report
+from eval.report.__main__ import main
 
 TINY = ["--quick", "--per-emotion", "2", "--rounds", "3", "--device", "cpu"]
 

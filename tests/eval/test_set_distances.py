@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.metrics import density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
-from eval.set_distances import compare_sets, diversity, same_mix
+from eval.measures.distances import density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
+from eval.measures.set_distances import compare_sets, diversity, same_mix
 
 
 def test_the_figures_are_those_of_the_plain_metrics(rng: np.random.Generator) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from configs.cli import UserError
-from encoder.drawn import drawn_set
+from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES
 from eval import sweep
-from eval.metrics import bootstrap, frechet_distance
-from eval.real_reference import RealFaces, closeness, read_real_faces, share
+from eval.measures.distances import bootstrap, frechet_distance
+from eval.measures.real_reference import RealFaces, closeness, read_real_faces, share
 from eval.sweep_report import best
 
 OPTIONS = ["--data", "drawn", "--source", "drawn", "--per-emotion", "3", "--bootstrap", "3", "--device", "cpu"]
@@ -121,7 +121,7 @@ def test_a_share_stands_beside_that_of_real_faces() -> None:
 
 
 def test_too_few_real_faces_are_refused_by_name(weights: Path) -> None:
-    from encoder.classifier import EmotionEncoder
+    from encoder.inference.emotion_encoder import EmotionEncoder
 
     judges = {"judge": EmotionEncoder.from_pretrained(weights / "judge")}
     train = drawn_set("train", 70, size=16)

@@ -16,16 +16,16 @@ import torch
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.assessment import read_heads
-from encoder.classifier import EmotionEncoder
-from encoder.datasets import load_faces
+from encoder.data.face_set import FaceSet
+from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES
-from encoder.face_set import FaceSet
-from encoder.fit import EncoderTask
+from encoder.evaluation.readings import read_heads
+from encoder.fitting.fit import EncoderTask
+from encoder.inference.emotion_encoder import EmotionEncoder
 from eval import augmentation, cas, shortcut, training_rows
-from eval.generated_set import read_set
-from eval.row_tables import compared, figures_of
-from eval.same_look import through_tokenizer, tokenizer_of
+from eval.faces.generated import read_set
+from eval.faces.look import through_tokenizer, tokenizer_of
+from eval.output.table import compared, figures_of
 from eval.training_rows import labelled, oversampled
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import reconstruct_pairs

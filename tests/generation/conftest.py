@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from generation.pipeline import FacePipeline
 from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape

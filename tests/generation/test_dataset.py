@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import generation.selection
+import generation.dataset.selection
 from configs.cli import UserError
-from encoder.datasets import load_faces
+from encoder.data.load import load_faces
 from encoder.emotions import Emotion
-from generation.batch import Face
-from generation.dataset import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
-from generation.face_blocks import Block, DatasetRequest
+from generation.dataset.__main__ import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
+from generation.dataset.blocks import Block, DatasetRequest
+from generation.dataset.selection import Selection, thumbnails
+from generation.faces import Face
 from generation.pipeline import FacePipeline
-from generation.selection import Selection, thumbnails
 from generation.verify import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, li
 def test_a_run_that_fails_while_writing_ends_with_the_same_files(
     weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import generation.dataset_files as files
+    import generation.dataset.files as files
 
     write, room = files.atomic_write_bytes, iter(range(5))
 
@@ -165,7 +165,7 @@ def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely
 
 
 def test_the_work_is_shared(pipe: FacePipeline, likely: str, tmp_path: Path) -> None:
-    from generation.dataset import collect
+    from generation.dataset.__main__ import collect
 
     class Rank:
         """One of two processes, whose partner never writes."""
@@ -224,7 +224,7 @@ def test_a_set_made_before_a_setting_existed_is_still_the_same_set(weights: Path
 
 
 def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, tmp_path: Path, likely: str) -> None:
-    from eval.generated_set import read_set
+    from eval.faces.generated import read_set
 
     for name, more in (("plain", ()), ("marked", ("--mark",))):
         assert main(command(weights, tmp_path / name, likely, 3, "--quiet", *more)) == 0
@@ -242,7 +242,7 @@ def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, 
 
 
 def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import generation.dataset_files as files
+    import generation.dataset.files as files
 
     request = DatasetRequest(counts={likely: 2}, settings={"threshold": 0.0, "steps": 2})
 
@@ -309,7 +309,7 @@ def test_bad_requests_are_refused_before_any_work(options: list[str], words: str
 
 
 def test_near_copies_are_those_of_a_search_one_by_one(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation.selection, "PIECE", 7)
+    monkeypatch.setattr(generation.dataset.selection, "PIECE", 7)
     request = DatasetRequest(counts={"anger": 60, "fear": 40}, least_difference=20.0)
     selection = Selection(request)
     looks = rng.integers(0, 256, (50, 16, 16)).astype(np.uint8)

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
-from encoder.detect import Face
-from encoder.drawn import draw_faces
+from encoder.detection.face import Face
+from encoder.drawing.faces import draw_faces
 from encoder.emotions import Emotion
+from encoder.inference.emotion_encoder import EmotionEncoder
 from generation.edit import MISSED_EXIT, SKIPPED_EXIT, main
-from generation.edit_files import file_names
+from generation.editing.files import file_names
 from generation.pipeline import FacePipeline
 
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
@@ -47,7 +47,7 @@ def scene(faces: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoder.detect.create_detector", lambda name: Squares())
+    monkeypatch.setattr("encoder.detection.registry.create_detector", lambda name: Squares())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from generation.person import People
+from generation.people import People
 from generation.pipeline import FacePipeline
 from vqvae.tokenizer import Tokenizer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import generation.output as output
+import generation.files as output
 from configs.cli import UserError
 from generation.sample import INCOMPLETE_EXIT, main
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder.align import crop_face, face_square
-from encoder.detect import Face
+from encoder.detection.align import crop_face, face_square
+from encoder.detection.face import Face
+from generation.editing.seam import Placement, blur, luma, paste, soft_mask
 from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
-from generation.seam import Placement, blur, luma, paste, soft_mask
 from vqvae.config import TokenizerConfig
-from vqvae.quantizer import create_quantizer
+from vqvae.quantizers.quantizer import create_quantizer
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import vqvae.stages as stages
-from encoder.shard_writer import write_shards
+from encoder.data.shard_writer import write_shards
 from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces

@@ -10,7 +10,7 @@ import torch
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from vqvae.ema_codebook import EmaQuantizer
+from vqvae.quantizers.ema_codebook import EmaQuantizer
 
 
 @pytest.fixture(autouse=True)

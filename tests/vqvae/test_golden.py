@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from vqvae.train import main
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")

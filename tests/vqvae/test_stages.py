@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 import vqvae.prior_stage as prior_stage
 import vqvae.stages as stages
 from configs.cli import UserError
-from encoder.classifier import EmotionEncoder
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.model import create_model
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
 from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 from engine.training.task import TrainingTask
 from vqvae.config import VqvaeConfig

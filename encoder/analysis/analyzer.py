@@ -1,0 +1,254 @@
+"""Any pictures in, a table of faces out: detection, crops, and one pass of the network over the faces of many pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from configs.cli import UserError
+from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
+from encoder.detection.align import crop_face
+from encoder.detection.face import Detector, Face
+from encoder.detection.registry import create_detector
+from encoder.emotions import EMOTION_NAMES
+from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+from encoder.pictures.sources import View, find_files, view_arrays, view_files
+from engine.devices import resolve_device
+from engine.storage.weights import resolve_folder
+
+# Colour crops for gender, identity and overlays; the emotion network gets its own, cut at its own size.
+DETAIL_SIZE = 160
+# Pictures that wait for a batch to fill may hold so many bytes together.
+_MAX_WAITING_BYTES = 256 * 2**20
+
+
+class GenderReader(Protocol):
+    """What is needed of :class:`encoder.people.gender.GenderClassifier`."""
+
+    def predict(self, images: Any) -> NDArray[np.floating]:
+        """(N, 2) probabilities of (female, male)."""
+        ...
+
+
+class PersonFinder(Protocol):
+    """What is needed of :class:`encoder.people.identity.Gallery`."""
+
+    def search(self, crops: Any) -> Sequence[Any]:
+        """For each crop a match with ``name`` and ``distance``, or None."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One view, read.
+
+    Attributes:
+        view: what was looked at; without its picture unless pictures were to be kept.
+        rows: one a face, the largest first; or one that names the problem.
+        overlays: for each face the (160, 160, 3) uint8 crop under its Grad-CAM, if asked for.
+    """
+
+    view: View
+    rows: tuple[FaceRow, ...]
+    overlays: tuple[NDArray[np.uint8], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The faces of many pictures, in the order of the pictures.
+
+    Attributes:
+        rows: one a face, and one for every picture without a face and every problem.
+    """
+
+    rows: tuple[FaceRow, ...]
+
+    @property
+    def faces(self) -> tuple[FaceRow, ...]:
+        """The rows that are faces."""
+        return tuple(row for row in self.rows if row.problem is None)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line for each picture that could not be read; a picture without a face is none."""
+        return tuple(f"{row.place}: {row.problem}" for row in self.rows if row.problem not in (None, NO_FACE))
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The N faces as arrays: ``source`` (N,) text, ``box`` (N, 4) int32, ``distribution`` (N, 7) float32 and
+        ``emotion`` (N,) int64 indices into :class:`encoder.emotions.Emotion`."""
+        faces = self.faces
+        distribution = np.array([row.distribution for row in faces], np.float32).reshape(-1, len(EMOTION_NAMES))
+        return {
+            "source": np.array([row.source for row in faces], dtype=np.str_),
+            "box": np.array([row.box for row in faces], np.int32).reshape(-1, 4),
+            "distribution": distribution,
+            "emotion": distribution.argmax(axis=1),
+        }
+
+    def to_dataframe(self, *, landmarks: bool = False) -> Any:
+        """All rows as a ``pandas.DataFrame``; the column ``problem`` is empty where there is a face."""
+        return to_dataframe(self.rows, landmarks=landmarks)
+
+
+class FaceAnalyzer:
+    """Finds and reads the faces of pictures.
+
+    Args:
+        encoder: reads emotions; its answer for a face is averaged with that for the mirror image.
+        detector: finds faces.
+        gender, gallery: further readings of each face; off unless given.
+        batch_size: faces that go through the network together, from as many pictures as it takes.
+        min_size: faces whose box is narrower than so many pixels of the file are left out.
+        largest: only the largest face of each picture.
+    """
+
+    def __init__(
+        self,
+        encoder: EmotionEncoder,
+        detector: Detector,
+        *,
+        gender: GenderReader | None = None,
+        gallery: PersonFinder | None = None,
+        batch_size: int = 64,
+        min_size: int = 24,
+        largest: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch size must be at least 1, got {batch_size}")
+        self.encoder, self.detector = encoder, detector
+        self.gender, self.gallery = gender, gallery
+        self.batch_size, self.min_size, self.largest = batch_size, min_size, largest
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path = "pretrained/encoder", *, detector: str = "haar", device: str = "auto", **options: Any
+    ) -> Self:
+        """Load the encoder from ``folder`` and make the detector of that name; ``options`` as for the class.
+
+        Raises:
+            UserError: weights, detector or device cannot be had.
+        """
+        encoder = EmotionEncoder.from_pretrained(resolve_folder(str(folder))).to(resolve_device(device))
+        return cls(encoder, create_detector(detector), **options)
+
+    def analyze(self, pictures: Any, *, every: int = 1) -> Analysis:
+        """Read files, folders, patterns and videos by name, or arrays of pixels.
+
+        Args:
+            pictures: one or several names, or one or several (H, W, 3) RGB or (H, W) grey uint8 arrays, not both.
+            every: of the frames of a video one in so many.
+
+        Raises:
+            UserError: a folder or pattern with no picture behind it, or an array of another kind. A file that cannot be
+                read is a row, not an error.
+        """
+        several = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+        if all(isinstance(each, str | Path) for each in several):
+            views = view_files(find_files(several).files, every=every)
+        else:
+            views = view_arrays(several)
+        return Analysis(tuple(row for reading in self.stream(views) for row in reading.rows))
+
+    def stream(
+        self, views: Iterable[View], *, keep_pictures: bool = False, explain: bool = False, at_once: bool = False
+    ) -> Iterator[Reading]:
+        """Read views as they come, in their order; memory is bounded however many there are.
+
+        Args:
+            keep_pictures: leave the pixels in each reading's view, for drawing.
+            explain: add Grad-CAM overlays.
+            at_once: read every view on its own instead of waiting until a batch is full (cameras).
+        """
+        waiting: list[_Waiting] = []
+        for view in views:
+            waiting.append(self._look(view, keep_pictures, explain))
+            held = sum(0 if each.view.picture is None else each.view.picture.pixels.nbytes for each in waiting)
+            faces = sum(len(each.rows) for each in waiting)
+            if at_once or faces >= self.batch_size or len(waiting) >= 4 * self.batch_size or held > _MAX_WAITING_BYTES:
+                yield from self._read(waiting, explain)
+                waiting = []
+        yield from self._read(waiting, explain)
+
+    def _look(self, view: View, keep_pictures: bool, explain: bool) -> _Waiting:
+        """Find and cut out the faces of one view."""
+        place = FaceRow(view.source, view.frame, view.time)
+        if view.picture is None:
+            return _Waiting(view, [replace(place, problem=view.problem)])
+        pixels, scale = view.picture.pixels, view.picture.scale
+        kept = view if keep_pictures else replace(view, picture=None)
+        try:
+            faces = [face for face in self.detector.detect(pixels) if face.box[2] * scale >= self.min_size]
+        except UserError as error:
+            return _Waiting(kept, [replace(place, problem=str(error))])
+        if not faces:
+            return _Waiting(kept, [replace(place, problem=NO_FACE)])
+        found = _Waiting(kept, [])
+        for number, face in enumerate(faces[:1] if self.largest else faces):
+            found.rows.append(_face_row(place, number, face, scale))
+            found.crops.append(crop_face(pixels, face, self.encoder.preprocessing.size))
+            if explain or self.gender is not None or self.gallery is not None:
+                found.details.append(crop_face(pixels, face, DETAIL_SIZE))
+        return found
+
+    def _read(self, waiting: Sequence[_Waiting], explain: bool) -> Iterator[Reading]:
+        """Complete the rows of all that wait with one pass of each network."""
+        crops = [crop for each in waiting for crop in each.crops]
+        details = [detail for each in waiting for detail in each.details]
+        answers: list[dict[str, Any]] = [{} for _ in crops]
+        overlays: list[NDArray[np.uint8]] = []
+        if crops:
+            for answer, distribution in zip(answers, self._distributions(np.stack(crops)), strict=True):
+                answer["distribution"] = tuple(distribution.tolist())
+            if self.gender is not None:
+                for answer, (female, male) in zip(answers, self.gender.predict(np.stack(details)), strict=True):
+                    answer["gender"] = "female" if female >= male else "male"
+                    answer["gender_probability"] = float(max(female, male))
+            if self.gallery is not None:
+                for answer, match in zip(answers, self.gallery.search(details), strict=True):
+                    if match is not None:
+                        answer |= {"identity": match.name, "identity_distance": float(match.distance)}
+            if explain:
+                overlays = self._overlays(crops, details)
+        start = 0
+        for each in waiting:
+            if not each.crops:
+                yield Reading(each.view, tuple(each.rows))
+                continue
+            stop = start + len(each.crops)
+            rows = tuple(replace(row, **answer) for row, answer in zip(each.rows, answers[start:stop], strict=True))
+            yield Reading(each.view, rows, tuple(overlays[start:stop]))
+            start = stop
+
+    def _distributions(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, 7) probabilities, averaged in the log domain over each face and its mirror image."""
+        both: Prediction = self.encoder.predict(np.concatenate([crops, crops[:, :, ::-1]]), batch_size=2 * self.batch_size)
+        seen, mirrored = both.distributions.clamp_min(1e-12).log().chunk(2)
+        return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
+
+    def _overlays(self, crops: Sequence[NDArray[np.uint8]], details: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        from encoder.inference.explain import grad_cam, heat_overlay
+
+        heats = grad_cam(self.encoder, np.stack(crops))
+        return [heat_overlay(detail, heat) for detail, heat in zip(details, heats, strict=True)]
+
+
+class _Waiting:
+    """A view whose faces are found but not read."""
+
+    def __init__(self, view: View, rows: list[FaceRow]) -> None:
+        self.view, self.rows = view, rows
+        self.crops: list[NDArray[np.uint8]] = []
+        self.details: list[NDArray[np.uint8]] = []
+
+
+def _face_row(place: FaceRow, number: int, face: Face, scale: float) -> FaceRow:
+    x, y, w, h = (round(value * scale) for value in face.box)
+    landmarks = None if face.landmarks is None else face.landmarks * np.float32(scale)
+    return replace(place, face=number, box=(x, y, w, h), score=face.score, landmarks=landmarks)

@@ -1,0 +1,93 @@
+"""One face as a row of results: what is in it, and the same rows as a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.emotions import EMOTION_NAMES
+
+NO_FACE = "no face found"
+
+
+@dataclass(frozen=True, eq=False)
+class FaceRow:
+    """One face, or, where ``problem`` is set, one picture without a result.
+
+    Attributes:
+        source, frame, time: see :class:`encoder.pictures.sources.View`.
+        face: number within the picture, the largest is 0.
+        box: left, top, width, height in pixels of the file.
+        score: of the detector, on its own scale.
+        distribution: seven probabilities in :class:`encoder.emotions.Emotion` order.
+        landmarks: (K, 2) float x and y in pixels of the file.
+        gender, gender_probability: "female" or "male" and its probability, if asked for.
+        identity, identity_distance: nearest person of the gallery, None where none is near enough or none was asked for.
+        problem: why there is no face here; every other field but the first three is then None.
+    """
+
+    source: str
+    frame: int | None = None
+    time: float | None = None
+    face: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    score: float | None = None
+    distribution: tuple[float, ...] | None = None
+    landmarks: NDArray[np.float32] | None = None
+    gender: str | None = None
+    gender_probability: float | None = None
+    identity: str | None = None
+    identity_distance: float | None = None
+    problem: str | None = None
+
+    @property
+    def emotion(self) -> str | None:
+        """Name of the most probable emotion."""
+        return None if self.distribution is None else EMOTION_NAMES[int(np.argmax(self.distribution))]
+
+    @property
+    def place(self) -> str:
+        """The file, and for videos the second."""
+        return self.source if self.time is None else f"{self.source} at {self.time:.2f} s"
+
+    def as_record(self, *, landmarks: bool = False) -> dict[str, Any]:
+        """The row as plain values, in the order of the columns."""
+        x, y, w, h = self.box or (None,) * 4
+        probabilities = self.distribution or (None,) * len(EMOTION_NAMES)
+        record: dict[str, Any] = {
+            "source": self.source,
+            "frame": self.frame,
+            "time": _rounded(self.time),
+            "face": self.face,
+            **{"x": x, "y": y, "width": w, "height": h},
+            "score": _rounded(self.score),
+            "emotion": self.emotion,
+            **{name: _rounded(value) for name, value in zip(EMOTION_NAMES, probabilities, strict=True)},
+            "gender": self.gender,
+            "gender_probability": _rounded(self.gender_probability),
+            "identity": self.identity,
+            "identity_distance": _rounded(self.identity_distance),
+        }
+        if landmarks:
+            record["landmarks"] = None if self.landmarks is None else np.round(self.landmarks, 2).astype(float).tolist()
+        return record | {"problem": self.problem}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
+
+
+def to_dataframe(rows: Sequence[FaceRow], *, landmarks: bool = False) -> Any:
+    """The rows as a ``pandas.DataFrame`` with the columns of the files; whole numbers stay whole where cells are empty."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        [row.as_record(landmarks=landmarks) for row in rows], columns=list(FaceRow("").as_record(landmarks=landmarks))
+    )
+    whole = ("frame", "face", "x", "y", "width", "height")
+    real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance")
+    return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))

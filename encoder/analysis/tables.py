@@ -1,0 +1,160 @@
+"""The result of an analysis as rows: one a face, or one that says why a picture has none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from configs.cli import UserError
+from encoder.analysis.rows import FaceRow
+from engine.storage.atomic import explain_write_error, sync_folder
+
+ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
+
+_ROWS_AT_ONCE = 4096
+
+
+class TableWriter(Protocol):
+    """Takes rows one at a time; the file appears, complete, at :meth:`close`."""
+
+    def write(self, row: FaceRow) -> None:
+        """Add a row."""
+        ...
+
+    def close(self) -> None:
+        """Put the file in its place; called again, nothing happens."""
+        ...
+
+
+def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
+    """A table that is written as rows come, so that its length is not bounded by memory.
+
+    The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
+    cells are empty in CSV and null elsewhere.
+
+    Raises:
+        UserError: another ending, or the file cannot be made.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in ENDINGS:
+        raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}")
+    return _ParquetTable(path, landmarks) if kind == ".parquet" else _TextTable(path, kind, landmarks)
+
+
+class _Draft:
+    """A file beside its final name, which it takes at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.beside, "xb")  # noqa: SIM115
+        except OSError as error:
+            raise self.refused(error) from None
+
+    def refused(self, error: OSError) -> UserError:
+        with suppress(OSError):
+            self.beside.unlink()
+        return UserError(f"{self.path}: cannot be written: {explain_write_error(error)}")
+
+    def finish(self) -> None:
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            os.replace(self.beside, self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise self.refused(error) from None
+
+
+class _TextTable:
+    def __init__(self, path: Path, kind: str, landmarks: bool) -> None:
+        self._draft = _Draft(path)
+        self._kind, self._landmarks, self._rows, self._closed = kind, landmarks, 0, False
+        if kind == ".csv":
+            self._put(_csv_line(FaceRow("").as_record(landmarks=landmarks)))
+
+    def write(self, row: FaceRow) -> None:
+        record = row.as_record(landmarks=self._landmarks)
+        if self._kind == ".csv":
+            self._put(_csv_line(record.values()))
+        elif self._kind == ".jsonl":
+            self._put(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            self._put((",\n" if self._rows else "[\n") + json.dumps(record, ensure_ascii=False))
+        self._rows += 1
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._kind == ".json":
+            self._put("\n]\n" if self._rows else "[]\n")
+        self._closed = True
+        self._draft.finish()
+
+    def _put(self, text: str) -> None:
+        try:
+            # A file name may hold bytes that are no UTF-8; they are written as escapes.
+            self._draft.file.write(text.encode(errors="backslashreplace"))
+        except OSError as error:
+            self._closed = True
+            raise self._draft.refused(error) from None
+
+
+def _csv_line(values: Iterable[Any]) -> str:
+    line = io.StringIO()
+    cells = [json.dumps(value) if isinstance(value, list) else value for value in values]
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+class _ParquetTable:
+    def __init__(self, path: Path, landmarks: bool) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        whole, real, text = pa.int32(), pa.float64(), pa.string()
+        kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
+        kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"problem": text}
+        kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
+        names = FaceRow("").as_record(landmarks=landmarks)
+        self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
+        self._draft = _Draft(path)
+        self._writer = pq.ParquetWriter(self._draft.file, self._schema, compression="zstd")
+        self._landmarks, self._waiting, self._closed = landmarks, list[dict[str, Any]](), False
+
+    def write(self, row: FaceRow) -> None:
+        self._waiting.append(row.as_record(landmarks=self._landmarks))
+        if len(self._waiting) >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._flush()
+        self._closed = True
+        try:
+            self._writer.close()
+        except OSError as error:
+            raise self._draft.refused(error) from None
+        self._draft.finish()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        try:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        except OSError as error:
+            self._closed = True
+            raise self._draft.refused(error) from None
+        self._waiting.clear()

@@ -1,0 +1,1 @@
+"""Labelled faces in every form that people have them, and shards."""

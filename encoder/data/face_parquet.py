@@ -1,0 +1,208 @@
+"""Faces in Parquet: one file per split, an ``image`` column of ``{bytes, path}`` and the labels beside it.
+
+The layout is the one Hugging Face ``datasets`` reads as an image column::
+
+    row            int32        row in the original fer2013.csv (null or absent: another data set)
+    fer2013_label  int8         0 angry ... 6 neutral (null: unknown)
+    votes          10 x int8    FER+ votes in the column order of fer2013new.csv (null or absent: none)
+    image          struct       {bytes: binary, path: string}
+
+The ``path`` names the face; it is never opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from configs.cli import UserError
+from encoder.data.face_set import FaceCollector, FaceSet, OnError, Split
+from encoder.data.ferplus import NUM_VOTE_COLUMNS
+from encoder.pictures.face_images import png_bytes
+
+_BATCH_ROWS = 512
+_FER_NAME = re.compile(r"fer([0-9]{7})")
+
+
+def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a Parquet file, a batch at a time, as ``(row number from 0, {column: value})``.
+
+    ``wanted`` columns that the file lacks are absent from the dictionaries; ``image`` comes as ``(bytes, path)``.
+
+    Raises:
+        UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as stream, pq.ParquetFile(stream) as table:
+            schema = table.schema_arrow
+            for name in required:
+                if name not in schema.names:
+                    raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
+            columns = [name for name in wanted if name in schema.names]
+            for name in columns:
+                _check_type(path, name, schema.field(name).type)
+            rows = table.metadata.num_rows
+            with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
+                start = 0
+                for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                    values = {name: _values(batch.column(name)) for name in columns}
+                    for offset in range(batch.num_rows):
+                        yield start + offset, {name: values[name][offset] for name in columns}
+                    start += batch.num_rows
+                    bar.update(batch.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: cannot be read as Parquet ({reason}); write it again or copy it anew") from None
+
+
+def _check_type(path: Path, name: str, kind: Any) -> None:
+    import pyarrow.types as t
+
+    def is_list(k: Any) -> bool:
+        return (t.is_list(k) or t.is_large_list(k) or t.is_fixed_size_list(k)) and t.is_integer(k.value_type)
+
+    def is_image(k: Any) -> bool:
+        return t.is_struct(k) and k.get_field_index("bytes") >= 0 and t.is_binary(k.field("bytes").type)
+
+    def is_text(k: Any) -> bool:
+        return t.is_string(k) or t.is_large_string(k)
+
+    expected: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+        "row": (t.is_integer, "an integer"),
+        "fer2013_label": (t.is_integer, "an integer"),
+        "votes": (is_list, "a list of integers"),
+        "image": (is_image, "a struct of {bytes: binary, path: string}"),
+    }
+    fits, wording = expected.get(name, (is_text, "a string"))
+    if not fits(kind):
+        raise UserError(f"{path}: column {name!r} must be {wording}, got {kind}")
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_struct(column.type):
+        return list(column.to_pylist())
+    content = column.field("bytes").to_pylist()
+    has_path = column.type.get_field_index("path") >= 0
+    names = column.field("path").to_pylist() if has_path else [None] * len(content)
+    return list(zip(content, names, strict=True))
+
+
+def read_parquet_split(path: Path, *, on_error: OnError, size: int | None) -> FaceSet:
+    """All faces of one Parquet file in the layout above.
+
+    The set's source is ``fer2013`` where the rows of ``fer2013.csv`` are given, else the folder's name.
+
+    Raises:
+        UserError: unreadable file, missing or mistyped columns, or a bad row while ``on_error`` is ``refuse``.
+    """
+    collector = FaceCollector(path.resolve().parent.name or "parquet", size=size, on_error=on_error)
+    wanted = ("row", "fer2013_label", "votes", "image", "identity", "gender")
+    for number, row in read_rows(path, wanted, required=("image", "fer2013_label")):
+        content, image_path = row["image"]
+        original = row.get("row")
+        if original is not None:
+            collector.source = "fer2013"
+        named = image_path if original is None else f"fer{original:07d}"
+        collector.add(
+            content,
+            named or f"{path.name}:{number}",
+            place=f"{path} row {number}" + (f" ({named})" if named else ""),
+            label=row["fer2013_label"],
+            votes=row.get("votes"),
+            identity=row.get("identity"),
+            gender=row.get("gender"),
+        )
+    return collector.finish()
+
+
+def new_split_files(folder: Path, splits: Iterable[Split]) -> dict[Split, Path]:
+    """Where each split would be written.
+
+    Raises:
+        UserError: one of the files exists already.
+    """
+    targets = {split: folder / f"{split}.parquet" for split in splits}
+    for target in targets.values():
+        if target.exists():
+            raise UserError(f"{target}: exists already and is not overwritten; remove it or give another folder")
+    return targets
+
+
+def write_parquet_splits(folder: Path, splits: Mapping[Split, FaceSet]) -> list[Path]:
+    """Write each split as ``<folder>/<split>.parquet`` in the layout above; all of them, or none.
+
+    Raises:
+        UserError: the folder already holds one of the files, or cannot be written.
+    """
+    targets = new_split_files(folder, splits)
+    drafts = {split: folder / f".{split}.parquet.{os.getpid()}.tmp" for split in splits}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, faces in splits.items():
+            _write(drafts[split], faces, split)
+        for split, target in targets.items():
+            drafts[split].rename(target)
+        _sync(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    finally:
+        for draft in drafts.values():
+            with contextlib.suppress(OSError):  # the folder itself may be what could not be made
+                draft.unlink(missing_ok=True)
+    return list(targets.values())
+
+
+def _write(path: Path, faces: FaceSet, split: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("row", pa.int32()),
+            ("fer2013_label", pa.int8()),
+            ("votes", pa.list_(pa.int16(), NUM_VOTE_COLUMNS)),
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ]
+    )
+    bar = tqdm(total=len(faces), desc=f"writing {split}", unit="face", delay=1, leave=False, disable=None)
+    with bar, path.open("wb") as stream:
+        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+            for start in range(0, len(faces), _BATCH_ROWS):
+                stop = min(start + _BATCH_ROWS, len(faces))
+                rows = [_row(faces, index) for index in range(start, stop)]
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+                bar.update(stop - start)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _row(faces: FaceSet, index: int) -> dict[str, Any]:
+    name = faces.ids[index]
+    original = _FER_NAME.fullmatch(name)
+    label = int(faces.labels[index])
+    counts = None if faces.vote_counts is None else faces.vote_counts[index]
+    return {
+        "row": int(original[1]) if original else None,
+        "fer2013_label": None if label < 0 else label,
+        "votes": None if counts is None or not counts.any() else counts.tolist(),
+        "image": {"bytes": png_bytes(faces.images[index]), "path": f"{name}.png" if original else name},
+    }
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,86 @@
+"""Write faces as tar shards that WebDataset reads too, each with its index of bytes beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from configs.cli import UserError
+from encoder.data.shard_files import ShardFile, ShardFiles
+from encoder.data.shard_index import Sample, store_index
+from encoder.pictures.face_images import png_bytes
+from engine.storage.atomic import explain_write_error, sync_folder
+
+
+def write_shards(
+    folder: Path, name: str, faces: Iterable[tuple[np.ndarray, Sequence[float]]], *, per_shard: int = 4096
+) -> dict[Path, int]:
+    """Write ``<name>-000000.tar`` and so on; only one shard is held in memory.
+
+    Args:
+        faces: (S, S) uint8 pixels, and the distribution over the seven emotions or zeros.
+
+    Returns:
+        the shards, and how many faces each holds.
+
+    Raises:
+        UserError: a shard exists already, or cannot be written.
+    """
+    written: dict[Path, int] = {}
+    numbered = enumerate(faces)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            target = folder / f"{name}-{len(written):06d}.tar"
+            if target.exists():
+                raise UserError(f"{target}: exists already and is not overwritten; remove it or give another folder")
+            draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            try:
+                samples = _write_one(draft, numbered, per_shard)
+                if not samples:
+                    break
+                draft.rename(target)
+            finally:
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
+            shard = ShardFile(target.name, target.stat().st_size)
+            store_index(ShardFiles(str(folder)), shard, folder, samples)
+            written[target] = len(samples)
+        sync_folder(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: shards cannot be written: {explain_write_error(error)}") from error
+    return written
+
+
+def _write_one(path: Path, numbered: Iterable[tuple[int, tuple[np.ndarray, Sequence[float]]]], most: int) -> list[Sample]:
+    samples: list[Sample] = []
+    with path.open("wb") as stream:
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, (pixels, emotion) in numbered:
+                data = png_bytes(pixels)
+                shares = [round(float(share), 6) for share in emotion]
+                known = any(shares)
+                # The data of a member follows its header of one block.
+                samples.append((tar.offset + tarfile.BLOCKSIZE, len(data), shares if known else -1))
+                _add(tar, f"{number:012d}.png", data)
+                if known:
+                    _add(tar, f"{number:012d}.json", json.dumps({"emotion": shares}).encode())
+                tar.members = []  # type: ignore[attr-defined]
+                if len(samples) == most:
+                    break
+        stream.flush()
+        os.fsync(stream.fileno())
+    return samples
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

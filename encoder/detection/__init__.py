@@ -1,0 +1,1 @@
+"""Where faces are in a picture, and the crop that is read."""

@@ -1,0 +1,1 @@
+"""How good an encoder is: figures, tables, the report."""

@@ -1,0 +1,189 @@
+"""From an encoder and labelled faces to figures, a readable table and confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoder.data.duplicates import twins
+from encoder.data.face_set import FaceSet
+from encoder.evaluation.metrics import (
+    bootstrap,
+    confusion_matrix,
+    f1,
+    one_vs_rest_auc,
+    precision,
+    recall,
+    specificity,
+    wilson_interval,
+)
+from encoder.evaluation.readings import (
+    BOOTSTRAP_SEED,
+    HEAD_TITLES,
+    HEADLINE,
+    RESAMPLES,
+    HeadReading,
+    headline,
+    in_order,
+    read_heads,
+)
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.views import VIEW_TITLES, Views
+
+
+def score(labels: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+    """All figures of one label scheme: (N,) classes against (N, C) probabilities.
+
+    ``intervals`` are bootstrapped over faces (95 %, seeded); those of accuracy and recall are also given by Wilson's
+    formula, which holds for few faces too. A figure that a class without faces cannot have is None.
+    """
+    table = confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
+    correct = int(np.trace(table))
+    support, recalls = table.sum(axis=1), recall(table)
+    columns = {"specificity": specificity(table), "f1": f1(table), "auc": one_vs_rest_auc(labels, probabilities)}
+    per_class = {
+        name: {
+            "support": int(support[index]),
+            "precision": round(float(precision(table)[index]), 4),
+            "recall": _rounded(recalls[index]),
+            "recall_interval": [round(x, 4) for x in wilson_interval(int(table[index, index]), int(support[index]))],
+            **{column: _rounded(values[index]) for column, values in columns.items()},
+        }
+        for index, name in enumerate(names)
+    }
+    reading = HeadReading(labels, probabilities, names)
+    low, high = bootstrap(lambda index: headline(reading, index), len(labels), resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
+    figures = dict(zip(HEADLINE, headline(reading, np.arange(len(labels))), strict=True))
+    return {
+        "count": len(labels),
+        **{name: round(float(value), 4) for name, value in figures.items()},
+        "accuracy_interval": [round(x, 4) for x in wilson_interval(correct, len(labels))],
+        "intervals": {name: [_rounded(low[k]), _rounded(high[k])] for k, name in enumerate(HEADLINE)},
+        "per_class": per_class,
+        "confusion": table.tolist(),
+        "classes": list(names),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def assess(
+    encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str, views: Views = "mirror"
+) -> dict[str, Any]:
+    """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``.
+
+    Raises:
+        UserError: no head of the network has a label among these faces.
+    """
+    ordered = faces.subset(in_order(faces))
+    twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
+    readings = read_heads(encoder, ordered, views)
+    return assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
+
+
+def assess_readings(
+    readings: Mapping[str, HeadReading],
+    twin: npt.NDArray[np.bool_],
+    *,
+    data: str,
+    split: str,
+    weights: str,
+    views: Views = "mirror",
+) -> dict[str, Any]:
+    """As :func:`assess`, from what the heads said; ``twin`` (N,) marks the faces that also stand in train."""
+    report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": VIEW_TITLES[views]}
+    report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
+    report["twins_in_train"] = int(twin.sum())
+    report["heads"] = {}
+    for head, reading in readings.items():
+        known = reading.labels >= 0
+        report["heads"][head] = {"all": score(reading.labels[known], reading.probabilities[known], reading.names)}
+        apart = known & ~twin
+        if (known & twin).any() and apart.any():
+            part = score(reading.labels[apart], reading.probabilities[apart], reading.names)
+            report["heads"][head]["without_twins"] = part
+    return report
+
+
+def format_table(report: Mapping[str, Any]) -> str:
+    """The report as lines for a terminal."""
+    lines = [f"{report['weights']} on {report['data']} {report['split']} ({report['test_time']})"]
+    for head, entry in report["heads"].items():
+        for part, figures in entry.items():
+            low, high = figures["accuracy_interval"]
+            title = HEAD_TITLES[head] + (", without twins in train" if part == "without_twins" else "")
+            lines += [
+                "",
+                f"{title}: {figures['count']} faces",
+                f"  accuracy {figures['accuracy']:.3f} (95 % {low:.3f} to {high:.3f})   balanced accuracy "
+                f"{figures['balanced_accuracy']:.3f}   macro F1 {figures['macro_f1']:.3f}   calibration error "
+                f"{figures['expected_calibration_error']:.3f}",
+            ]
+            if part == "without_twins":
+                continue
+            lines.append(
+                f"  {'class':<10} {'n':>5} {'precision':>9} {'recall':>7} {'95 %':>13} {'specificity':>11} {'F1':>6} {'AUC':>6}"
+            )
+            for name, row in figures["per_class"].items():
+                if row["support"] == 0:
+                    continue
+                low, high = row["recall_interval"]
+                lines.append(
+                    f"  {name:<10} {row['support']:>5} {row['precision']:>9.3f} {row['recall']:>7.3f} "
+                    f"{low:>6.2f}-{high:<6.2f} {_cell(row['specificity'], 11)} {row['f1']:>6.3f} {_cell(row['auc'], 6)}"
+                )
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int) -> str:
+    return "–".rjust(width) if value is None else f"{value:>{width}.3f}"
+
+
+def _confusion_picture(table: np.ndarray, names: list[str], title: str):  # type: ignore[no-untyped-def]
+    from PIL import Image, ImageDraw, ImageFont
+
+    cell, left, top = 76, 110, 86
+    size = len(names) * cell
+    picture = Image.new("RGB", (left + size + 16, top + size + 30), "white")
+    draw = ImageDraw.Draw(picture)
+    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    draw.text((left, 12), title, fill="black", font=ImageFont.load_default(17))
+    draw.text((left, 38), f"{table.sum()} faces; rows: true class, columns: predicted", fill="#555555", font=small)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    for column, name in enumerate(names):
+        draw.text((left + column * cell + cell / 2, top - 12), name, fill="black", font=small, anchor="mm")
+    for row, name in enumerate(names):
+        draw.text((left - 8, top + row * cell + cell / 2), name, fill="black", font=font, anchor="rm")
+        for column in range(len(names)):
+            share = float(shares[row, column])
+            x, y = left + column * cell, top + row * cell
+            depth = share**0.7
+            colour = tuple(round(255 + depth * (end - 255)) for end in (23, 76, 138))
+            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=colour)
+            ink = "white" if share > 0.4 else "black"
+            draw.text((x + cell / 2, y + cell / 2 - 8), f"{share:.2f}", fill=ink, font=font, anchor="mm")
+            draw.text((x + cell / 2, y + cell / 2 + 12), str(table[row, column]), fill=ink, font=small, anchor="mm")
+    return picture
+
+
+def draw_confusions(report: Mapping[str, Any], folder: Path) -> list[Path]:
+    """One PNG per head: rows true class, columns predicted, cells share of the row and count."""
+    import io
+
+    from engine.storage.atomic import atomic_write_bytes
+
+    paths = []
+    for head, entry in report["heads"].items():
+        picture = _confusion_picture(np.array(entry["all"]["confusion"]), entry["all"]["classes"], HEAD_TITLES[head])
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        path = folder / f"confusion-{head}.png"
+        atomic_write_bytes(path, buffer.getvalue())
+        paths.append(path)
+    return paths

@@ -1,0 +1,1 @@
+"""The ablation and the ladder of earlier systems."""

@@ -1,0 +1,1 @@
+"""Training an encoder: losses, augmentation, where it starts, calibration."""

@@ -1,0 +1,100 @@
+"""Losses of the encoder: labels, votes and, where there is one, a teacher's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from configs.cli import UserError
+from encoder.config import EncoderConfig
+from encoder.data.face_set import FaceSet
+from encoder.fitting.rebalancing import class_frequencies
+from encoder.inference.emotion_encoder import EmotionEncoder
+
+
+class EncoderLoss(nn.Module):
+    """Cross-entropy of every head, with class frequencies taken into account, mixed with a teacher's answers.
+
+    ``logit_adjustment`` adds that multiple of the log class frequencies of ``train`` to the logits before the softmax: the
+    network itself then answers for balanced classes (Menon et al., 2021, eq. 10; with 1 it is the balanced softmax of Ren et
+    al., 2020). The teacher sees the very faces that the pupil sees (Beyer et al., 2022); its share is the Kullback-Leibler
+    divergence at a temperature, times the temperature squared (Hinton et al., 2015).
+
+    Raises:
+        UserError: a teacher that lacks a head, reads another input, or cannot be loaded.
+    """
+
+    def __init__(self, config: EncoderConfig, train: FaceSet) -> None:
+        super().__init__()
+        settings = config.train
+        self._settings = settings
+        self._adjustments: dict[str, Tensor] = {}
+        if settings.logit_adjustment:
+            for head in config.model.heads:
+                prior = torch.from_numpy(class_frequencies(train, head)).float()
+                self._adjustments[head] = settings.logit_adjustment * prior.log()
+        self._teacher = load_teacher(config)
+
+    def to(self, device: torch.device) -> EncoderLoss:  # type: ignore[override]
+        """Move what the loss holds to ``device``; returns self."""
+        self._adjustments = {head: value.to(device) for head, value in self._adjustments.items()}
+        if self._teacher is not None:
+            self._teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
+    def forward(self, faces: Tensor, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Loss by head, weighted; their sum is the loss.
+
+        Args:
+            faces: (B, C, S, S) network input.
+            logits: per head (B, classes) float32.
+            targets: per head (B, classes); a row of zeros is a face without this kind of label.
+        """
+        settings = self._settings
+        losses = {}
+        for head, values in logits.items():
+            weight = settings.ferplus_weight if head == "ferplus" else 1.0
+            losses[head] = weight * soft_cross_entropy(values + self._adjustments.get(head, 0.0), targets[head])
+        if self._teacher is None:
+            return losses
+        with torch.no_grad():
+            answers = self._teacher(faces).logits
+        share = settings.teacher_weight
+        losses = {head: (1 - share) * value for head, value in losses.items()}
+        losses["teacher"] = (
+            share
+            * torch.stack(
+                [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
+            ).sum()
+        )
+        return losses
+
+
+def load_teacher(config: EncoderConfig) -> nn.Module | None:
+    """The frozen network of ``train.teacher``, which must read what the pupil reads; None without one."""
+    where = config.train.teacher
+    if where is None:
+        return None
+    teacher = EmotionEncoder.from_pretrained(Path(where).expanduser())
+    missing = [head for head in config.model.heads if head not in teacher.net.config.heads]
+    if missing:
+        raise UserError(f"train.teacher: {where} has no head {missing[0]}; it has {', '.join(teacher.net.config.heads)}")
+    if teacher.preprocessing != config.preprocessing:
+        raise UserError(f"train.teacher: {where} reads another input than preprocessing.* describes; make them alike")
+    return teacher.net
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the rows of ``targets`` that hold anything; rows of zeros are faces without this kind of label."""
+    rows = -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1)
+    return rows.sum() / (targets.sum(dim=1) > 0).float().sum().clamp(min=1.0)
+
+
+def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of softened answers from softened logits, both (B, classes), mean over the batch."""
+    wanted = torch.log_softmax(answers.float() / temperature, dim=1)
+    given = torch.log_softmax(logits / temperature, dim=1)
+    return temperature**2 * (wanted.exp() * (wanted - given)).sum(dim=1).mean()

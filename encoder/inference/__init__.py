@@ -1,0 +1,1 @@
+"""A trained encoder as it answers; why (Grad-CAM); ONNX."""

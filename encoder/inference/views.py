@@ -1,0 +1,49 @@
+"""Several views of the same face at test time, whose logits are averaged."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoder.data.face_set import FaceSet
+from encoder.inference.emotion_encoder import EmotionEncoder
+
+Views = Literal["plain", "mirror", "ten-crop"]
+VIEW_NAMES: tuple[Views, ...] = get_args(Views)
+VIEW_TITLES: dict[Views, str] = {"plain": "one view", "mirror": "mirror average", "ten-crop": "ten-crop average"}
+# Share of the side that a crop keeps: 44 of 48 pixels.
+CROP = 11 / 12
+
+
+def views_of(grey: Tensor, views: Views) -> list[Tensor]:
+    """The views of (N, 1, S, S) faces: themselves; also mirrored; or the middle and four corners, each also mirrored.
+
+    Ten crops after Krizhevsky et al. (2012), which keep 11/12 of each side here; the encoder resizes them.
+    """
+    if views == "ten-crop":
+        size = grey.shape[-1]
+        side = round(size * CROP)
+        last, middle = size - side, (size - side) // 2
+        places = [(middle, middle), (0, 0), (0, last), (last, 0), (last, last)]
+        shown = [grey[..., top : top + side, left : left + side] for top, left in places]
+    else:
+        shown = [grey]
+    return shown if views == "plain" else [*shown, *(view.flip(-1) for view in shown)]
+
+
+@torch.inference_mode()
+def averaged_logits(
+    encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror", batch_size: int = 512
+) -> dict[str, NDArray[np.float64]]:
+    """Per head (N, classes): the mean of the logits over the ``views`` of every face."""
+    rows: dict[str, list[Tensor]] = {}
+    for chunk in torch.from_numpy(faces.images).unsqueeze(1).split(batch_size):
+        outputs = [encoder.forward_unit(view) for view in views_of(chunk.to(encoder.device).float().div_(255.0), views)]
+        for head in outputs[0].logits:
+            logits = torch.stack([output.logits[head].double() for output in outputs]).mean(dim=0)
+            rows.setdefault(head, []).append(logits.cpu())
+    return {head: torch.cat(values).numpy() for head, values in rows.items()}

@@ -1,0 +1,1 @@
+"""Models on the 68 points of a face."""

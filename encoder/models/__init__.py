@@ -1,0 +1,1 @@
+"""Networks by name: ours, DeepFace's, those of earlier papers."""

@@ -1,0 +1,1 @@
+"""Gender as recorded, and whether two faces are one person."""

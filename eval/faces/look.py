@@ -1,0 +1,54 @@
+"""Real faces with the look of generated ones, so that a classifier cannot tell the two apart by texture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from configs.cli import UserError
+from encoder.data.face_set import FaceSet
+from engine.storage.weights import WEIGHTS_FILE, file_sha256
+from vqvae.tokenizer import Tokenizer
+
+
+def tokenizer_of(set_facts: Mapping[str, Any], weights: Path) -> Tokenizer:
+    """The tokenizer that decoded a generated set.
+
+    Args:
+        set_facts: the set's manifest, or what a plan of rows keeps of it.
+        weights: folder that holds the tokenizer in ``tokenizer``.
+
+    Raises:
+        UserError: it is not there, or is another one than the set names.
+    """
+    folder = weights / "tokenizer"
+    tokenizer = Tokenizer.from_pretrained(folder)
+    if file_sha256(folder / WEIGHTS_FILE) != set_facts["weights_sha256"]["tokenizer"]:
+        raise UserError(f"{folder}: is not the tokenizer that made the generated set; give --weights of its generator")
+    return tokenizer.eval()
+
+
+def through_tokenizer(faces: FaceSet, tokenizer: Tokenizer) -> FaceSet:
+    """The faces encoded to tokens and decoded again, at their own size; everything else of them as it was.
+
+    They are enlarged to the tokenizer's side and brought back as generated faces are, by Lanczos resampling.
+    """
+    side, there = faces.images.shape[-1], tokenizer.config.size
+    device = next(tokenizer.parameters()).device
+    made = []
+    for chunk in np.array_split(faces.images, max(1, len(faces) // 256)):
+        batch = torch.from_numpy(np.stack([_resized(image, there) for image in chunk])).unsqueeze(1).to(device).float() / 255.0
+        with torch.inference_mode():
+            decoded = (tokenizer.decode(tokenizer.encode(batch)).squeeze(1) * 255.0).round().clamp(0, 255).byte().cpu().numpy()
+        made += [_resized(image, side) for image in decoded]
+    return dataclasses.replace(faces, images=np.stack(made))
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))

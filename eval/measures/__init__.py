@@ -1,0 +1,1 @@
+"""What is measured of faces: distances, accuracy, memorisation; pure functions where it can be."""

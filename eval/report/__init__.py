@@ -1,0 +1,1 @@
+"""The evaluation page: ``python -m eval.report``."""

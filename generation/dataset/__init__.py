@@ -1,0 +1,1 @@
+"""Balanced, verified, labelled sets of generated faces: ``python -m generation.dataset``."""

@@ -1,0 +1,180 @@
+"""A finished data set on disk: pictures in folders or Parquet, one row of facts a face, a manifest and a data card."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from encoder.emotions import EMOTION_NAMES, Emotion
+from encoder.evaluation.metrics import wilson_interval
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+from engine.storage.provenance import generator
+from generation.dataset.blocks import load_block
+from generation.dataset.selection import Selection
+from generation.faces import Face, FaceBatch
+from generation.files import face_png
+from generation.pipeline import FacePipeline
+
+MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"
+_ROWS_A_GROUP = 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One face of the set and where it goes."""
+
+    split: str
+    emotion: Emotion
+    face: Face
+    png: bytes
+
+    @property
+    def name(self) -> str:
+        """File name: the emotion and the seed that makes the face again."""
+        return f"{self.emotion.label}-{self.face.seed:08d}.png"
+
+    def row(self) -> dict[str, Any]:
+        """The facts of the face: what was asked, how it was made, what the encoder read."""
+        verdict = self.face.verdict
+        facts = {"seed": self.face.seed, "tries": self.face.tries, "match": round(verdict.match, 4)}
+        read = {f"read_{name}": round(p, 4) for name, p in zip(EMOTION_NAMES, verdict.distribution, strict=True)}
+        return {"emotion": self.emotion.label, "fer2013_label": int(self.emotion), **facts, **read}
+
+
+def entries(selection: Selection, blocks: Path, weights: dict[str, str]) -> Iterator[Entry]:
+    """The faces of the set, emotion by emotion in the order of their seeds, each as a PNG that says what it is."""
+    request = selection.request
+    for emotion, tally in selection.tallies.items():
+        loaded = None
+        for ordinal, (number, position) in enumerate(tally.kept):
+            if loaded is None or loaded.number != number:
+                loaded = load_block(blocks, request, number)
+                batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, weights)
+            face = loaded.faces[position]
+            yield Entry(selection.split_of(emotion, ordinal), emotion, face, face_png(face, batch, mark=request.mark))
+
+
+def write_dataset(selection: Selection, blocks: Path, folder: Path, pipe: FacePipeline, command: str) -> dict[str, Any]:
+    """Write everything, the manifest last: when it is there, the set is complete. Returns the manifest.
+
+    Raises:
+        UserError: a block or a file cannot be read or written.
+    """
+    total = sum(len(tally.kept) for tally in selection.tallies.values())
+    rows = tqdm(
+        entries(selection, blocks, pipe.weights), total=total, desc="writing", unit="face", delay=1, leave=False, disable=None
+    )
+    splits = _write_parquet(rows, folder) if selection.request.form == "parquet" else _write_folders(rows, folder)
+    content = manifest(selection, splits, pipe, command)
+    atomic_write_text(folder / CARD, data_card(content))
+    atomic_write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+    return content
+
+
+def _write_folders(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, int]]:
+    splits: dict[str, dict[str, int]] = {}
+    table = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for entry in rows:
+        place = Path(entry.split) / entry.emotion.label / entry.name
+        if not (folder / place).exists():  # an interrupted run left it, and it was complete when it got its name
+            (folder / place.parent).mkdir(parents=True, exist_ok=True)
+            atomic_write_bytes(folder / place, entry.png)
+        row = {"file": place.as_posix(), "split": entry.split, **entry.row()}
+        if writer is None:
+            writer = csv.DictWriter(table, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+        _count(splits, entry)
+    atomic_write_text(folder / TABLE, table.getvalue())
+    return splits
+
+
+def _write_parquet(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, int]]:
+    """``train.parquet`` and ``valid.parquet`` in the layout of :mod:`encoder.data.face_parquet`, with the facts beside it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    reading = [(f"read_{name}", pa.float32()) for name in EMOTION_NAMES]
+    facts = [("emotion", pa.string()), ("fer2013_label", pa.int8()), ("seed", pa.int64()), ("tries", pa.int32())]
+    schema = pa.schema([("image", picture), *facts, ("match", pa.float32()), *reading])
+    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": _features(schema)}})})
+    splits: dict[str, dict[str, int]] = {}
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    for entry in rows:
+        waiting.setdefault(entry.split, []).append({"image": {"bytes": entry.png, "path": entry.name}, **entry.row()})
+        _count(splits, entry)
+    for split, found in waiting.items():
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+            for start in range(0, len(found), _ROWS_A_GROUP):
+                writer.write_batch(pa.RecordBatch.from_pylist(found[start : start + _ROWS_A_GROUP], schema=schema))
+        atomic_write_bytes(folder / f"{split}.parquet", buffer.getvalue())
+    return splits
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """The columns as Hugging Face ``datasets`` describes them, so that it shows pictures and not bytes."""
+    kinds = {field.name: {"dtype": str(field.type).replace("float", "float32"), "_type": "Value"} for field in schema}
+    return {**kinds, "image": {"_type": "Image"}}
+
+
+def _count(splits: dict[str, dict[str, int]], entry: Entry) -> None:
+    counts = splits.setdefault(entry.split, {})
+    counts[entry.emotion.label] = counts.get(entry.emotion.label, 0) + 1
+
+
+def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: FacePipeline, command: str) -> dict[str, Any]:
+    """Everything needed to make the set again and to trust it."""
+    import torch
+
+    request = selection.request
+    emotions = {}
+    for emotion, tally in selection.tallies.items():
+        emotions[emotion.label] = {
+            "asked": tally.asked,
+            "delivered": len(tally.kept),
+            "candidates": tally.candidates,
+            "accepted_at_first_try": round(tally.first_try / tally.candidates, 4),
+            "accepted_at_first_try_interval": [round(x, 4) for x in wilson_interval(tally.first_try, tally.candidates)],
+            "draws_per_candidate": round(tally.tried / tally.candidates, 3),
+            "refused": tally.refused,
+            "near_duplicates_left_out": tally.duplicates,
+        }
+    return {
+        "generator": generator(),
+        "ai_generated": True,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "request": request.model_dump(mode="json"),
+        "weights_sha256": pipe.weights,
+        # Sums in another order differ in their last bits, which may move a pixel by one grey level.
+        "environment": {"torch": torch.__version__, "device": pipe.encoder.device.type, "threads": torch.get_num_threads()},
+        "complete": all(tally.full for tally in selection.tallies.values()),
+        "splits": splits,
+        "emotions": emotions,
+    }
+
+
+def data_card(content: dict[str, Any]) -> str:
+    """The data card of a set, in Markdown with the header that Hugging Face reads, from its manifest."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - Markdown, not HTML; nothing in it comes from outside
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    faces = sum(sum(counts.values()) for counts in content["splits"].values())
+    return environment.get_template("data_card.md").render(**content, faces=faces, request_=content["request"])

@@ -1,0 +1,114 @@
+"""Which candidates become the data set: the first of each emotion that are no near copies of one taken before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from encoder.emotions import Emotion
+from generation.dataset.blocks import Block, DatasetRequest
+
+THUMBNAIL = 16
+PIECE = 8192
+
+
+def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """(N, 256) grey levels of faces shrunk to 16 x 16 by averaging: what is left when details do not count."""
+    small = [Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX) for image in images]
+    return np.array([np.asarray(picture, np.float32).ravel() for picture in small]).reshape(-1, THUMBNAIL**2)
+
+
+def differences(
+    a: NDArray[np.float32], b: NDArray[np.float32], b_squares: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """(N, M) root mean square differences in grey levels between (N, D) and (M, D) thumbnails.
+
+    ``b_squares`` (M,) are the sums of squares of ``b``, where they are known already.
+    """
+    if b_squares is None:
+        b_squares = np.square(b).sum(axis=1)
+    squared = np.square(a).sum(axis=1)[:, None] + b_squares[None] - 2.0 * (a @ b.T)
+    return np.sqrt(squared.clip(min=0) / a.shape[1])
+
+
+@dataclass
+class EmotionTally:
+    """What became of the candidates of one emotion."""
+
+    asked: int
+    blocks: int = 0
+    candidates: int = 0
+    tried: int = 0
+    first_try: int = 0
+    refused: int = 0
+    duplicates: int = 0
+    kept: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """Whether all faces asked for are there."""
+        return len(self.kept) == self.asked
+
+
+class Selection:
+    """Takes blocks in a fixed order and keeps (block number, position in it) of the faces that are taken."""
+
+    def __init__(self, request: DatasetRequest) -> None:
+        self.request = request
+        self.tallies = {emotion: EmotionTally(request.counts[emotion.label]) for emotion in request.emotions}
+        self._thumbnails = np.empty((sum(request.counts.values()), THUMBNAIL**2), np.float32)
+        self._squares = np.empty(len(self._thumbnails), np.float32)
+        self._taken = 0
+
+    def missing(self) -> list[int]:
+        """Numbers of the blocks to look at next; empty when the set is full or an emotion's candidates are used up."""
+        numbers = []
+        for place, (emotion, tally) in enumerate(self.tallies.items()):
+            blocks = -(-(tally.asked - len(tally.kept)) // self.request.block_size)
+            stop = min(tally.blocks + blocks, self.request.block_limit(emotion))
+            numbers += [ordinal * len(self.tallies) + place for ordinal in range(tally.blocks, stop)]
+        return sorted(numbers)
+
+    def add(self, block: Block) -> None:
+        """Take what can be taken of ``block``; blocks come in the order of :meth:`missing`."""
+        tally = self.tallies[block.emotion]
+        tally.blocks += 1
+        tally.candidates += self.request.block_size
+        tally.tried += block.tried
+        tally.first_try += sum(face.tries == 1 for face in block.faces)
+        tally.refused += self.request.block_size - len(block.faces)
+        small = thumbnails([face.image for face in block.faces])
+        # All at once with those taken before: one by one, a set of 150,000 would take hours of reading memory.
+        nearest = self._nearest_taken(small)
+        among = differences(small, small)
+        new: list[int] = []
+        for position in range(len(block.faces)):
+            if tally.full:
+                break
+            if min(nearest[position], among[position, new].min(initial=np.inf)) < self.request.least_difference:
+                tally.duplicates += 1
+                continue
+            new.append(position)
+            tally.kept.append((block.number, position))
+        stop = self._taken + len(new)
+        self._thumbnails[self._taken : stop] = small[new]
+        self._squares[self._taken : stop] = np.square(small[new]).sum(axis=1)
+        self._taken = stop
+
+    def _nearest_taken(self, small: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) differences of (N, D) thumbnails from the nearest that was taken; infinite where none was."""
+        nearest = np.full(len(small), np.inf, np.float32)
+        for start in range(0, self._taken, PIECE):
+            piece = slice(start, min(start + PIECE, self._taken))
+            found = differences(small, self._thumbnails[piece], self._squares[piece])
+            nearest = np.minimum(nearest, found.min(axis=1))
+        return nearest
+
+    def split_of(self, emotion: Emotion, ordinal: int) -> str:
+        """``train`` or ``valid``: of each emotion the last faces are held out."""
+        count = len(self.tallies[emotion].kept)
+        return "valid" if ordinal >= count - int(count * self.request.valid_share) else "train"

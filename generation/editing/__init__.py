@@ -1,0 +1,1 @@
+"""A given face under another emotion: the face, the seam, the files."""

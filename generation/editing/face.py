@@ -1,0 +1,295 @@
+"""Another expression for a face in a picture: its tokens kept but for brows, eyes and mouth, which are drawn anew."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from configs.cli import UserError
+from encoder.detection.align import crop_face, face_square
+from encoder.detection.face import Detector, Face
+from encoder.detection.registry import create_detector
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.people.embeddings import Embedder, checked_embeddings, distances
+from encoder.people.identity import Verification
+from encoder.pictures.pictures import read_picture
+from generation.editing.seam import Placement, luma, paste, soft_mask
+from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
+from generation.request import FaceRequest
+from generation.verify import Verdict, judge
+
+if TYPE_CHECKING:
+    from generation.pipeline import FacePipeline
+
+# The sharper look fits photographs better and puts no hands before the mouth; less temperature, fewer caricatures.
+DEFAULTS: dict[str, Any] = {"source": "faces128", "temperature": 0.5}
+KEEP = 2.0
+MIN_SIDE = 32
+_UNUSED = ("identity", "max_tries", "best_of")
+# Crops for identity, in colour; what the networks of others are used to.
+_IDENTITY_SIZE = 160
+# The part of the picture that is worked on reaches so many sides of the crop from its centre.
+_REACH = 1.2
+_CLOSE_UP = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One proposal for the new expression. All readings are of the finished picture, seam included.
+
+    Attributes:
+        part: (h, w, 3) uint8 RGB, the part of the picture around the face.
+        seed, intensity: that gave it.
+        verdict: the encoder's reading. ``judged``: the second judge's seven probabilities, if there is one.
+        change: mean change of luma inside the region, as a share of the full range.
+        identity: distance to the face before and whether its embedder calls both one person; None without an embedder.
+        judge_features: cosine of the second judge's features before and after: weaker than identity and no measure of it.
+    """
+
+    part: NDArray[np.uint8]
+    seed: int
+    intensity: float
+    verdict: Verdict
+    change: float
+    judged: tuple[float, ...] | None = None
+    judge_features: float | None = None
+    identity: Verification | None = None
+
+    @property
+    def score(self) -> float:
+        """What proposals are ranked by: the match, less the change, so that of two alike the nearer one wins."""
+        return self.verdict.match - self.change
+
+
+@dataclass(frozen=True, eq=False)
+class EditedFace:
+    """A face before and after.
+
+    Attributes:
+        request: what was asked for, ``count`` proposals from ``seed`` on.
+        before: the face as it was, read in the same way.
+        edits: proposals, the best first. ``strip``: the best one's seed at rising intensities, if asked for.
+        picture: (H, W, 3) uint8 RGB, untouched. ``corner``: left and top of the parts in it.
+        face: as it was found in the picture.
+        tokens: (grid, grid) bool, what was drawn anew.
+        embedder: name of what measured identity, None where nothing did.
+    """
+
+    request: FaceRequest
+    before: Edit
+    edits: tuple[Edit, ...]
+    strip: tuple[Edit, ...]
+    picture: NDArray[np.uint8] = field(repr=False)
+    corner: tuple[int, int]
+    face: Face
+    tokens: NDArray[np.bool_]
+    embedder: str | None
+    seconds: float
+    weights: dict[str, str]
+
+    def render(self, edit: Edit) -> NDArray[np.uint8]:
+        """The whole picture, (H, W, 3) uint8 RGB, with ``edit`` in it."""
+        whole, (left, top) = self.picture.copy(), self.corner
+        whole[top : top + edit.part.shape[0], left : left + edit.part.shape[1]] = edit.part
+        return whole
+
+    def close_up(self, edit: Edit, size: int) -> NDArray[np.uint8]:
+        """(size, size, 3) uint8 RGB: the head around the face, level."""
+        return crop_face(self.render(edit), self.face, size, scale=_CLOSE_UP)
+
+
+def edit_face(
+    pipe: FacePipeline,
+    picture: NDArray[np.uint8] | Image.Image | str | Path,
+    emotion: str | Sequence[float],
+    *,
+    intensity: float = 1.0,
+    count: int = 8,
+    seed: int = 0,
+    region: str | Sequence[float] = ",".join(EXPRESSION),
+    face: int = 1,
+    keep: float = KEEP,
+    strip: Sequence[float] = (),
+    detector: Detector | str = "haar",
+    judge: EmotionEncoder | None = None,
+    embedder: Embedder | None = None,
+    **settings: Any,
+) -> EditedFace:
+    """Change the expression of one face.
+
+    Args:
+        picture: a file, a PIL image, or (H, W, 3) uint8 RGB.
+        emotion, intensity, seed: as for generating; intensity 0 gives a neutral face. Proposal i uses ``seed + i``.
+        count: proposals.
+        region: parts (``"mouth,eyes"``; brows, eyes, nose, mouth, all) or a box (x, y, width, height) in pixels. Parts are
+            found by the detector's 68 landmarks; without them where an aligned face has them, moved to the eyes and the
+            mouth that the detector found.
+        face: which one, counted from the largest.
+        keep: how much codes like those of the old face are preferred; 0 lets the model choose freely.
+        strip: further intensities at which to show the best proposal.
+        judge: a second network that reads the outcome and has no say in it.
+        embedder: measures identity, and has no say in it either. Without one identity is not measured.
+        settings: see :class:`generation.request.FaceRequest`; the look is ``faces128`` and the temperature 0.5 by default.
+
+    Raises:
+        UserError: no such face, a face below 32 pixels, or a setting that is unknown or out of range.
+        BadImage: the file cannot be read as a picture.
+    """
+    started = time.monotonic()
+    for name in _UNUSED:
+        if name in settings:
+            raise UserError(f"{name}: has no meaning for an edit; leave it out")
+    if not (math.isfinite(keep) and 0.0 <= keep <= 100.0):
+        raise UserError(f"keep must lie between 0 and 100, got {keep}")
+    request = pipe.request(emotion, count, seed, intensity=intensity, **{**DEFAULTS, **settings})
+    levels = [pipe.request(emotion, 1, seed, intensity=level, **{**DEFAULTS, **settings}) for level in strip]
+    pixels = _pixels(picture)
+    chosen = _find(pixels, detector, face)
+    work = _Work(pipe, pixels, chosen, region, keep, judge, embedder)
+    before = work.read(request, work.part, 0.0, seed, 0.0)
+    seeds = [seed + number for number in range(count)]
+    edits = sorted(work.draw([request] * count, seeds, [intensity] * count), key=lambda edit: (-edit.score, edit.seed))
+    shown = work.draw(levels, [edits[0].seed] * len(levels), list(strip)) if levels else []
+    return EditedFace(
+        request=request,
+        before=before,
+        edits=tuple(edits),
+        strip=tuple(shown),
+        picture=pixels,
+        corner=work.corner,
+        face=chosen,
+        tokens=work.grid_mask,
+        embedder=None if embedder is None else embedder.name,
+        seconds=time.monotonic() - started,
+        weights=pipe.weights,
+    )
+
+
+def _pixels(picture: Any) -> NDArray[np.uint8]:
+    if isinstance(picture, (str, Path)):
+        return read_picture(picture).pixels
+    if isinstance(picture, Image.Image):
+        return np.array(picture.convert("RGB"))
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UserError(f"picture: need (H, W, 3) RGB in uint8, got {pixels.dtype} of shape {pixels.shape}")
+    return pixels
+
+
+def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> Face:
+    found = (create_detector(detector) if isinstance(detector, str) else detector).detect(picture)
+    if not found:
+        raise UserError("no face found; a frontal, upright face is needed, or another detector")
+    if not 1 <= number <= len(found):
+        raise UserError(f"face {number}: the picture has {len(found)}, counted from 1, the largest")
+    side = face_square(found[number - 1])[2]
+    if side < MIN_SIDE:
+        raise UserError(f"face {number}: measures {side:.0f} pixels, and {MIN_SIDE} are needed")
+    return found[number - 1]
+
+
+class _Work:
+    """One face of one picture, cut out and tokenised once for all proposals."""
+
+    def __init__(
+        self,
+        pipe: FacePipeline,
+        picture: NDArray[np.uint8],
+        face: Face,
+        region: str | Sequence[float],
+        keep: float,
+        second: EmotionEncoder | None,
+        embedder: Embedder | None,
+    ) -> None:
+        self._pipe, self._second, self._embedder = pipe, second, embedder
+        size, grid = pipe.tokenizer.config.size, pipe.tokenizer.config.grid
+        place = Placement(*face_square(face))
+        self._mask = token_mask(_boxes(region, place, face), grid).to(pipe.encoder.device)
+        self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
+        reach = _REACH * place.side
+        left, top = max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach))
+        self.corner = left, top
+        self.part = picture[top : math.ceil(place.y + reach), left : math.ceil(place.x + reach)].copy()
+        points = None if face.landmarks is None else face.landmarks - np.array([left, top], np.float32)
+        self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
+        self._place = replace(place, x=place.x - left, y=place.y - top)
+        self._crop = luma(crop_face(self.part, self._face, size))
+        pixels = torch.from_numpy(self._crop).view(1, 1, size, size).to(pipe.encoder.device) / 255.0
+        self._known = pipe.tokenizer.encode(pixels)
+        self._repeated = self._grey(self._known)[0]
+        self._weight = soft_mask(self.grid_mask, size)
+        self._prefer = keep * pipe.tokenizer.quantizer.likeness(self._known) if keep else None
+        self._features = self._judge_read(self.part)[1] if second is not None else None
+        self._vector = self._embed(self.part) if embedder is not None else None
+
+    def draw(self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float]) -> list[Edit]:
+        """One proposal for each request and seed; the requests differ in their emotion only."""
+        made = self._pipe.draw_tokens(
+            requests[0],
+            [request.emotion for request in requests],
+            seeds,
+            known=self._known.expand(len(seeds), -1, -1),
+            hidden=self._mask,
+            prefer=self._prefer,
+        )
+        inside = self._weight > 0.5
+        edits = []
+        for request, seed, intensity, after in zip(requests, seeds, intensities, self._grey(made), strict=True):
+            part = paste(self.part, self._place, self._crop, self._repeated, after, self._weight)
+            moved = np.abs(luma(crop_face(part, self._face, len(self._crop))) - self._crop)
+            change = float(moved[inside].mean()) / 255.0 if inside.any() else 0.0
+            edits.append(self.read(request, part, change, seed, intensity))
+        return edits
+
+    def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
+        """What encoder, second judge and embedder say of the face in ``part``."""
+        row = self._pipe.encoder.predict(crop_face(part, self._face, len(self._crop))[None]).distributions[0].tolist()
+        edit = Edit(part, seed, intensity, judge(request.emotion, row, request.threshold, request.avoid), change)
+        if self._second is not None and self._features is not None:
+            judged, features = self._judge_read(part)
+            edit = replace(edit, judged=judged, judge_features=float(torch.cosine_similarity(features, self._features, dim=0)))
+        if self._embedder is not None and self._vector is not None:
+            apart = float(distances(self._vector, self._embed(part), self._embedder.metric)[0, 0])
+            edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
+        return edit
+
+    def _grey(self, tokens: Tensor) -> NDArray[np.float32]:
+        return np.asarray(self._pipe.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)
+
+    def _judge_read(self, part: NDArray[np.uint8]) -> tuple[tuple[float, ...], Tensor]:
+        if self._second is None:
+            raise ValueError("no second judge")
+        seen = self._second.predict(crop_face(part, self._face, len(self._crop))[None])
+        return tuple(seen.distributions[0].tolist()), seen.embeddings[0]
+
+    def _embed(self, part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._embedder is None:
+            raise ValueError("no embedder")
+        return checked_embeddings(self._embedder, [crop_face(part, self._face, _IDENTITY_SIZE)])
+
+
+def _boxes(region: str | Sequence[float], place: Placement, face: Face) -> tuple[Box, ...]:
+    if isinstance(region, str):
+        marks = face.landmarks
+        points = None if marks is None or len(marks) != 68 else place.to_crop(marks)
+        eyes, mouth = (
+            None if point is None else place.to_crop(point[None])[0].tolist()
+            for point in (None if face.eyes is None else face.eyes.mean(axis=0), face.mouth)
+        )
+        return region_boxes(parse_regions(region), points, eyes=eyes, mouth=mouth)
+    if len(region) != 4 or region[2] <= 0 or region[3] <= 0:
+        raise UserError(f"region: a box is x, y, width, height in pixels, got {tuple(region)}")
+    x, y, w, h = region
+    corners = place.to_crop(np.array([(x, y), (x + w, y), (x, y + h), (x + w, y + h)]))
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return ((left, top, right, bottom),)

@@ -1,0 +1,116 @@
+"""A changed face back into its picture: the crop's geometry undone, only luma touched, the seam soft."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Grey = NDArray[np.float32]
+
+# In pixels of the crop (64 a side). The seam fades over about twice its blur; lighting is what a wide blur leaves.
+_SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
+# Change of luma, of 255, at which the old detail (skin, lashes, the old lips) has faded to 1/e.
+_DETAIL_FADES = 20.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a square crop lies in a picture, as :func:`encoder.detection.align.face_square` says it.
+
+    Attributes:
+        x, y: centre in pixels of the picture. side: in pixels. tilt: in degrees.
+    """
+
+    x: float
+    y: float
+    side: float
+    tilt: float
+
+    def to_crop(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(K, 2) pixels of the picture as shares of the crop."""
+        cos, sin = math.cos(math.radians(self.tilt)), math.sin(math.radians(self.tilt))
+        moved = np.asarray(points, np.float64) - (self.x, self.y)
+        return np.stack([moved[:, 0] * cos + moved[:, 1] * sin, moved[:, 1] * cos - moved[:, 0] * sin], axis=1) / self.side + 0.5
+
+
+def luma(rgb: NDArray[np.uint8]) -> Grey:
+    """(…, H, W) of (…, H, W, 3) RGB, 0 to 255 (ITU-R BT.601, as Pillow turns pictures grey)."""
+    return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def soft_mask(tokens: NDArray[np.bool_], size: int) -> Grey:
+    """(size, size) weights in [0, 1] of a (grid, grid) mask of changed tokens: soft at its edge, 0 at the crop's border."""
+    wide = np.kron(tokens, np.ones((size // len(tokens),) * 2)).astype(np.float32)
+    scale = size / 64
+    mask = np.clip(1.6 * blur(wide, _SEAM_BLUR * scale), 0, 1)
+    inward = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) / (_BORDER * scale)
+    ramp = np.clip(inward, 0, 1)
+    return mask * np.minimum.outer(ramp, ramp).astype(np.float32)
+
+
+def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey, after: Grey, weight: Grey) -> NDArray[np.uint8]:
+    """The picture with a changed expression.
+
+    Lighting and contrast that the model did not catch are taken from the picture, and so is its fine detail, except where
+    the face has changed: the old mouth must not shine through the new one.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        crop, before, after: (S, S) luma of the crop, 0 to 255: as cut out, as the model repeats it unchanged, as it changed it.
+        weight: (S, S), 1 where the change counts in full; see :func:`soft_mask`.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Red, green and blue move together, so colours keep their chroma.
+    """
+    scale = len(crop) / 64
+    after = after + blur(before - after, _LIGHT_BLUR * scale)
+    light = blur(crop - before, _LIGHT_BLUR * scale)
+    kept = np.exp(-blur(np.abs(after - before), _CHANGE_BLUR * scale) / _DETAIL_FADES)
+    left, top, right, bottom = _window(picture, place)
+    part = picture[top:bottom, left:right]
+    old = luma(part)
+    painted, repeated, share, detail = (
+        _warp(layer, place, (left, top), part.shape[:2]) for layer in (after + light, before + light, weight, kept)
+    )
+    new = painted + detail * (old - repeated)
+    moved = part + (share.clip(0, 1) * (new - old))[..., None]
+    result = picture.copy()
+    result[top:bottom, left:right] = moved.round().clip(0, 255).astype(np.uint8)
+    return result
+
+
+def blur(image: Grey, sigma: float) -> Grey:
+    """(H, W) under a Gaussian of ``sigma`` pixels, its border repeated."""
+    reach = max(1, math.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    for _ in range(2):
+        padded = np.pad(image, ((reach, reach), (0, 0)), mode="edge")
+        image = sum(weight * padded[k : k + len(image)] for k, weight in enumerate(kernel)).T
+    return np.ascontiguousarray(image, np.float32)
+
+
+def _window(picture: NDArray[np.uint8], place: Placement) -> tuple[int, int, int, int]:
+    angle = math.radians(place.tilt)
+    reach = place.side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 1
+    height, width = picture.shape[:2]
+    return (
+        max(0, math.floor(place.x - reach)),
+        max(0, math.floor(place.y - reach)),
+        min(width, math.ceil(place.x + reach)),
+        min(height, math.ceil(place.y + reach)),
+    )
+
+
+def _warp(layer: Grey, place: Placement, corner: tuple[int, int], shape: tuple[int, ...]) -> Grey:
+    """A layer of the crop on the pixels of a window of the picture, whose corner is (left, top)."""
+    zoom = len(layer) / place.side
+    cos, sin = zoom * math.cos(math.radians(place.tilt)), zoom * math.sin(math.radians(place.tilt))
+    x, y, half = place.x - corner[0], place.y - corner[1], len(layer) / 2
+    matrix = (cos, sin, half - cos * x - sin * y, -sin, cos, half + sin * x - cos * y)
+    warped = Image.fromarray(layer).transform((shape[1], shape[0]), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    return np.asarray(warped, np.float32)

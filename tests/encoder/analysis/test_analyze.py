@@ -1,0 +1,469 @@
+"""``python -m encoder.analyze`` and the Python API: every picture accounted for, faces read in batches, work kept."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from configs.cli import UserError
+from encoder import analyze
+from encoder.analysis.analyzer import FaceAnalyzer, Reading
+from encoder.analysis.annotate import Annotator, draw_faces
+from encoder.analysis.rows import FaceRow
+from encoder.analysis.tables import create_table
+from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+from encoder.detection.face import Face
+from encoder.drawing.faces import draw_faces as drawn_faces
+from encoder.emotions import EMOTION_NAMES
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.create import create_model
+from encoder.pictures import pictures, sources
+from encoder.pictures.pictures import Picture
+from encoder.pictures.sources import View, view_arrays
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Squares:
+    """A detector that finds what the first pixel says: (k, 0, 0) means k faces of 40 pixels side by side."""
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        count = int(picture[0, 0, 0])
+        if count == 99:
+            raise UserError("detector broke")
+        return [
+            Face((2 + 42 * k, 2, 40 - k, 40 - k), 1.0, np.array([[12 + 42 * k, 18], [30 + 42 * k, 18]])) for k in range(count)
+        ]
+
+
+def scene(faces: int, seed: int = 0) -> np.ndarray:
+    """A picture in which :class:`Squares` finds so many drawn faces."""
+    picture = np.zeros((48, 132, 3), np.uint8)
+    drawn = drawn_faces(max(faces, 1), seed=seed, size=40).images
+    for k in range(min(faces, 3)):
+        picture[2:42, 2 + 42 * k : 42 + 42 * k] = drawn[k][..., None]
+    picture[0, 0] = (faces, 0, 0)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
+    folder = tmp_path_factory.mktemp("weights") / "encoder"
+    EmotionEncoder(net, PreprocessingConfig(size=24), CalibrationConfig()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def encoder(weights: Path) -> EmotionEncoder:
+    return EmotionEncoder.from_pretrained(weights)
+
+
+@pytest.fixture
+def squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command uses :class:`Squares`."""
+    monkeypatch.setattr("encoder.analysis.analyzer.create_detector", lambda name: Squares())
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
+    return tmp_path / "astronaut.png"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two good pictures, one without a face, and files that cannot be read."""
+    place = tmp_path / "photos"
+    (place / "deep").mkdir(parents=True)
+    Image.fromarray(scene(2)).save(place / "a-two.png")
+    Image.fromarray(scene(0)).save(place / "b-none.png")
+    Image.fromarray(scene(1)).save(place / "deep" / "c-one.png")
+    whole = (place / "a-two.png").read_bytes()
+    (place / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (place / "empty.jpg").touch()
+    (place / "notes.txt").write_text("not looked at")
+    (place / "text.jpg").write_text("not a picture")
+    return place
+
+
+def write_video(path: Path, frames: int = 12) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (512, 512))
+    for number in range(frames):
+        writer.write(np.ascontiguousarray(np.roll(data.astronaut(), number, axis=1)[..., ::-1]))
+    writer.release()
+    return path
+
+
+# ---- the command on a real photograph
+
+
+def test_a_photograph_gives_one_happy_face_and_an_annotated_picture(
+    photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, annotated = tmp_path / "new" / "faces.csv", tmp_path / "annotated"
+    assert analyze.main([str(photograph), "--out", str(out), "--annotate", str(annotated), "--device", "cpu"]) == 0
+    (row,) = csv.DictReader(out.open())
+    assert row["emotion"] == "happiness"
+    assert float(row["happiness"]) > 0.9
+    assert sum(float(row[name]) for name in EMOTION_NAMES) == pytest.approx(1, abs=1e-4)
+    assert abs(int(row["x"]) + int(row["width"]) / 2 - 224) < 10
+    assert row["problem"] == row["gender"] == row["frame"] == ""
+    picture = np.asarray(Image.open(annotated / "astronaut.jpg").convert("RGB"))
+    # The box is drawn in the colour of happiness, which the photograph does not have.
+    assert (np.abs(picture.astype(int) - [255, 193, 7]).max(axis=2) < 20).sum() > 500
+    printed = capsys.readouterr()
+    assert "happiness" in printed.out
+    assert "1 face in 1 picture" in printed.err
+
+
+def test_a_video_gives_a_row_a_frame_and_an_annotated_video(tmp_path: Path) -> None:
+    video, out = write_video(tmp_path / "clip.avi"), tmp_path / "faces.jsonl"
+    assert analyze.main([str(video), "--every", "4", "--out", str(out), "--annotate", str(tmp_path / "seen"), "--quiet"]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["frame"] for row in rows] == [0, 4, 8]
+    assert [row["time"] for row in rows] == pytest.approx([0, 0.4, 0.8])
+    assert {row["emotion"] for row in rows} == {"happiness"}
+    written = cv2.VideoCapture(str(tmp_path / "seen" / "clip.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(2.5)
+    assert list((tmp_path / "seen").iterdir()) == [tmp_path / "seen" / "clip.mp4"]
+
+
+# ---- every file accounted for
+
+
+@pytest.mark.usefixtures("squares")
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
+def test_bad_files_have_a_row_and_the_rest_is_done(
+    ending: str, folder: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"faces{ending}"
+    assert analyze.main([str(folder), "--weights", str(weights), "--out", str(out)]) == 1
+    read = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}
+    table = pd.read_json(out, lines=True) if ending == ".jsonl" else read[ending](out)
+    assert list(table.columns) == list(FaceRow("").as_record())
+    names = [Path(source).name for source in table["source"]]
+    assert names == ["a-two.png", "a-two.png", "b-none.png", "cut.png", "empty.jpg", "text.jpg", "c-one.png"]
+    problems = ["" if pd.isna(problem) else problem for problem in table["problem"]]
+    assert problems[:3] == ["", "", "no face found"]
+    assert problems[3].startswith("cannot be decoded")
+    assert problems[4:] == ["the file is empty", "neither a picture nor a video in a known format", ""]
+    assert table["face"].dropna().tolist() == [0, 1, 0]
+    assert table["emotion"].notna().tolist() == [problem == "" for problem in problems]
+    assert table[list(EMOTION_NAMES)].dropna().sum(axis=1).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
+    printed = capsys.readouterr().err
+    assert "skipped" in printed
+    assert "3 faces in 3 pictures; 1 without a face; 3 problems; 1 file with another ending ignored" in printed
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.usefixtures("squares")
+def test_nothing_readable_is_an_error(folder: Path, weights: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing could be read; first of 2 problems: .*empty\.jpg: the file is empty"):
+        analyze.main([str(folder / "empty.jpg"), str(folder / "absent.jpg"), "--weights", str(weights)])
+
+
+def test_a_detector_that_fails_on_one_picture_costs_that_picture(encoder: EmotionEncoder) -> None:
+    rows = FaceAnalyzer(encoder, Squares()).analyze([scene(1), scene(99), scene(1)]).rows
+    assert [row.problem for row in rows] == [None, "detector broke", None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either PATHs or --camera"),
+        (["a.jpg", "--camera", "0"], "give either PATHs or --camera"),
+        (["a.jpg", "--explain"], "add --annotate FOLDER"),
+        (["a.jpg", "--every", "0"], "--every must be at least 1"),
+        (["a.jpg", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["a.jpg", "--fps", "0"], "--fps must be positive"),
+        (["a.jpg", "--seconds", "3"], "--seconds is for --camera"),
+        (["--camera", "0", "--fps", "3"], "not --fps"),
+        (["a.jpg", "--weights", "nowhere"], "nowhere: no such folder"),
+        (["a.jpg", "--detector", "har"], "did you mean 'haar'"),
+        (["a.jpg", "--out", "faces.xls"], r"faces\.xls: choose an ending among"),
+        (["nothing/*.jpg"], "no file matches"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        analyze.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("squares")
+def test_a_table_that_cannot_be_written_is_one_line(folder: Path, weights: Path) -> None:
+    with pytest.raises(UserError, match=r"a-two\.png.faces\.csv: cannot be written"):
+        analyze.main([str(folder), "--weights", str(weights), "--out", str(folder / "a-two.png" / "faces.csv")])
+
+
+# ---- work that is stopped
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after four pictures, from files or a camera."""
+
+    def views(*_: object, **__: object) -> Iterator[View]:
+        for number in range(4):
+            yield View("camera:0", number, number / 10, Picture(scene(1), 132, 48))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "view_files", views)
+    monkeypatch.setattr(sources, "view_camera", views)
+
+
+@pytest.mark.usefixtures("squares", "stopped")
+def test_ctrl_c_keeps_the_rows_and_frames_so_far(folder: Path, weights: Path, tmp_path: Path) -> None:
+    out, seen = tmp_path / "faces.json", tmp_path / "seen"
+    options = ["--weights", str(weights), "--batch-size", "2", "--out", str(out), "--annotate", str(seen), "--quiet"]
+    with pytest.raises(KeyboardInterrupt):
+        analyze.main([str(folder), *options])
+    assert [row["frame"] for row in json.loads(out.read_text())] == [0, 1, 2, 3]
+    assert cv2.VideoCapture(str(seen / "camera-0.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+@pytest.mark.usefixtures("squares", "stopped")
+def test_ctrl_c_is_the_usual_end_of_a_camera(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "faces.csv"
+    assert analyze.main(["--camera", "0", "--weights", str(weights), "--out", str(out)]) == 0
+    assert len(list(csv.DictReader(out.open()))) == 4
+    assert "4 faces in 4 pictures" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("squares", "stopped")
+def test_a_camera_stops_after_the_seconds_asked_for(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "faces.csv"
+    assert analyze.main(["--camera", "0", "--seconds", "0.15", "--weights", str(weights), "--out", str(out)]) == 0
+    assert [row["frame"] for row in csv.DictReader(out.open())] == ["0", "1"]
+
+
+def test_a_table_that_is_not_closed_leaves_its_former_content(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    path.write_text("former")
+    table = create_table(path)
+    table.write(FaceRow("a.jpg", problem="no such file"))
+    assert path.read_text() == "former"
+    table.close()
+    table.close()
+    assert path.read_text().splitlines()[1].startswith("a.jpg,")
+
+
+# ---- batches
+
+
+def test_faces_of_many_pictures_go_through_the_network_together(encoder: EmotionEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    predict = EmotionEncoder.predict
+
+    def counted(self: EmotionEncoder, faces: np.ndarray, **options: int):  # type: ignore[no-untyped-def]
+        passes.append(len(faces) // 2)  # every face comes with its mirror image
+        return predict(self, faces, **options)
+
+    monkeypatch.setattr(EmotionEncoder, "predict", counted)
+    shown = [scene(number % 3, seed=number) for number in range(12)]
+    analysis = FaceAnalyzer(encoder, Squares(), batch_size=64).analyze(shown)
+    assert len(analysis.faces) == 12
+    assert passes == [12]
+    passes.clear()
+    FaceAnalyzer(encoder, Squares(), batch_size=5).analyze(shown)
+    assert max(passes) <= 6
+    assert sum(passes) == 12
+
+
+def test_the_answer_does_not_depend_on_the_batch(encoder: EmotionEncoder, rng: np.random.Generator) -> None:
+    shown = [scene(int(count), seed=number) for number, count in enumerate(rng.integers(0, 4, 9))]
+    whole, single = (FaceAnalyzer(encoder, Squares(), batch_size=size).analyze(shown) for size in (64, 1))
+    assert [row.source for row in whole.rows] == [row.source for row in single.rows]
+    assert np.allclose(whole.arrays["distribution"], single.arrays["distribution"], atol=1e-5)
+    alone = [FaceAnalyzer(encoder, Squares()).analyze(picture).arrays["distribution"] for picture in shown]
+    assert np.allclose(np.concatenate(alone), whole.arrays["distribution"], atol=1e-5)
+
+
+def test_a_mirrored_face_reads_the_same(encoder: EmotionEncoder) -> None:
+    class Middle:
+        def detect(self, picture: np.ndarray) -> list[Face]:
+            return [Face((4, 4, 40, 40))]
+
+    picture = np.repeat(drawn_faces(1, seed=3, size=48).images[0][..., None], 3, axis=2)
+    seen = [FaceAnalyzer(encoder, Middle()).analyze(each).arrays["distribution"] for each in (picture, picture[:, ::-1])]
+    assert np.allclose(*seen, atol=1e-4)
+
+
+def test_an_endless_source_is_read_as_it_comes(encoder: EmotionEncoder) -> None:
+    pulled = itertools.count()
+
+    def endless() -> Iterator[View]:
+        for number in pulled:
+            yield View("endless", number, float(number), Picture(scene(number % 2), 132, 48))
+
+    stream = FaceAnalyzer(encoder, Squares(), batch_size=4).stream(endless())
+    first = list(itertools.islice(stream, 20))
+    assert [reading.view.frame for reading in first] == list(range(20))
+    assert next(pulled) <= 20 + 4 * 4
+    assert all(reading.view.picture is None for reading in first)
+
+
+def test_pictures_that_wait_for_a_batch_are_bounded_in_bytes(encoder: EmotionEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoder.analysis.analyzer._MAX_WAITING_BYTES", 3 * scene(1).nbytes)
+    pulled = itertools.count()
+    views = (View("x", number, picture=Picture(scene(1), 132, 48)) for number in pulled)
+    next(FaceAnalyzer(encoder, Squares(), batch_size=64).stream(views, keep_pictures=True))
+    assert next(pulled) <= 6
+
+
+# ---- what is asked of it
+
+
+def test_small_faces_and_all_but_the_largest_can_be_left_out(encoder: EmotionEncoder) -> None:
+    picture = scene(3)  # faces of 40, 39 and 38 pixels
+    boxes = [[row.box for row in FaceAnalyzer(encoder, Squares(), **options).analyze(picture).faces] for options in (
+        {}, {"min_size": 39}, {"largest": True},
+    )]  # fmt: skip
+    assert [len(found) for found in boxes] == [3, 2, 1]
+    assert boxes[2] == [(2, 2, 40, 40)]
+    nothing = FaceAnalyzer(encoder, Squares(), min_size=41).analyze(picture)
+    assert [row.problem for row in nothing.rows] == ["no face found"]
+
+
+def test_boxes_are_in_pixels_of_the_file(photograph: Path, encoder: EmotionEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from encoder.detection.registry import create_detector
+
+    monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 300 * 300)
+    (row,) = FaceAnalyzer(encoder, create_detector("haar")).analyze(photograph).faces
+    assert row.box is not None
+    x, _, w, _ = row.box
+    assert abs(x + w / 2 - 224) < 12
+    assert 80 < w < 115
+    assert row.landmarks is not None
+    assert abs(row.landmarks[0, 0] - 202) < 8
+
+
+def test_gender_and_identity_are_there_when_asked_for(encoder: EmotionEncoder) -> None:
+    class Gender:
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            assert images.shape[1:] == (160, 160, 3)
+            return np.array([[0.8, 0.2], [0.3, 0.7]])
+
+    class Gallery:
+        def search(self, crops: list[np.ndarray]) -> list[types.SimpleNamespace | None]:
+            assert crops[0].shape == (160, 160, 3)
+            return [types.SimpleNamespace(name="Ada", distance=0.25), None]
+
+    one, two = FaceAnalyzer(encoder, Squares(), gender=Gender(), gallery=Gallery()).analyze(scene(2)).faces
+    assert (one.gender, one.gender_probability, one.identity, one.identity_distance) == ("female", 0.8, "Ada", 0.25)
+    assert (two.gender, two.gender_probability, two.identity) == ("male", 0.7, None)
+    (plain,) = FaceAnalyzer(encoder, Squares()).analyze(scene(1)).faces
+    assert plain.gender is plain.identity is None
+
+
+@pytest.mark.usefixtures("squares")
+def test_explain_draws_the_overlay_of_each_face(
+    folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = types.ModuleType("encoder.inference.explain")
+    fake.grad_cam = lambda encoder, images: np.ones((len(images), 24, 24), np.float32)  # type: ignore[attr-defined]
+    fake.heat_overlay = lambda image, heat: np.full((*image.shape[:2], 3), (255, 0, 255), np.uint8)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "encoder.inference.explain", fake)
+    options = ["--weights", str(weights), "--annotate", str(tmp_path / "seen")]
+    Image.fromarray(scene(1)).resize((660, 240)).save(tmp_path / "wide.png")
+    assert analyze.main([str(tmp_path / "wide.png"), *options, "--explain"]) == 0
+    assert analyze.main([str(tmp_path / "wide.png"), "--weights", str(weights), "--annotate", str(tmp_path / "plain")]) == 0
+    pink = [
+        (np.abs(np.asarray(Image.open(tmp_path / name / "wide.jpg")).astype(int) - [255, 0, 255]).max(axis=2) < 30).sum()
+        for name in ("seen", "plain")
+    ]
+    assert pink[0] > 2000
+    assert pink[1] == 0
+
+
+# ---- drawing
+
+
+def face_row(box: tuple[int, int, int, int], top: int = 3) -> FaceRow:
+    return FaceRow("x", face=0, box=box, distribution=tuple(np.eye(7)[top].tolist()))
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (48, 2000), (3000, 900), (600, 600)])
+def test_any_picture_can_be_drawn_on(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    before = picture.copy()
+    boxes = [(0, 0, shape[1], shape[0]), (-5, -5, 30, 30), (shape[1] - 10, shape[0] - 10, 40, 40)]
+    drawn = draw_faces(picture, [face_row(box, top) for top, box in enumerate(boxes)])
+    assert drawn.dtype == np.uint8
+    assert max(drawn.shape) <= 1920
+    assert drawn.shape[0] / drawn.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.05)
+    assert np.array_equal(picture, before)
+
+
+def test_pictures_of_the_same_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    annotator = Annotator(tmp_path / "seen")
+    for source in ("a/face.jpg", "b/face.jpg", "c/face.png", "d/FACE.jpg"):
+        annotator.add(Reading(View(source, picture=Picture(scene(1), 132, 48)), (face_row((2, 2, 40, 40)),)))
+    annotator.close()
+    assert annotator.files == 4
+    assert len({path.name.lower() for path in (tmp_path / "seen").iterdir()}) == 4
+
+
+# ---- the Python API
+
+
+def test_the_api_gives_arrays_and_a_dataframe(encoder: EmotionEncoder, folder: Path) -> None:
+    analysis = FaceAnalyzer(encoder, Squares()).analyze([folder, folder / "absent.jpg"])
+    arrays = analysis.arrays
+    assert arrays["box"].shape == (3, 4)
+    assert arrays["distribution"].shape == (3, 7)
+    assert np.allclose(arrays["distribution"].sum(axis=1), 1, atol=1e-5)
+    assert [EMOTION_NAMES[index] for index in arrays["emotion"]] == [row.emotion for row in analysis.faces]
+    assert [Path(name).name for name in arrays["source"]] == ["a-two.png", "a-two.png", "c-one.png"]
+    assert len(analysis.problems) == 4
+    assert any(line.endswith("absent.jpg: no such file") for line in analysis.problems)
+    frame = analysis.to_dataframe(landmarks=True)
+    assert len(frame) == len(analysis.rows) == 8
+    assert frame["x"].dtype == "Int64"
+    assert frame["happiness"].dtype == "float64"
+    assert np.shape(frame["landmarks"][0]) == (2, 2)
+    assert frame.dropna(subset=["emotion"])["problem"].isna().all()
+
+
+def test_no_face_at_all_gives_empty_arrays_of_the_right_shape(encoder: EmotionEncoder) -> None:
+    analysis = FaceAnalyzer(encoder, Squares()).analyze(scene(0))
+    assert {name: array.shape for name, array in analysis.arrays.items()} == {
+        "source": (0,),
+        "box": (0, 4),
+        "distribution": (0, 7),
+        "emotion": (0,),
+    }
+    assert FaceAnalyzer(encoder, Squares()).analyze([]).to_dataframe().shape == (0, len(FaceRow("").as_record()))
+
+
+def test_arrays_may_be_grey_but_not_of_another_kind() -> None:
+    (view,) = view_arrays([np.zeros((5, 6), np.uint8)])
+    assert view.picture is not None
+    assert view.picture.pixels.shape == (5, 6, 3)
+    for wrong in (np.zeros((5, 6, 3), np.float32), np.zeros((5, 6, 4), np.uint8), np.zeros((0, 6), np.uint8), ["a.jpg"]):
+        with pytest.raises(UserError, match="array 0: need"):
+            list(view_arrays([wrong]))  # type: ignore[list-item]
+
+
+def test_from_pretrained_reads_a_photograph(photograph: Path) -> None:
+    analysis = FaceAnalyzer.from_pretrained(ROOT / "pretrained" / "encoder", device="cpu").analyze(str(photograph))
+    assert [row.emotion for row in analysis.rows] == ["happiness"]

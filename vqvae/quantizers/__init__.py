@@ -1,0 +1,1 @@
+"""Quantisers by name: how a position of the tokenizer becomes codes."""

@@ -1,0 +1,94 @@
+"""Vectors to tokens and back: what every quantiser offers, and how one is chosen by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqvae.config import TokenizerConfig
+
+
+class Quantised(NamedTuple):
+    """What quantising N vectors gave.
+
+    Attributes:
+        vectors: (N, groups * dim), codes in value, with a gradient to what was quantised.
+        tokens: (N, groups) int64.
+        commitment: how far the vectors are from their codes, pulling the vectors; a scalar.
+        codebook: the same pulling the codes; zero where codes are not learned by gradient.
+    """
+
+    vectors: Tensor
+    tokens: Tensor
+    commitment: Tensor
+    codebook: Tensor
+
+
+class Quantizer(nn.Module, ABC):
+    """Quantises (N, groups * dim) vectors, each group of ``dim`` channels against a codebook of ``size`` codes of its own
+    (Baevski et al., 2020)."""
+
+    def __init__(self, size: int, dim: int, groups: int) -> None:
+        super().__init__()
+        self.size, self.dim, self.groups = size, dim, groups
+
+    @property
+    def scale(self) -> float:
+        """Factor that gives the channels of the codes about unit variance, for the decoder."""
+        return 1.0
+
+    def forward(self, vectors: Tensor) -> Quantised:
+        return self.quantise(vectors)
+
+    @abstractmethod
+    def quantise(self, vectors: Tensor) -> Quantised:
+        """Quantise (N, groups * dim) with a straight-through gradient."""
+
+    @abstractmethod
+    def tokens(self, vectors: Tensor) -> Tensor:
+        """(N, groups * dim) to (N, groups) tokens; moves nothing."""
+
+    @abstractmethod
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """(N, groups) tokens to (N, groups * dim) codes."""
+
+    def likeness(self, tokens: Tensor) -> Tensor:
+        """(…, G) tokens to the (…, G, K) cosines between their codes and all codes of the same group."""
+        every = torch.arange(self.size, device=tokens.device).unsqueeze(1).expand(-1, self.groups)
+        codes = F.normalize(self.lookup(every).view(self.size, self.groups, self.dim), dim=-1)
+        own = torch.stack([codes[:, group][tokens[..., group]] for group in range(self.groups)], dim=-2)
+        return torch.einsum("...gd,kgd->...gk", own, codes)
+
+
+def create_quantizer(config: TokenizerConfig) -> Quantizer:
+    """The quantiser that ``config.quantizer`` names."""
+    from vqvae.quantizers.ema_codebook import EmaQuantizer
+    from vqvae.quantizers.finite_scalar import FiniteScalarQuantizer
+    from vqvae.quantizers.learned_codebook import PlainQuantizer, SimQuantizer
+
+    if config.quantizer == "fsq":
+        return FiniteScalarQuantizer(config.levels, config.groups)
+    if config.quantizer == "ema":
+        return EmaQuantizer(
+            config.codebook_size,
+            config.code_dim,
+            config.groups,
+            decay=config.quantizer_decay,
+            restart_after=config.restart_after,
+        )
+    learned = {"plain": PlainQuantizer, "simvq": SimQuantizer}[config.quantizer]
+    return learned(config.codebook_size, config.code_dim, config.groups)
+
+
+def usage(counts: Tensor) -> tuple[float, float]:
+    """Share of codes used at least once and perplexity, from (..., K) counts; averaged over leading axes.
+
+    Perplexity is ``exp(entropy)`` of the token frequencies: K when all codes are equally frequent.
+    """
+    share = counts.double() / counts.double().sum(dim=-1, keepdim=True).clamp(min=1.0)
+    entropy = -(share * share.clamp(min=1e-12).log()).sum(dim=-1)
+    return float((counts > 0).double().mean()), float(entropy.exp().mean())
