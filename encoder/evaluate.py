@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
-from encoder.landmarks.classifier import load_classifier
-from engine.storage.weights import resolve_folder
 
 if TYPE_CHECKING:
     from encoder.data.face_set import FaceSet
@@ -64,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
     from encoder.evaluation.ladder_table import read_table
     from encoder.evaluation.report import EvaluatedModel, evaluate_model, find_face, write_report
     from encoder.landmarks.assessment import assess_landmarks
-    from encoder.landmarks.classifier import LandmarkClassifier
+    from encoder.landmarks.classifier import LandmarkClassifier, load_classifier
     from engine.devices import resolve_device
     from engine.storage.atomic import atomic_write_text
+    from engine.storage.weights import resolve_folder
 
     if arguments.ladder is not None:
         if arguments.report is None:

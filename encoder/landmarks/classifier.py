@@ -154,10 +154,8 @@ def load_classifier(folder: Path, device: torch.device) -> EmotionEncoder | Land
     Raises:
         UserError: neither of them, or a damaged one.
     """
-    from encoder.inference import emotion_encoder as classifier
-    from encoder.landmarks import classifier as landmark_classifier
-    from engine.storage.weights import read_config
+    from encoder.inference import emotion_encoder
 
-    if read_config(folder, (classifier.KIND, landmark_classifier.KIND))["kind"] == landmark_classifier.KIND:
-        return landmark_classifier.LandmarkClassifier.from_pretrained(folder)
-    return classifier.EmotionEncoder.from_pretrained(folder).to(device)
+    if read_config(folder, (emotion_encoder.KIND, KIND))["kind"] == KIND:
+        return LandmarkClassifier.from_pretrained(folder)
+    return emotion_encoder.EmotionEncoder.from_pretrained(folder).to(device)

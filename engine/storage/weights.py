@@ -278,7 +278,7 @@ def resolve_folder(name: str) -> Path:
     Raises:
         UserError: no such folder in either place.
     """
-    for folder in (Path(name), Path(__file__).resolve().parents[1] / name):
+    for folder in (Path(name), Path(__file__).resolve().parents[2] / name):
         if folder.is_dir():
             return folder
     raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")

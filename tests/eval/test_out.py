@@ -28,8 +28,9 @@ NEEDS = {
 def test_a_file_in_the_way_is_said_first(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torchmetrics")
     (tmp_path / "file").write_text("mine")
+    module = "eval.report.__main__" if name == "report" else f"eval.{name}"
     with pytest.raises(UserError, match=r"file: cannot be made a folder: .*choose another --out"):
-        importlib.import_module(f"eval.{name}").main([*NEEDS[name], "--out", str(tmp_path / "file")])
+        importlib.import_module(module).main([*NEEDS[name], "--out", str(tmp_path / "file")])
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import encoder.ablation as ablation
+import encoder.experiments.ablation_rows as ablation_rows
 import encoder.experiments.ablation_runs as ablation_runs
 from configs.cli import UserError
+from encoder.experiments.ablation_rows import Variant
 
 SMALL = ["model.widths=[4,8]", "model.depths=[1,1]", "preprocessing.size=16", "data.drawn_count=256", "train.epochs=1"]
 PLAIN = ["train.batch_size=32", "train.device=cpu", "train.precision=no"]
@@ -26,16 +28,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ablation")
     with pytest.MonkeyPatch.context() as patch:
         # Drawn faces carry labels only.
-        patch.setattr(ablation, "VARIANTS", tuple(labels_only(variant) for variant in ablation.VARIANTS))
+        patch.setattr(ablation_rows, "VARIANTS", tuple(labels_only(variant) for variant in ablation_rows.VARIANTS))
         assert ablation.main(command(out)) == 0
     return out
 
 
-def labels_only(variant: ablation.Variant) -> ablation.Variant:
+def labels_only(variant: Variant) -> Variant:
     changes = {name: value for name, value in variant.changes.items() if name != "model.heads"}
     if variant.changes:
         changes["model.heads"] = ["fer2013"]
-    return ablation.Variant(variant.name, variant.title, changes, variant.start, variant.tau, variant.epochs)
+    return Variant(variant.name, variant.title, changes, variant.start, variant.tau, variant.epochs)
 
 
 def test_every_row_and_seed_is_reported_with_counts_and_intervals(finished: Path) -> None:

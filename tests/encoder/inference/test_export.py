@@ -15,8 +15,9 @@ from encoder import export
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.drawing.faces import draw_faces
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
-from encoder.inference import onnx_int8 as quantize
+from encoder.evaluation import precisions
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.onnx_graph import open_session
 from encoder.models.create import create_model
 
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed (pip install 'mimique[onnx]')")
@@ -51,7 +52,7 @@ def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def answers(file: Path, faces: np.ndarray) -> dict[str, Any]:
-    session = export.open_session(str(file), threads=1)
+    session = open_session(str(file), threads=1)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {"faces": faces}), strict=True))
 
@@ -142,7 +143,7 @@ def test_int_eight_is_small_reads_alike_and_carries_its_proof(
 
 def test_int_eight_that_reads_worse_is_not_written(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A gain that no model can make, so that any difference counts as a loss.
-    monkeypatch.setattr(quantize, "ALLOWED_LOSS", {"accuracy": -1.1})
+    monkeypatch.setattr(precisions, "ALLOWED_LOSS", {"accuracy": -1.1})
     with pytest.raises(UserError, match="int8 costs too much, nothing was written: fer2013 accuracy"):
         export.main(["--weights", str(weights), "--precision", "int8", "--data", "drawn", "--out", str(tmp_path / "e.onnx")])
     assert list(tmp_path.iterdir()) == []
@@ -150,10 +151,10 @@ def test_int_eight_that_reads_worse_is_not_written(weights: Path, tmp_path: Path
 
 def test_losses_are_held_against_what_is_allowed() -> None:
     figures = {"accuracy": {"difference": -0.012}, "balanced_accuracy": {"difference": -0.019}}
-    (found,) = quantize.losses_too_large({"fer2013": {"difference": figures}})
+    (found,) = precisions.losses_too_large({"fer2013": {"difference": figures}})
     assert found.startswith("fer2013 accuracy -0.0120")
     lost = {"accuracy": {"difference": float("nan")}, "balanced_accuracy": {"difference": 0.0}}
-    assert len(quantize.losses_too_large({"fer2013": {"difference": lost}})) == 1
+    assert len(precisions.losses_too_large({"fer2013": {"difference": lost}})) == 1
 
 
 @pytest.mark.parametrize("options", [["--precision", "int8"], ["--data", "drawn"]])

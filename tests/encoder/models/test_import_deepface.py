@@ -17,9 +17,10 @@ from encoder.config import EncoderConfig, ModelConfig
 from encoder.emotions import EMOTION_NAMES
 from encoder.fitting.starting_point import make_net
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models import deepface_client
 from encoder.models.create import create_model
 from encoder.models.deepface_client import import_deepface as import_module
-from encoder.people import deepface_networks as deepface_models
+from encoder.models.deepface_weights import copy_layers
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def original(monkeypatch: pytest.MonkeyPatch) -> Any:
     network = emotion.base_model().eval()
     client = emotion.EmotionClient.__new__(emotion.EmotionClient)
     client.model_name, client.device, client.model = "Emotion", torch.device("cpu"), network
-    monkeypatch.setattr(deepface_models, "load_deepface", lambda *_: client)
+    monkeypatch.setattr(deepface_client, "load_deepface", lambda *_: client)
     return client
 
 
@@ -52,7 +53,7 @@ def test_pictures_give_the_answer_that_deepface_gives(original: Any, rng: np.ran
 def test_classes_in_another_order_are_put_into_ours(original: Any) -> None:
     labels = ["neutral", "happy", "sad", "surprise", "fear", "disgust", "angry"]
     net = create_model(ModelConfig(name="deepface", heads=("fer2013",))).eval()
-    import_deepface.copy_layers(original.model, labels, net)
+    copy_layers(original.model, labels, net)
     face = torch.rand(1, 1, 48, 48)
     with torch.no_grad():
         ours, theirs = net(face).logits["fer2013"].softmax(1)[0], original.model(face)[0]
@@ -82,9 +83,9 @@ def test_training_starts_from_them(original: Any) -> None:
 def test_another_network_is_refused() -> None:
     net = create_model(ModelConfig(name="deepface"))
     with pytest.raises(UserError, match="another one than this project knows"):
-        import_deepface.copy_layers(torch.nn.Linear(2, 2), [], net)
+        copy_layers(torch.nn.Linear(2, 2), [], net)
     with pytest.raises(UserError, match="PyTorch backend"):
-        import_deepface.copy_layers(object(), [], net)
+        copy_layers(object(), [], net)
 
 
 def test_offline_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_offline_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise ValueError("connection refused")
 
     modeling = types.SimpleNamespace(AVAILABLE_MODELS={"facial_attribute": {"Emotion": None}}, build_model=build_model)
-    monkeypatch.setattr(deepface_models, "import_deepface", lambda _: modeling)
+    monkeypatch.setattr(deepface_client, "import_deepface", lambda _: modeling)
     with pytest.raises(UserError, match=r"deepface:Emotion: its weights cannot be had \(connection refused\)"):
         import_deepface.main(["--out", str(tmp_path / "weights")])
     assert not (tmp_path / "weights").exists()

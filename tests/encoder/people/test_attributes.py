@@ -134,7 +134,7 @@ class DeepFaceLike:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 17, 33])
 def test_deepface_is_asked_in_its_own_convention(count: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    monkeypatch.setattr("encoder.models.deepface_client.load_deepface", DeepFaceLike)
+    monkeypatch.setattr("encoder.people.deepface_networks.load_deepface", DeepFaceLike)
     faces = pictures(rng, count, 20, 20, 3)
     faces[..., 2] = rng.integers(0, 256, count)[:, None, None]
     blue = faces[:, 0, 0, 2] / 255.0
@@ -146,7 +146,7 @@ def test_deepface_is_asked_in_its_own_convention(count: int, monkeypatch: pytest
     "wrong", [np.zeros((2, 8, 8, 4), np.uint8), np.zeros((2, 8, 8), np.float32), np.zeros((1, 0, 8), np.uint8)]
 )
 def test_deepface_refuses_what_is_no_picture(wrong: NDArray[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoder.models.deepface_client.load_deepface", DeepFaceLike)
+    monkeypatch.setattr("encoder.people.deepface_networks.load_deepface", DeepFaceLike)
     with pytest.raises(UserError, match="face 0"):
         create_gender("deepface").predict(wrong)
 

@@ -170,7 +170,7 @@ def test_the_program_cuts_gallery_and_searched_faces_alike(
             blocks = np.stack([crop.reshape(10, 16, 10, 16, 3).mean(axis=(1, 3)).ravel() for crop in crops])
             return (blocks - blocks.mean(axis=1, keepdims=True)).astype(np.float32)
 
-    monkeypatch.setattr("encoder.people.identity.create_embedder", lambda name, device: Blocks())
+    monkeypatch.setattr("encoder.people.embeddings.create_embedder", lambda name, device: Blocks())
     photograph = data.astronaut()
     save(photograph, tmp_path / "gallery" / "Eileen" / "portrait.png")
     save(np.zeros((200, 200, 3), np.uint8), tmp_path / "gallery" / "Nobody.png")

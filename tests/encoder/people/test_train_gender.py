@@ -18,6 +18,7 @@ from configs.loader import load_config, validate
 from encoder import evaluate_gender, train_gender
 from encoder.data.face_set import FaceSet
 from encoder.people.gender import GENDERS, GenderClassifier
+from encoder.people.gender_assessment import accuracy_by_person, assess_gender
 from encoder.people.gender_config import GenderConfig
 from encoder.people.gender_data import gender_labels, load_gendered, sampling_weights, tight_crop
 from encoder.people.gender_fit import GenderTask, calibrate_gender
@@ -147,13 +148,13 @@ def test_errors_that_pile_up_on_one_person_widen_the_interval(rng: np.random.Gen
     piled, spread = np.ones(200, bool), np.ones(200, bool)
     piled[:4] = False
     spread[[0, 40, 80, 120]] = False
-    of_piled, of_spread = (evaluate_gender.accuracy_by_person(each, identities) for each in (piled, spread))
+    of_piled, of_spread = (accuracy_by_person(each, identities) for each in (piled, spread))
     assert of_piled["accuracy_of_people"] == of_spread["accuracy_of_people"] == 0.98
     (low, high), (lower, higher) = (each["accuracy_interval_by_person"] for each in (of_spread, of_piled))
     assert lower < low < 0.98 < high <= higher
     order = rng.permutation(200)
-    assert evaluate_gender.accuracy_by_person(piled[order], identities[order]) == of_piled
-    one_each = evaluate_gender.accuracy_by_person([True, False, False, False], ["a", "b", "b", "b"])
+    assert accuracy_by_person(piled[order], identities[order]) == of_piled
+    one_each = accuracy_by_person([True, False, False, False], ["a", "b", "b", "b"])
     assert one_each["accuracy_of_people"] == 0.5
 
 
@@ -212,7 +213,7 @@ def test_shipped_weights_reach_93_percent_of_people_they_never_saw(real_data: Pa
     assert test.identities is not None
     assert train.identities is not None
     assert set(test.identities) & set(train.identities) == set()
-    report = evaluate_gender.assess_gender(create_gender(device="cpu"), test)
+    report = assess_gender(create_gender(device="cpu"), test)
     for part in ("whole", "tight"):
         assert report[part]["accuracy"] >= 0.93
         assert report[part]["balanced_accuracy"] >= 0.93
