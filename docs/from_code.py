@@ -149,8 +149,13 @@ def write_programs() -> str:
             script = f" Installed as `{also[module]}`, too." if module in also else ""
             parts.append(f"### {name} {{ #{name.replace('.', '-')} }}\n\n`{call}`{script}\n\n{_docstring(parser.description)}")
             parts.append(_table(("option", "what it does"), [_option(parser, action) for action in parser._actions[1:]]))
-            parts.append(f"```text\n{(parser.epilog or '').strip()}\n```")
+            parts += [_told(part) for part in (parser.epilog or "").split("\n\n") if part.strip()]
     return "\n\n".join(parts)
+
+
+def _told(part: str) -> str:
+    """A part of what stands under the options: indented lines stay as they were typed, the rest is text."""
+    return f"```text\n{part}\n```" if "\n  " in part or part.startswith("  ") else _cell(part)
 
 
 def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
@@ -175,7 +180,9 @@ def write_settings() -> str:
                 continue
             title = f"### {key} {{ #{name}-{key} }}" if key else f"### of the whole run {{ #{name}-top }}"
             parts.append(f"{title}\n\n{_docstring(section.__doc__) if section else ''}")
-            parts.append(_table(("key", "default", "may be", "meaning"), [_setting(key, *entry) for entry in fields]))
+            head, rows = ("key", "default", "may be", "meaning"), [_setting(key, *entry) for entry in fields]
+            shown = 4 if any(row[3] for row in rows) else 3
+            parts.append(_table(head[:shown], [row[:shown] for row in rows]))
     return "\n\n".join(parts)
 
 
