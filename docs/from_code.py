@@ -14,7 +14,7 @@ import os
 import posixpath
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -128,7 +128,7 @@ def _docstring(text: str | None) -> str:
     return re.sub(r":\w+:(?=`)", "", inspect.cleandoc(text or "")).replace("``", "`")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -160,7 +160,7 @@ def _told(part: str) -> str:
 
 def _option(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
     shown = parser._get_formatter()
-    value = "" if action.nargs == 0 else shown._format_args(action, action.metavar or str(action.dest).upper())
+    value = "" if action.nargs == 0 else shown._format_args(action, str(action.dest).upper())
     if action.choices and not action.metavar:
         value = "{" + ", ".join(map(str, action.choices)) + "}"
     words = shown._expand_help(action) if action.help else ""
