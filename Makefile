@@ -15,16 +15,18 @@ BIN     := $(VENV)/bin
 # Made only after an install ran to its end, so an interrupted one is done again.
 RUNTIME := $(VENV)/installed-runtime
 DEV     := $(VENV)/installed-dev
+DOCS    := $(VENV)/installed-docs
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sample test lint train clean
+.PHONY: help sample test lint train docs clean
 
 help:
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
+	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
 	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
 
@@ -41,6 +43,10 @@ lint: $(DEV)
 
 test: lint
 	$(BIN)/python .ci/offline.py "$(OFFLINE)" $(BIN)/python -m pytest $(ARGS)
+
+docs: $(DOCS)
+	$(BIN)/mkdocs build --clean
+	@echo "open build/site/index.html"
 
 # A folder left by an interrupted or failed `python -m venv` has no working pip: it is made again.
 define MAKE_VENV
@@ -65,6 +71,12 @@ $(DEV): pyproject.toml constraints.txt
 	@rm -f $(DEV) $(RUNTIME)
 	$(PIP) install -c constraints.txt -e '.[dev,eval]'
 	@touch $(RUNTIME) $(DEV)
+
+$(DOCS): pyproject.toml constraints.txt
+	$(MAKE_VENV)
+	@rm -f $(DOCS) $(RUNTIME)
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $(RUNTIME) $(DOCS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

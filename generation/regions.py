@@ -100,7 +100,7 @@ def token_mask(boxes: Sequence[Box], grid: int) -> Tensor:
     """(grid * grid,) bool: the tokens that the boxes cover.
 
     Raises:
-        UserError: none.
+        UserError: the boxes cover no token by enough.
     """
     edges = np.arange(grid + 1) / grid
     covered = np.zeros((grid, grid))

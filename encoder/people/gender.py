@@ -1,4 +1,4 @@
-"""Attributes of a face: gender as data sets record it. Off unless asked for; docs/attributes.md says what it is fit for.
+"""Attributes of a face: gender as data sets record it, off unless asked for. See docs/responsible/gender_and_identity.md.
 
 ``female`` and ``male`` are labels that people gave to photographs, from name and appearance (Afifi & Abdelhamed, 2017).
 They are not anybody's gender identity, which no picture shows.

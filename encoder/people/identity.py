@@ -1,7 +1,7 @@
 """Who a face resembles: verification of two faces, and search in a gallery of known people.
 
 Off unless asked for. Faces identify people, and most uses of that need their consent or another legal basis; some are
-forbidden. docs/attributes.md says more.
+forbidden. docs/responsible/gender_and_identity.md says more.
 """
 
 from __future__ import annotations
