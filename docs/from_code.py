@@ -270,6 +270,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """MkDocs: a page before it becomes HTML."""
     text = _for_the_site(markdown, page.file.src_uri)
+    # A block of commands names no language; on the site it is coloured as one.
+    text = re.sub(r"^```(\w*)\n(.*?^```)$", lambda m: f"```{m[1] or 'bash'}\n{m[2]}", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"<!-- from code: (\w+) -->", lambda match: WRITERS[match[1]](), text)
 
 
