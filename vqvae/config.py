@@ -20,7 +20,7 @@ class TokenizerConfig(StrictModel):
     widths: tuple[Width, ...] = Field((48, 96, 160), min_length=2, max_length=6)
     side: int | None = Field(None, ge=2, le=128, description="positions along one side; null: size halved by every width")
     depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")
-    quantizer: Literal["ema", "plain", "simvq", "fsq"] = Field("ema", description="see vqvae/quantizers/quantizer.py")
+    quantizer: Literal["ema", "plain", "simvq", "fsq"] = Field("ema", description="see vqvae/quantizers/create.py")
     codebook_size: int = Field(512, ge=2, le=1 << 20)
     code_dim: int = Field(16, ge=1, le=256)
     levels: tuple[Level, ...] = Field((), max_length=16, description="of fsq: values of each channel; else empty")

@@ -14,8 +14,7 @@ from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.storage.provenance import Kind, png
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
-from vqvae.tokenizer import Tokenizer
-from vqvae.tokenizer_stage import reconstruct_pairs
+from vqvae.tokenizer import Tokenizer, reconstruct_pairs
 
 
 def grid_png(

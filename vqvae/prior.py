@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -57,16 +58,16 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, wanted: Tensor | None = None) -> Tensor:
         """(N, L, D) to (N, L, D), or to (N, W, D) at the W ``wanted`` positions: all are looked at, only those computed."""
-        n, length, width = x.shape
+        width = x.shape[-1]
         shift1, scale1, gate1, shift2, scale2, gate2 = (condition + self.table).unsqueeze(2).unbind(1)
         seen = _modulate(self.norm1(x), shift1, scale1)
         if wanted is None:
-            q, k, v = linear(seen, self.qkv).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            q, k, v = rearrange(linear(seen, self.qkv), "n l (part h d) -> part n h l d", part=3, h=self.heads)
         else:
             x = x[:, wanted]
-            q = linear(seen[:, wanted], self.qkv, slice(width)).view(n, len(wanted), self.heads, -1).transpose(1, 2)
-            k, v = linear(seen, self.qkv, slice(width, None)).view(n, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+            q = rearrange(linear(seen[:, wanted], self.qkv, slice(width)), "n w (h d) -> n h w d", h=self.heads)
+            k, v = rearrange(linear(seen, self.qkv, slice(width, None)), "n l (part h d) -> part n h l d", part=2, h=self.heads)
+        mixed = rearrange(F.scaled_dot_product_attention(q, k, v), "n h l d -> n l (h d)")
         x = x + gate1 * F.dropout(linear(mixed, self.out), self.dropout, self.training)
         y = linear(linear_gelu(_modulate(self.norm2(x), shift2, scale2), self.up), self.down)
         return x + gate2 * F.dropout(y, self.dropout, self.training)

@@ -141,7 +141,12 @@ def sample_tokens(
         known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
         prefer: (N, L, G, K) added to the logits of every code.
         rerank: guidance by a scorer; the first candidates alone make the face that would be made without it.
+
+    Raises:
+        ValueError: only one of ``known`` and ``hidden`` is given.
     """
+    if (known is None) != (hidden is None):
+        raise ValueError("known and hidden go together: tokens to start from, and which positions of them to make anew")
     shape = prior.shape
     count, device = len(seeds), emotion.device
     size = shape.positions, shape.groups, shape.codebook_size

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -27,6 +27,7 @@ from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.losses import lpips_distance
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior, prior_shape
+from vqvae.token_store import TokenStore, make_token_store
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerTask, initial_tokenizer, reads_emotion
 
@@ -185,19 +186,17 @@ class _Runner:
         self.in_first(draw)
         return 0
 
+    def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
+        faces, device = self.train if split == "train" else self.valid, self.accelerator.device
+        encoder = self.encoder.to(device) if self.encoder is not None else None
+        folder, weight = self.out / "cache" / f"tokens-{split}", self.config.prior_stage.votes_weight
+        return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split)
+
     def prior(self, minutes: float | None) -> int:
         tokenizer = self.trained_tokenizer()
         if "prior" in self.sources:
-            task = PriorTask(
-                self.config,
-                self.train,
-                self.valid,
-                tokenizer,
-                self.encoder,
-                self.accelerator,
-                tokenizer_sha256=tokenizer.encoding_sha256(),
-                cache=self.out / "cache",
-            )
+            train, valid = self._store(tokenizer, "train"), self._store(tokenizer, "valid")
+            task = PriorTask(self.config, train, valid, tokenizer, self.accelerator, fresh_workers=self.train.remote)
             code = self.loop("prior", task, self.config.prior_stage, minutes)
             if code:
                 return code

@@ -9,15 +9,17 @@ import hashlib
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from configs.cli import UserError
 from configs.loader import validate
 from engine.storage.weights import load_weights, read_config, save_weights
 from vqvae.config import TokenizerConfig
-from vqvae.quantizers.quantizer import create_quantizer
+from vqvae.quantizers.create import create_quantizer
 
 KIND = "tokenizer"
 
@@ -50,11 +52,10 @@ class _Attention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        parts = self.qkv(self.norm(x)).reshape(n, 3, self.heads, c // self.heads, h * w)
-        q, k, v = parts.transpose(-1, -2).unbind(1)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(n, c, h, w)
-        return x + self.out(mixed)
+        parts = self.qkv(self.norm(x))
+        q, k, v = rearrange(parts, "n (part head c) h w -> part n head (h w) c", part=3, head=self.heads)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(rearrange(mixed, "n head (h w) c -> n (head c) h w", h=x.shape[2]))
 
 
 class Tokenizer(nn.Module):
@@ -175,3 +176,13 @@ class Tokenizer(nn.Module):
         """Write weights in half precision with their configuration."""
         config = {"kind": KIND, "model": self.config.model_dump(mode="json"), **notes}
         save_weights(folder, self.state_dict(), config)
+
+
+def reconstruct_pairs(tokenizer: Tokenizer, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(faces, reconstructions), both (N, 1, S, S) in [0, 1], from uint8 images (N, S, S)."""
+    device = next(tokenizer.parameters()).device
+    faces = torch.from_numpy(images).unsqueeze(1).to(device).float().div_(255.0)
+    size = tokenizer.config.size
+    if faces.shape[-1] != size:
+        faces = F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True)
+    return faces, tokenizer.decode(tokenizer.encode(faces))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
@@ -22,6 +21,7 @@ from engine.training.optimization import adamw, cosine_schedule, decay_groups, g
 from engine.training.task import TrainingTask
 from vqvae.config import TokenizerLossConfig, VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
+from vqvae.grids import reconstruction_png
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
 from vqvae.quantizers.quantizer import usage
 from vqvae.tokenizer import Tokenizer
@@ -231,17 +231,5 @@ class TokenizerTask(TrainingTask):
         return {**figures, "score": figures.get("emotion_kept", psnr)}
 
     def pictures(self) -> dict[str, bytes]:
-        from vqvae.grids import reconstruction_png
-
         tokenizer: Tokenizer = self.emas["tokenizer"].module  # type: ignore[assignment]
         return {"reconstructions": reconstruction_png(tokenizer, self._valid.squeeze(1).numpy())}
-
-
-def reconstruct_pairs(tokenizer: Tokenizer, images: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(faces, reconstructions), both (N, 1, S, S) in [0, 1], from uint8 images (N, S, S)."""
-    device = next(tokenizer.parameters()).device
-    faces = torch.from_numpy(images).unsqueeze(1).to(device).float().div_(255.0)
-    size = tokenizer.config.size
-    if faces.shape[-1] != size:
-        faces = F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True)
-    return faces, tokenizer.decode(tokenizer.encode(faces))

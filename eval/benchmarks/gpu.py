@@ -95,6 +95,7 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
     from vqvae.prior_stage import PriorTask
+    from vqvae.token_store import make_token_store
     from vqvae.tokenizer import Tokenizer
     from vqvae.tokenizer_stage import TokenizerTask
 
@@ -123,7 +124,8 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     def task(stage: str, settings: VqvaeConfig) -> TrainingTask:
         if stage == "tokenizer":
             return TokenizerTask(settings, faces, faces, encoder, accelerator)
-        return PriorTask(settings, faces, faces, tokenizer, None, accelerator)
+        store = make_token_store(faces, tokenizer.to(device), None, 1.0, accelerator)
+        return PriorTask(settings, store, store, tokenizer, accelerator)
 
     for stage in ("tokenizer", "prior"):
         operations = _operations(task(stage, plain))

@@ -22,7 +22,7 @@ from eval.measures.accuracy import reading, relative, summary
 from eval.measures.memorisation import Nearest, compare_nearest, nearest, pixels
 from eval.measures.set_distances import NEIGHBOURS, as_dicts, compare_sets, diversity, same_mix
 from generation.pipeline import FacePipeline
-from vqvae.tokenizer_stage import reconstruct_pairs
+from vqvae.tokenizer import reconstruct_pairs
 
 JUDGE, ENCODER = "second judge", "encoder"
 REAL_SIZE = 48

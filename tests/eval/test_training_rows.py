@@ -27,8 +27,7 @@ from eval.faces.generated import read_set
 from eval.faces.look import through_tokenizer, tokenizer_of
 from eval.output.table import compared, figures_of
 from eval.training_rows import labelled, oversampled
-from vqvae.tokenizer import Tokenizer
-from vqvae.tokenizer_stage import reconstruct_pairs
+from vqvae.tokenizer import Tokenizer, reconstruct_pairs
 
 TINY = [
     "--epochs",

@@ -12,7 +12,7 @@ from encoder.detection.face import Face
 from generation.editing.seam import Placement, blur, luma, paste, soft_mask
 from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
 from vqvae.config import TokenizerConfig
-from vqvae.quantizers.quantizer import create_quantizer
+from vqvae.quantizers.create import create_quantizer
 
 
 @pytest.fixture

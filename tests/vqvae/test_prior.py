@@ -10,10 +10,9 @@ import torch
 
 from engine.training.batches import GlobalBatches
 from vqvae.config import PriorConfig
-from vqvae.faces import TrainingFaces
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.prior_stage import sampling_weights
-from vqvae.token_batches import TokenBatches, hide_positions
+from vqvae.token_batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.token_store import TokenStore
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=2, heads=2, dropout=0.0), positions=9, groups=2, codebook_size=8)
 
@@ -26,6 +25,10 @@ def make() -> MaskedPrior:
 def some(count: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     tokens = torch.randint(0, 8, (count, 9, 2))
     return tokens, torch.rand(count, 9) < 0.5, torch.softmax(torch.randn(count, 7), 1), torch.zeros(count, dtype=torch.int64)
+
+
+def store_of(labels: np.ndarray) -> TokenStore:
+    return TokenStore(np.zeros((2, len(labels), 9, 2), np.int16), labels, np.zeros(len(labels), np.int8))
 
 
 def test_hidden_tokens_are_never_seen() -> None:
@@ -83,17 +86,23 @@ def test_some_position_is_always_hidden() -> None:
 
 def test_rare_sampling_balances_the_emotions() -> None:
     labels = np.eye(7, dtype=np.float32)[[0] * 90 + [1] * 10]
-    weights = sampling_weights(labels, 1.0)
+    weights = sampling_weights(store_of(labels), 1.0)
     assert np.isclose(weights[:90].sum(), weights[90:].sum())
-    assert np.allclose(sampling_weights(labels, 0.0), 1.0)
+    assert np.allclose(sampling_weights(store_of(labels), 0.0), 1.0)
+
+
+def test_rare_sampling_takes_no_face_without_a_label_for_an_angry_one() -> None:
+    labelled = np.eye(7, dtype=np.float32)[[0] * 10 + [3] * 40]
+    weights = sampling_weights(store_of(np.concatenate([labelled, np.zeros((50, 7), np.float32)])), 0.5)
+    assert np.allclose(weights[:50], sampling_weights(store_of(labelled), 0.5))
+    assert np.allclose(weights[50:], weights[:50].mean())
+    assert np.allclose(sampling_weights(store_of(np.zeros((9, 7), np.float32)), 0.5), 1.0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_the_emotion_of_a_share_of_faces_is_hidden(share: float) -> None:
     labels = np.eye(7, dtype=np.float32)[np.arange(500) % 7]
-    known = {"tokens": np.zeros((2, 500, 9, 2), np.int16), "labels": labels}
-    faces = TrainingFaces(np.zeros((500, 0), np.uint8), labels, np.zeros(500, np.int64))
-    make_batch = TokenBatches(known, faces, GlobalBatches(500, 500, seed=1), seed=1, label_dropout=share)
+    make_batch = TokenBatches(store_of(labels), GlobalBatches(500, 500, seed=1), seed=1, label_dropout=share)
     told = make_batch(3)[2]
     hidden = told.sum(axis=1) == 0
     assert abs(hidden.mean() - share) <= 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,12 @@ def test_only_hidden_positions_are_made_anew() -> None:
     assert not torch.equal(made[:, hidden], known[:, hidden])
     nothing = sample([1, 2, 3], known=known, hidden=torch.zeros(16, dtype=torch.bool))
     assert torch.equal(nothing, known)
+
+
+@pytest.mark.parametrize("given", [{"known": torch.ones(1, 16, 2, dtype=torch.int64)}, {"hidden": torch.arange(16) < 5}])
+def test_known_tokens_and_hidden_positions_go_together(given: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="known and hidden go together"):
+        sample([1], **given)
 
 
 def test_an_emotion_to_avoid_changes_the_outcome_only_under_guidance() -> None:

@@ -76,9 +76,8 @@ class EmaQuantizer(Quantizer):
         """Codes have unit length; this gives each channel about unit variance."""
         return self.dim**0.5
 
-    def quantise(self, vectors: Tensor) -> Quantised:
-        """Quantise; in training mode also move the codes."""
-        split = self._split(vectors)
+    def _quantise(self, split: Tensor) -> Quantised:
+        split = F.normalize(split, dim=-1)
         if self.training and not bool(self.started):
             self._start_from(split.detach())
         tokens = self._nearest(split.detach())
@@ -89,15 +88,11 @@ class EmaQuantizer(Quantizer):
         straight = split + (quantised - split).detach()
         return Quantised(straight.flatten(1), tokens, commitment, commitment.new_zeros(()))
 
-    def tokens(self, vectors: Tensor) -> Tensor:
-        return self._nearest(self._split(vectors))
+    def _tokens(self, split: Tensor) -> Tensor:
+        return self._nearest(F.normalize(split, dim=-1))
 
     def lookup(self, tokens: Tensor) -> Tensor:
         return torch.cat([self.codes[g][tokens[:, g]] for g in range(self.groups)], dim=-1)
-
-    def _split(self, vectors: Tensor) -> Tensor:
-        """(N, G * dim) to (N, G, dim) unit vectors."""
-        return F.normalize(vectors.float().reshape(-1, self.groups, self.dim), dim=-1)
 
     def _nearest(self, split: Tensor) -> Tensor:
         """(N, G, dim) unit vectors to (N, G) indices of the codes of highest cosine."""

@@ -28,14 +28,14 @@ class FiniteScalarQuantizer(Quantizer):
         strides = [math.prod(levels[:index]) for index in range(len(levels))]
         self.register_buffer("strides", torch.tensor(strides), persistent=False)
 
-    def quantise(self, vectors: Tensor) -> Quantised:
-        bounded = self._bound(vectors)
+    def _quantise(self, split: Tensor) -> Quantised:
+        bounded = self._bound(split)
         rounded = bounded + (bounded.round() - bounded).detach()
         none = bounded.new_zeros(())
         return Quantised((rounded / self._half()).flatten(1), self._number(bounded.round()), none, none)
 
-    def tokens(self, vectors: Tensor) -> Tensor:
-        return self._number(self._bound(vectors).round())
+    def _tokens(self, split: Tensor) -> Tensor:
+        return self._number(self._bound(split).round())
 
     def lookup(self, tokens: Tensor) -> Tensor:
         steps = tokens.unsqueeze(-1).div(self.strides, rounding_mode="floor") % self.counts
@@ -49,11 +49,10 @@ class FiniteScalarQuantizer(Quantizer):
     def _half(self) -> Tensor:
         return self.counts.div(2, rounding_mode="floor")
 
-    def _bound(self, vectors: Tensor) -> Tensor:
-        """(N, G * dim) to (N, G, dim), squashed so that rounding meets exactly ``levels`` values."""
+    def _bound(self, split: Tensor) -> Tensor:
+        """(N, G, dim), squashed so that rounding meets exactly ``levels`` values."""
         reach = (self.counts - 1) * (1 + MARGIN) / 2
         shift = torch.where(self.counts % 2 == 0, 0.5, 0.0)
-        split = vectors.float().reshape(-1, self.groups, self.dim)
         return torch.tanh(split + torch.atanh(shift / reach)) * reach - shift
 
     def _number(self, rounded: Tensor) -> Tensor:

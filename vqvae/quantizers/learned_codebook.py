@@ -17,8 +17,7 @@ class _LearnedQuantizer(Quantizer):
     def _codes(self) -> Tensor:
         """(G, K, dim)."""
 
-    def quantise(self, vectors: Tensor) -> Quantised:
-        split = vectors.float().reshape(-1, self.groups, self.dim)
+    def _quantise(self, split: Tensor) -> Quantised:
         codes = self._codes()
         tokens = _nearest(split.detach(), codes.detach())
         quantised = torch.stack([codes[g][tokens[:, g]] for g in range(self.groups)], dim=1)
@@ -27,8 +26,8 @@ class _LearnedQuantizer(Quantizer):
         straight = split + (quantised - split).detach()
         return Quantised(straight.flatten(1), tokens, commitment, codebook)
 
-    def tokens(self, vectors: Tensor) -> Tensor:
-        return _nearest(vectors.float().reshape(-1, self.groups, self.dim), self._codes())
+    def _tokens(self, split: Tensor) -> Tensor:
+        return _nearest(split, self._codes())
 
     def lookup(self, tokens: Tensor) -> Tensor:
         codes = self._codes()

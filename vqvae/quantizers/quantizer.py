@@ -1,4 +1,4 @@
-"""Vectors to tokens and back: what every quantiser offers, and how one is chosen by name."""
+"""Vectors to tokens and back: what every quantiser offers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from vqvae.config import TokenizerConfig
 
 
 class Quantised(NamedTuple):
@@ -41,16 +39,24 @@ class Quantizer(nn.Module, ABC):
         """Factor that gives the channels of the codes about unit variance, for the decoder."""
         return 1.0
 
+    # In float32 under autocast too: bfloat16 tells 256 steps from 1 to 2, so among a thousand codes many tie for the nearest.
     def forward(self, vectors: Tensor) -> Quantised:
-        return self.quantise(vectors)
+        """Quantise (N, groups * dim) with a straight-through gradient; in training, codebooks may learn from it."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self._quantise(vectors.float().reshape(-1, self.groups, self.dim))
 
-    @abstractmethod
-    def quantise(self, vectors: Tensor) -> Quantised:
-        """Quantise (N, groups * dim) with a straight-through gradient."""
-
-    @abstractmethod
     def tokens(self, vectors: Tensor) -> Tensor:
         """(N, groups * dim) to (N, groups) tokens; moves nothing."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self._tokens(vectors.float().reshape(-1, self.groups, self.dim))
+
+    @abstractmethod
+    def _quantise(self, split: Tensor) -> Quantised:
+        """``forward`` of (N, G, dim) float32."""
+
+    @abstractmethod
+    def _tokens(self, split: Tensor) -> Tensor:
+        """``tokens`` of (N, G, dim) float32."""
 
     @abstractmethod
     def lookup(self, tokens: Tensor) -> Tensor:
@@ -62,26 +68,6 @@ class Quantizer(nn.Module, ABC):
         codes = F.normalize(self.lookup(every).view(self.size, self.groups, self.dim), dim=-1)
         own = torch.stack([codes[:, group][tokens[..., group]] for group in range(self.groups)], dim=-2)
         return torch.einsum("...gd,kgd->...gk", own, codes)
-
-
-def create_quantizer(config: TokenizerConfig) -> Quantizer:
-    """The quantiser that ``config.quantizer`` names."""
-    from vqvae.quantizers.ema_codebook import EmaQuantizer
-    from vqvae.quantizers.finite_scalar import FiniteScalarQuantizer
-    from vqvae.quantizers.learned_codebook import PlainQuantizer, SimQuantizer
-
-    if config.quantizer == "fsq":
-        return FiniteScalarQuantizer(config.levels, config.groups)
-    if config.quantizer == "ema":
-        return EmaQuantizer(
-            config.codebook_size,
-            config.code_dim,
-            config.groups,
-            decay=config.quantizer_decay,
-            restart_after=config.restart_after,
-        )
-    learned = {"plain": PlainQuantizer, "simvq": SimQuantizer}[config.quantizer]
-    return learned(config.codebook_size, config.code_dim, config.groups)
 
 
 def usage(counts: Tensor) -> tuple[float, float]:

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from configs.cli import UserError
 from configs.loader import load_config
 from vqvae.config import TokenizerConfig, VqvaeConfig
+from vqvae.quantizers.create import create_quantizer
 from vqvae.quantizers.ema_codebook import EmaQuantizer, highest
 from vqvae.quantizers.finite_scalar import FiniteScalarQuantizer
 from vqvae.quantizers.learned_codebook import PlainQuantizer, SimQuantizer
-from vqvae.quantizers.quantizer import Quantizer, create_quantizer, usage
+from vqvae.quantizers.quantizer import Quantizer, usage
 
 CONFIGS = {
     "ema": TokenizerConfig(quantizer="ema", codebook_size=24, code_dim=4, groups=2),

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
 
-import vqvae.prior_stage as prior_stage
+import vqvae.token_batches as token_batches
+import vqvae.token_store as token_store
 from configs.cli import UserError
 from engine.training.task import TrainingTask
 from vqvae.faces import TrainingShards
 from vqvae.prior_stage import PriorTask
+from vqvae.token_store import TokenStore
 from vqvae.tokenizer_stage import TokenizerTask
 
 TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
@@ -32,7 +33,7 @@ def test_shards_train_to_the_same_bits_as_memory(tiny_runs: Any, shards: list[st
 def test_no_more_faces_than_a_batch_or_a_piece_are_ever_in_memory(
     tiny_runs: Any, shards: list[str], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setattr(prior_stage, "_PIECE", 10)
+    monkeypatch.setattr(token_store, "_PIECE", 10)
     asked: list[int] = []
     for name in ("images_at", "part"):
         original = getattr(TrainingShards, name)
@@ -55,9 +56,10 @@ def test_emotions_of_more_faces_than_weights_are_kept_of_are_drawn_as_often(
     tiny_runs: Any, shards: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.eye(7, dtype=np.float32)[np.repeat(np.arange(7), [40, 2, 10, 40, 4, 10, 6])]
-    kept = prior_stage.sampling_weights(labels, 0.5)
-    monkeypatch.setattr(prior_stage, "_MOST_WEIGHTS", 10)
-    asked = prior_stage.sampling_weights(labels, 0.5)
+    store = TokenStore(np.zeros((2, len(labels), 1, 1), np.int16), labels, np.zeros(len(labels), np.int8))
+    kept = token_batches.sampling_weights(store, 0.5)
+    monkeypatch.setattr(token_batches, "_MOST_WEIGHTS", 10)
+    asked = token_batches.sampling_weights(store, 0.5)
     assert isinstance(kept, np.ndarray)
     assert callable(asked)
     relative = asked(np.arange(len(labels)))
@@ -68,8 +70,8 @@ def test_emotions_of_more_faces_than_weights_are_kept_of_are_drawn_as_often(
 def test_processes_share_the_reading_and_make_the_file_that_one_would(
     tiny_runs: Any, shards: list[str], forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prior_stage, "_PIECE", 7)
-    original = prior_stage.tokenise
+    monkeypatch.setattr(token_store, "_PIECE", 7)
+    original = token_store.tokenise
     counts = tiny_runs.folder / "counts"
 
     def counted(tokenizer: Any, images: np.ndarray) -> Any:
@@ -77,20 +79,16 @@ def test_processes_share_the_reading_and_make_the_file_that_one_would(
             file.write(f"{len(images)}\n")
         return original(tokenizer, images)
 
-    monkeypatch.setattr(prior_stage, "tokenise", counted)
+    monkeypatch.setattr(token_store, "tokenise", counted)
     for processes in (1, 2):
         run = forked(lambda _rank, name=f"of {processes}": tiny_runs.train(name, "prior", *shards), processes)
         assert run.wait() == [0] * processes, run.output()
         # 52 faces to learn from and 24 to judge by, each read once whatever the number of processes.
         assert sum(map(int, counts.read_text().split())) == 76 * processes
-    one, two = (tiny_runs.folder / f"of {processes}" / "cache" / "tokens-train.safetensors" for processes in (1, 2))
-    assert one.read_bytes() == two.read_bytes()
-    found = load_file(one)
-    assert found["tokens"].shape == (2, 52, 16, 2)
-    assert sorted(path.name for path in one.parent.iterdir() if "tokens" in path.name) == [
-        "tokens-train.safetensors",
-        "tokens-valid.safetensors",
-    ]
+    one, two = (tiny_runs.folder / f"of {processes}" / "cache" / "tokens-train" for processes in (1, 2))
+    assert {file.name: file.read_bytes() for file in one.iterdir()} == {file.name: file.read_bytes() for file in two.iterdir()}
+    assert TokenStore.open(one).tokens.shape == (2, 52, 16, 2)
+    assert sorted(path.name for path in one.parent.iterdir() if "tokens" in path.name) == ["tokens-train", "tokens-valid"]
 
 
 def test_a_problem_of_the_process_that_indexes_ends_all(

@@ -225,7 +225,7 @@ def test_torchrun_starts_one_training_of_two_processes(tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "vqvae/train.py"]
     done = subprocess.run(
         [sys.executable, *command, *settings, "--stage", "tokenizer", "--out", str(tmp_path / "run")],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

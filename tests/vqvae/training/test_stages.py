@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import vqvae.prior_stage as prior_stage
 import vqvae.stages as stages
+import vqvae.token_store as token_store
 from configs.cli import UserError
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -200,13 +200,13 @@ def test_a_decoder_alone_needs_a_tokenizer_to_decode(tmp_path: Path) -> None:
 
 def test_tokens_are_read_once_per_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    original = prior_stage.tokenise
+    original = token_store.tokenise
 
     def counted(tokenizer: Tokenizer, images: np.ndarray) -> torch.Tensor:
         calls.append(len(images))
         return original(tokenizer, images)
 
-    monkeypatch.setattr(prior_stage, "tokenise", counted)
+    monkeypatch.setattr(token_store, "tokenise", counted)
     run = tmp_path / "run"
     assert train(run) == 0
     assert calls == [48, 24]
@@ -219,7 +219,7 @@ def test_tokens_are_read_once_per_tokenizer(tmp_path: Path, monkeypatch: pytest.
     prior_again()
     assert calls == [48, 24]
     # Another tokenizer, or a damaged file: read again.
-    (run / "cache" / "tokens-valid.safetensors").write_bytes(b"nothing")
+    (run / "cache" / "tokens-valid" / "tokens.npy").write_bytes(b"nothing")
     prior_again()
     assert calls == [48, 24, 24]
     shutil.rmtree(run / "tokenizer")

@@ -16,15 +16,16 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor
 
-import vqvae.prior_stage as prior_stage
+import vqvae.token_batches as token_batches
 from engine.devices import make_accelerator
 from engine.storage.checkpoint import checkpoint_steps
 from engine.training.batches import GlobalBatches
 from engine.training.task import TrainingTask
-from vqvae.faces import FaceBatches, TrainingFaces
+from vqvae.faces import FaceBatches
 from vqvae.prior_stage import PriorTask
-from vqvae.token_batches import TokenBatches
+from vqvae.token_batches import TokenBatches, sampling_weights
 from vqvae.token_cache import Write, cached
+from vqvae.token_store import TokenStore
 from vqvae.tokenizer_stage import TokenizerTask
 
 TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
@@ -174,23 +175,22 @@ def test_what_workers_are_sent_does_not_hold_the_tokens(tmp_path: Path, monkeypa
     from multiprocessing.reduction import ForkingPickler
 
     rng, count = np.random.default_rng(0), 3000
-    monkeypatch.setattr(prior_stage, "_MOST_WEIGHTS", 100)
+    monkeypatch.setattr(token_batches, "_MOST_WEIGHTS", 100)
 
     def fill(_first: int, _last: int, write: Write) -> None:
         write("tokens", 0, rng.integers(0, 512, 2 * count * 16 * 2))
         write("labels", 0, np.eye(7)[np.arange(count) % 7])
+        write("sources", 0, np.arange(count) % 3)
 
-    shapes = {"tokens": ("int16", (2, count, 16, 2)), "labels": ("float32", (count, 7))}
-    known = cached(tmp_path / "tokens.safetensors", {}, shapes, count, fill, make_accelerator("cpu"))
-    faces = TrainingFaces(np.zeros((count, 0), np.uint8), np.zeros((count, 0), np.float32), np.zeros(count, np.int64))
-    batches = GlobalBatches(count, 8, seed=1, weights=prior_stage.sampling_weights(known["labels"], 0.5))
-    make = TokenBatches(known, faces, batches, seed=1, label_dropout=0.1)
+    shapes = {"tokens": ("int16", (2, count, 16, 2)), "labels": ("float32", (count, 7)), "sources": ("int8", (count,))}
+    folder = tmp_path / "tokens"
+    store = TokenStore(**cached(folder, {}, shapes, count, fill, make_accelerator("cpu")), folder=folder)
+    batches = GlobalBatches(count, 8, seed=1, weights=sampling_weights(store, 0.5))
+    make = TokenBatches(store, batches, seed=1, label_dropout=0.1)
     sent = ForkingPickler.dumps(make)
-    assert len(sent) < known["labels"].nbytes < known["tokens"].nbytes
+    assert len(sent) < 5000 < store.labels.nbytes < store.tokens.nbytes
     for here, there in zip(make(5), ForkingPickler.loads(sent)(5), strict=True):
         np.testing.assert_array_equal(here, there)
-    part = known["labels"][3:5]
-    np.testing.assert_array_equal(ForkingPickler.loads(ForkingPickler.dumps(part)), part)
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_as_good(
