@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ class _Runner:
         self.go_on = go_on
         self.config, self.out, self.resume = config, arguments.out, arguments.resume
         self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
-        self.main, self.agreement = self.accelerator.is_main_process, Agreement(self.accelerator)
+        self.main, self.in_first = self.accelerator.is_main_process, Agreement(self.accelerator).in_first
         # Of the stages that are not complete, the checkpoint to go on from.
         self.sources = {stage: self._source(stage) for stage in stages if not self._complete(stage)}
         self.encoder = None
@@ -123,16 +122,6 @@ class _Runner:
         self.in_first(lambda: [open_training_shards(config, split, cache) for split in ("train", "valid")])
         train = open_training_shards(config, "train", cache)
         return train, open_training_shards(config, "valid", cache).spread()
-
-    def in_first(self, act: Callable[[], object]) -> None:
-        """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
-        problem = None
-        if self.main:
-            try:
-                act()
-            except UserError as error:
-                problem = str(error)
-        self.agreement.end_if(problem)
 
     def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None) -> int:
         self.in_first(lambda: begin_run(self.out / stage, self.config, self._resume(stage)))

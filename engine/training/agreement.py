@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 
-from configs.cli import USER_ERROR_EXIT, UserError
+from configs.cli import USER_ERROR_EXIT, UserError, leave_taking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+# One process may index or read a data set for long while the others wait.
 _PATIENCE = timedelta(hours=6)
+# The one group of this process, made when first needed. Nothing else keeps it: it has to go before the interpreter does.
+_shared: list[Any] = []
 
 
 class Agreement:
@@ -22,15 +26,16 @@ class Agreement:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
-        # One process may index or read a data set for long while the others wait.
-        self._group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self._world > 1 else None
+        if self._world > 1 and not _shared:
+            _shared.append(dist.new_group(backend="gloo", timeout=_PATIENCE))
+            leave_taking(_shared.clear)
 
     def highest(self, *values: float) -> tuple[float, ...]:
         """The largest of each value over all processes."""
-        if self._group is None:
+        if self._world == 1:
             return values
         numbers = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=_shared[0])
         return tuple(numbers.tolist())
 
     def end_if(self, problem: str | None) -> None:
@@ -48,3 +53,13 @@ class Agreement:
         if problem is not None and turn == self._world - self._rank:
             raise UserError(problem)
         raise SystemExit(USER_ERROR_EXIT)
+
+    def in_first(self, act: Callable[[], object]) -> None:
+        """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
+        problem = None
+        if not self._rank:
+            try:
+                act()
+            except UserError as error:
+                problem = str(error)
+        self.end_if(problem)

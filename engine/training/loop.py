@@ -137,13 +137,10 @@ class _Loop:
 
     def save(self, elapsed: float) -> None:
         """Write a checkpoint; if that fails, all processes end."""
-        problem = None
-        if self.main:
-            try:
-                save_task(self.task, self.run_dir, self.step, elapsed, self.best, self.settings.keep, self.world)
-            except UserError as error:
-                problem = str(error)
-        self.agreement.end_if(problem)
+        settings = self.settings
+        self.agreement.in_first(
+            lambda: save_task(self.task, self.run_dir, self.step, elapsed, self.best, settings.keep, self.world)
+        )
 
     def _fetch(self) -> str | None:
         """Why the next step has nothing to learn from; it may be beyond the end, and then does not matter."""

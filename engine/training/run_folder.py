@@ -69,15 +69,15 @@ def open_run_once(
 
     The answer is that of all processes, a refusal ends all.
     """
-    found, problem = None, None
-    if accelerator.is_main_process:
-        try:
-            found = find_start(run_dir, config, resume, module)
-            if begin:
-                begin_run(run_dir, config, resume)
-        except UserError as error:
-            problem = str(error)
-    Agreement(accelerator).end_if(problem)
+    found = None
+
+    def open_run() -> None:
+        nonlocal found
+        found = find_start(run_dir, config, resume, module)
+        if begin:
+            begin_run(run_dir, config, resume)
+
+    Agreement(accelerator).in_first(open_run)
     if accelerator.num_processes == 1:
         return found
     from accelerate.utils import broadcast_object_list
