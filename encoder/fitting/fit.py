@@ -31,7 +31,14 @@ from engine.devices import compile_backend, compile_parts, describe, make_accele
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
 from engine.training.loop import run_training
-from engine.training.optimization import Plateau, check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
+from engine.training.optimization import (
+    check_accumulation,
+    cosine_schedule,
+    gathering,
+    plateau_schedule,
+    set_learning_rate,
+    take_step,
+)
 from engine.training.run_folder import open_run_once
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
@@ -78,7 +85,8 @@ class EncoderTask(TrainingTask):
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
         self.emas = {"net": Ema(net, settings.ema_decay)}
         self._loss = EncoderLoss(config, train).to(device)
-        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
+        set_learning_rate(optimizer, settings.learning_rate)
+        self._plateau = plateau_schedule(optimizer, settings.plateau_factor, settings.plateau_patience)
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
@@ -113,27 +121,27 @@ class EncoderTask(TrainingTask):
             faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
         return faces.contiguous(memory_format=torch.channels_last), targets, votes
 
-    def _rate(self, progress: float) -> float:
-        """Factor on the learning rate."""
-        schedule = self._config.train.schedule
-        return cosine_schedule(progress) if schedule == "cosine" else self._plateau.rate
-
     def after_evaluation(self, figures: Mapping[str, float]) -> None:
-        if self._config.train.schedule == "plateau" and self._plateau.update(figures["score"]):
-            lowered = self._config.train.learning_rate * self._plateau.rate
-            if self._accelerator.is_main_process:
-                print(f"encoder: no better on valid; learning rate {lowered:.2e}", file=sys.stderr)
+        if self._config.train.schedule != "plateau":
+            return
+        before = self._plateau.get_last_lr()
+        self._plateau.step(figures["score"])
+        lowered = self._plateau.get_last_lr()
+        if lowered != before and self._accelerator.is_main_process:
+            print(f"encoder: no better on valid; learning rate {max(lowered):.2e}", file=sys.stderr)
 
     def state(self) -> dict[str, Any]:
-        return {"plateau": self._plateau.state()}
+        return {"plateau": self._plateau.state_dict()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        if "plateau" in state:
-            self._plateau.load_state(state["plateau"])
+        if self._config.train.schedule == "plateau":
+            self._plateau.load_state_dict(dict(state["plateau"]))
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         settings, count = self._config.train, self._config.train.accumulate
-        set_learning_rate(self._optimizer, settings.learning_rate * self._rate(progress))
+        if settings.schedule != "plateau":  # which lowers the rate itself
+            falling = settings.schedule == "cosine"
+            set_learning_rate(self._optimizer, settings.learning_rate * (cosine_schedule(progress) if falling else 1.0))
         parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
         totals: dict[str, Tensor] = {}
         for faces, targets, votes in gathering(self._accelerator, self._net, parts):
