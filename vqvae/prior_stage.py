@@ -112,8 +112,8 @@ def prior_shape(config: PriorConfig, tokenizer: TokenizerConfig, tokenizer_sha25
     )
 
 
-def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
-    """A fresh prior, or the one in the folder ``init`` with its weights, ready to be trained.
+def initial_prior(config: VqvaeConfig) -> MaskedPrior:
+    """A fresh prior, or the one in ``prior_stage.init``, ready to be trained.
 
     The tokenizer may have moved on since ``init`` was trained: the tokens keep most of their meaning when it was trained
     further, and the loss tells when they do not.
@@ -121,12 +121,13 @@ def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
     Raises:
         UserError: the weights to start from are missing, damaged or of another shape.
     """
+    shape, init = prior_shape(config.prior, config.tokenizer), config.prior_stage.init
+    torch.manual_seed(config.seed)
     if init is None:
         return MaskedPrior(shape)
     prior = MaskedPrior.from_pretrained(resolve_folder(init))
-    if prior.shape.model_copy(update={"tokenizer_sha256": shape.tokenizer_sha256}) != shape:
+    if prior.shape.model_copy(update={"tokenizer_sha256": ""}) != shape:
         raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
-    prior.shape = shape
     return prior.train().requires_grad_(True)
 
 
@@ -136,6 +137,7 @@ class PriorTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
+        prior: MaskedPrior,
         train: Faces,
         valid: TrainingFaces,
         tokenizer: Tokenizer,
@@ -180,8 +182,8 @@ class PriorTask(TrainingTask):
         self._valid_tokens = torch.from_numpy(judged["tokens"][0].astype(np.int64))
         self._valid_labels = torch.from_numpy(np.array(judged["labels"]))
         self._valid_sources = torch.from_numpy(valid.sources)
-        torch.manual_seed(config.seed)
-        prior = initial_prior(prior_shape(config.prior, tokenizer.config, tokenizer_sha256), stage.init).to(device)
+        prior.shape = prior_shape(config.prior, tokenizer.config, tokenizer_sha256)
+        prior.to(device)
         optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,7 @@ from configs.cli import USER_ERROR_EXIT, UserError, leave_taking
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+T = TypeVar("T")
 
 # One process may index or read a data set for long while the others wait.
 _PATIENCE = timedelta(hours=6)
@@ -56,10 +57,19 @@ class Agreement:
 
     def in_first(self, act: Callable[[], object]) -> None:
         """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
-        problem = None
-        if not self._rank:
-            try:
-                act()
-            except UserError as error:
-                problem = str(error)
+        self._in(self._rank == 0, act)
+
+    def in_turn(self, act: Callable[[], T]) -> T:
+        """What ``act`` gives in each process; the first goes first, so that the others find what it downloads or writes."""
+        first = self._in(self._rank == 0, act)
+        rest = self._in(self._rank != 0, act)
+        return first if self._rank == 0 else rest  # type: ignore[return-value]
+
+    def _in(self, mine: bool, act: Callable[[], T]) -> T | None:
+        made, problem = None, None
+        try:
+            made = act() if mine else None
+        except UserError as error:
+            problem = str(error)
         self.end_if(problem)
+        return made

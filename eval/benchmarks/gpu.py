@@ -94,9 +94,9 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     from engine.devices import make_accelerator
     from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
-    from vqvae.prior_stage import PriorTask
+    from vqvae.prior_stage import PriorTask, initial_prior
     from vqvae.tokenizer import Tokenizer
-    from vqvae.tokenizer_stage import TokenizerTask
+    from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
 
     accelerator = make_accelerator(config.device, config.precision)
     device = accelerator.device
@@ -122,8 +122,8 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
 
     def task(stage: str, settings: VqvaeConfig) -> TrainingTask:
         if stage == "tokenizer":
-            return TokenizerTask(settings, faces, faces, encoder, accelerator)
-        return PriorTask(settings, faces, faces, tokenizer, None, accelerator)
+            return TokenizerTask(settings, TokenizerStart(settings, encoder, device), faces, faces, accelerator)
+        return PriorTask(settings, initial_prior(settings), faces, faces, tokenizer, None, accelerator)
 
     for stage in ("tokenizer", "prior"):
         operations = _operations(task(stage, plain))

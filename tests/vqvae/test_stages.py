@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,3 +250,23 @@ def test_settings_are_printed_and_misspelt_ones_refused(capsys: pytest.CaptureFi
     assert "depth: 3" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean codebook_size"):
         main(["tokenizer.codebok_size=3"])
+
+
+def test_what_the_stages_start_from_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    for network in (Tokenizer, MaskedPrior):
+        original = network.__init__
+
+        def counted(self: torch.nn.Module, *arguments: object, original: Any = original) -> None:
+            built.append(type(self).__name__)
+            original(self, *arguments)
+
+        monkeypatch.setattr(network, "__init__", counted)
+
+    def at_once(*_: object) -> dict[str, torch.Tensor]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TokenizerTask, "train_step", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run")
+    assert built == ["Tokenizer", "MaskedPrior"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -280,3 +281,17 @@ def test_the_trunk_moves_only_if_it_is_trained(tmp_path: Path, trainable: str) -
     trained = weights(tmp_path / "run")
     assert torch.equal(trained["net/stages.0.0.weight"], start) == (trainable == "head")
     assert bool(trained["net/stages.0.1.num_batches_tracked"] == 0) == (trainable == "head")
+
+
+def test_a_teacher_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fit_encoder(settings(epochs=0.2), tmp_path / "first", None) == 0
+    original, loaded = EmotionEncoder.from_pretrained, list[Path]()
+
+    def counted(folder: Path, *more: Any) -> EmotionEncoder:
+        loaded.append(folder)
+        return original(folder, *more)
+
+    monkeypatch.setattr(EmotionEncoder, "from_pretrained", counted)
+    teacher = tmp_path / "first" / "weights"
+    assert fit_encoder(settings(epochs=0.2, teacher=str(teacher)), tmp_path / "second", None) == 0
+    assert loaded == [teacher]
