@@ -107,14 +107,15 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     code: int | str | None = 1
     try:
         with _ended_by_signal():
-            code = main(sys.argv[1:] if argv is None else argv) or 0
+            try:
+                code = main(sys.argv[1:] if argv is None else argv) or 0
+            except SystemExit as end:  # after --help, or since another process of a training has failed
+                code = end.code
         sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
         in_order = True
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         code, in_order = USER_ERROR_EXIT, True
-    except SystemExit as end:
-        code, in_order = end.code, True
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         code = INTERRUPT_EXIT

@@ -246,7 +246,9 @@ def test_time_is_shared_in_proportion() -> None:
 
 
 def test_settings_are_printed_and_misspelt_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--print-config", "prior.depth=3"]) == 0
+    with pytest.raises(SystemExit) as end:
+        main(["--print-config", "prior.depth=3"])
+    assert end.value.code == 0
     assert "depth: 3" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean codebook_size"):
         main(["tokenizer.codebok_size=3"])
