@@ -73,14 +73,16 @@ def compile_backend(asked: bool) -> str | None:
     return launched if launched != "no" else ("inductor" if asked else None)
 
 
-def compile_parts(parts: Iterable[nn.Module], backend: str | None) -> None:
-    """Compile each module in place: its weights keep their names, checkpoints stay the same."""
+def compile_parts(parts: Iterable[nn.Module], asked: bool) -> None:
+    """Compile each module in place, if that is to be: its weights keep their names, checkpoints stay the same."""
+    backend = compile_backend(asked)
     for part in parts if backend is not None else ():
         part.compile(backend=backend)
 
 
-def describe(accelerator: Accelerator, compiled: str | None = None) -> str:
-    """Where a training runs, for its first line."""
+def describe(accelerator: Accelerator, compile_asked: bool | None = None) -> str:
+    """Where a training runs, for its first line; None: it is never compiled."""
+    compiled = None if compile_asked is None else compile_backend(compile_asked)
     many = f"{accelerator.num_processes} processes, " if accelerator.num_processes > 1 else ""
     how = f", compiled by {compiled}" if compiled else ""
     return f"{many}{accelerator.device}, precision {accelerator.mixed_precision}{how}"

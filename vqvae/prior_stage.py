@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.devices import compile_backend, compile_parts
+from engine.devices import compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import Accept, GlobalBatches, uniforms
@@ -203,7 +203,7 @@ class PriorTask(TrainingTask):
             fresh=train.remote,
             pin=device.type == "cuda",
         )
-        compile_parts(prior.blocks, compile_backend(config.compile))
+        compile_parts(prior.blocks, config.compile)
 
     def fetch(self, step: int) -> None:
         self._stream.fetch(step)

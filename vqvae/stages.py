@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
-
-import torch
 
 from configs.cli import UserError
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.devices import compile_backend, describe, make_accelerator
+from engine.devices import describe, make_accelerator
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
 from engine.training.agreement import Agreement
 from engine.training.optimization import check_accumulation
@@ -54,19 +51,15 @@ class _Runner:
                     continue
                 # A run that ended in its first stage has no folder of the second yet.
                 resume = resume if (folder / CONFIG).is_file() else None
-            opened = open_training(stage, config, config, folder, resume, module=stage, begin=False, go_on=go_on)
-            self.trainings[stage] = opened
+            training = open_training(stage, config, config, folder, resume, module=stage, begin=False, go_on=go_on)
+            self.trainings[stage] = training
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
         self.agreement.in_turn(self._build_starts)
         self.train, self.valid = self._faces()
-        if self.accelerator.is_main_process:
-            print(
-                f"vqvae: {len(self.train)} training and {len(self.valid)} validation faces, "
-                f"{describe(self.accelerator, compile_backend(config.compile))}",
-                file=sys.stderr,
-            )
+        counts = f"{len(self.train)} training and {len(self.valid)} validation faces"
+        self.agreement.say(f"vqvae: {counts}, {describe(self.accelerator, config.compile)}")
 
     def _complete(self, stage: str) -> bool:
         weights = self.out / "weights" / stage
@@ -201,8 +194,4 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: s
             "vqvae: these were drawn faces. Real ones: accelerate launch vqvae/train.py "
             "--config configs/vqvae/base.yaml faces.fer2013=FOLDER --out runs/faces"
         )
-    torch.set_grad_enabled(True)
     return 0
-
-
-__all__ = ["TrainingFaces", "stage_minutes", "train_stages"]

@@ -13,7 +13,7 @@ from configs.cli import UserError
 from encoder.config import AugmentConfig
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.devices import compile_backend, compile_parts
+from engine.devices import compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches
@@ -121,7 +121,7 @@ class TokenizerTask(TrainingTask):
             fresh=train.remote,
             pin=device.type == "cuda",
         )
-        compile_parts([tokenizer.down, tokenizer.up, discriminator.body], compile_backend(config.compile))
+        compile_parts([tokenizer.down, tokenizer.up, discriminator.body], config.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Faces (B, 1, S, S) of this rank, and numbers (B, ``NUM_UNIFORMS``) that perturb them for the emotion loss."""

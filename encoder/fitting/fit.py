@@ -27,7 +27,7 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.preprocessing import normalise
 from encoder.inference.views import averaged_logits
 from encoder.models.emotion_net import EmotionNet
-from engine.devices import compile_backend, compile_parts, describe
+from engine.devices import compile_parts, describe
 from engine.training import open_training
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
@@ -105,7 +105,7 @@ class EncoderTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(train, settings.sampling),
         )
-        compile_parts([net], compile_backend(settings.compile))
+        compile_parts([net], settings.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
@@ -189,9 +189,9 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
     check_accumulation("train.batch_size", config.train.batch_size, accelerator.num_processes, config.train.accumulate)
     net, teacher = training.agreement.in_turn(lambda: (make_net(config), load_teacher(config)))
     train, valid = load_split(config, "train"), load_split(config, "valid")
-    training.say(
+    training.agreement.say(
         f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
-        f"{describe(accelerator, compile_backend(config.train.compile))}"
+        f"{describe(accelerator, config.train.compile)}"
     )
     if "ferplus" in config.model.heads and not train.votes.any():
         raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")

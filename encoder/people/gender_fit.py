@@ -129,7 +129,7 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     training = open_training("gender", config, config.train, run_dir, resume, module="net", begin=False)
     train = load_gendered(path, "train", seed=data.split_seed, size=data.size)
     valid = load_gendered(path, "valid", seed=data.split_seed, size=data.size)
-    training.say(f"gender: {len(train)} training and {len(valid)} validation faces, {describe(training.accelerator)}")
+    training.agreement.say(f"gender: {len(train)} training and {len(valid)} validation faces, {describe(training.accelerator)}")
     task = GenderTask(config, train, valid, training.accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +39,11 @@ class Agreement:
         numbers = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=_shared[0])
         return tuple(numbers.tolist())
+
+    def say(self, line: str) -> None:
+        """Tell what is going on, once for all processes."""
+        if self._rank == 0:
+            print(line, file=sys.stderr)
 
     def end_if(self, problem: str | None) -> None:
         """Go on if no process has a problem. Else the first that has one says so, and all end with the same code.

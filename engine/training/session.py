@@ -1,11 +1,11 @@
-"""One run of training from its opening to its end: the processes, the folder, the loop, and what is said and kept."""
+"""One run of training from its opening to its end: the processes, the folder, the loop, and what is kept of it."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from configs.loader import StrictModel
 from engine.devices import make_accelerator
@@ -20,60 +20,19 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-class Machine(Protocol):
-    """The settings that say where and how a training runs."""
-
-    @property
-    def device(self) -> Literal["auto", "cpu", "cuda"]: ...
-    @property
-    def precision(self) -> Literal["auto", "no", "bf16"]: ...
-    @property
-    def wandb(self) -> bool: ...
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Training:
-    """An open run; ``start`` is the checkpoint that it goes on from, None for a fresh start."""
+    """An open run; ``run`` is :func:`engine.training.loop.run_training` in its folder."""
 
-    label: str
-    config: StrictModel
-    machine: Machine
-    folder: Path
-    resume: str | None
-    start: Path | None
     accelerator: Accelerator
     agreement: Agreement
-    go_on: str
-
-    def say(self, line: str) -> None:
-        """Tell what is going on, once for all processes."""
-        if self.accelerator.is_main_process:
-            print(line, file=sys.stderr)
-
-    def run(self, task: TrainingTask, settings: LoopSettings) -> Outcome:
-        """Train ``task`` to its end, or until Ctrl-C or SIGTERM, with checkpoints and figures in the folder.
-
-        Raises:
-            UserError: as :func:`engine.training.loop.run_training`.
-        """
-        self.agreement.in_first(lambda: begin_run(self.folder, self.config, self.resume))
-        main, shown = self.accelerator.is_main_process, self.config.model_dump()
-        return run_training(
-            task,
-            self.accelerator,
-            self.folder,
-            settings,
-            label=self.label,
-            resume_from=self.start,
-            tracker=Tracker(self.folder, enabled=main, wandb=self.machine.wandb, config=shown),
-            go_on=self.go_on,
-        )
+    run: Callable[[TrainingTask, LoopSettings], Outcome]
 
 
 def open_training(
     label: str,
     config: StrictModel,
-    machine: Machine,
+    machine: Any,
     folder: Path,
     resume: str | None,
     *,
@@ -86,7 +45,7 @@ def open_training(
     Args:
         label: begins the lines that the loop says.
         config: kept in the folder; who goes on there must have the same.
-        machine: device and precision, and whether W&B is told.
+        machine: the part of ``config`` that holds ``device``, ``precision`` and ``wandb``.
         resume: None, ``latest`` or the folder of a checkpoint.
         module: what is trained; a checkpoint to go on from holds it.
         begin: make the folder now, not when training begins.
@@ -103,19 +62,15 @@ def open_training(
         if begin:
             begin_run(folder, config, resume)
 
+    def run(task: TrainingTask, settings: LoopSettings) -> Outcome:
+        if not begin:
+            agreement.in_first(lambda: begin_run(folder, config, resume))
+        tracker = Tracker(folder, enabled=accelerator.is_main_process, wandb=machine.wandb, config=config.model_dump())
+        return run_training(task, accelerator, folder, settings, tracker, label=label, resume_from=found[0], go_on=go_on)
+
     agreement.in_first(find)
     if accelerator.num_processes > 1:
         from accelerate.utils import broadcast_object_list
 
         broadcast_object_list(found)
-    return Training(
-        label=label,
-        config=config,
-        machine=machine,
-        folder=folder,
-        resume=resume,
-        start=found[0],
-        accelerator=accelerator,
-        agreement=agreement,
-        go_on=go_on,
-    )
+    return Training(accelerator, agreement, run)
