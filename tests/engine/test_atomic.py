@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs.cli import UserError
-from engine.storage.atomic import draft, write_json
+from engine.storage.atomic import atomic_write_text, draft, write_json
 
 
 @pytest.mark.parametrize("former", [b"former", None])
@@ -44,4 +44,10 @@ def test_a_disk_that_fails_at_the_last_moment_is_one_line(tmp_path: Path, monkey
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(UserError, match=r"file\.json: cannot be written: input/output error"):
         write_json(tmp_path / "file.json", {"a": 1})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_missing_is_one_line_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or directory"):
+        atomic_write_text(tmp_path / "absent" / "figures.json", "")
     assert os.listdir(tmp_path) == []
