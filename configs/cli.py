@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -19,6 +20,9 @@ BROKEN_PIPE_EXIT = 141  # 128 + SIGPIPE, what `yes | head -1` reports for `yes`
 _FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
+_farewells: list[Callable[[], object]] = []
+
+
 class UserError(Exception):
     """A mistake the user can mend. The message is one line: what is wrong, where, and how to mend it."""
 
@@ -29,6 +33,16 @@ class _Ended(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def leave_taking(act: Callable[[], object]) -> None:
+    """Call ``act`` when this process's command has ended in order; what was registered last is called first.
+
+    It is for what other processes take part in. A command that ends out of order (a second Ctrl-C, a defect) may have left
+    them in the middle of something: then nothing is called, and the process leaves without Python's own tidying up, too.
+    """
+    if act not in _farewells:
+        _farewells.append(act)
 
 
 @contextmanager
@@ -89,13 +103,19 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     reader that went away (`| head`) silence and 141. Every other exception is a defect of the program and keeps its
     traceback.
     """
+    in_order = False
+    code: int | str | None = 1
     try:
         with _ended_by_signal():
-            code = main(sys.argv[1:] if argv is None else argv) or 0
+            try:
+                code = main(sys.argv[1:] if argv is None else argv) or 0
+            except SystemExit as end:  # after --help, or since another process of a training has failed
+                code = end.code
         sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
+        in_order = True
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        code = USER_ERROR_EXIT
+        code, in_order = USER_ERROR_EXIT, True
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         code = INTERRUPT_EXIT
@@ -108,4 +128,16 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         with open(os.devnull, "wb") as null:
             os.dup2(null.fileno(), sys.stdout.fileno())
         code = BROKEN_PIPE_EXIT
+    except BaseException:
+        if not _farewells:
+            raise
+        traceback.print_exc()
+    # Not in the blocks above: while an exception is handled, its traceback keeps alive all that the command held.
+    if not in_order and _farewells:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
+    while _farewells:
+        _farewells.pop()()
     sys.exit(code)

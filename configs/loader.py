@@ -19,7 +19,16 @@ from pydantic_core import to_json
 from configs.explain import Key, dotted, nearest, problems, section_types
 from configs.source import ConfigError, apply_override, dump, parse_override, read_file
 
-__all__ = ["ConfigError", "StrictModel", "add_config_arguments", "add_run_arguments", "load_config", "to_yaml", "validate"]
+__all__ = [
+    "ConfigError",
+    "StrictModel",
+    "add_config_arguments",
+    "add_run_arguments",
+    "asked_config",
+    "load_config",
+    "to_yaml",
+    "validate",
+]
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
@@ -85,6 +94,22 @@ def add_run_arguments(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument("--out", type=Path, default=Path(out), help="run directory (default: %(default)s)")
     parser.add_argument("--resume", metavar="latest|CHECKPOINT", help="continue the run in --out, or from a checkpoint")
     parser.add_argument("--max-minutes", type=float, help="lay the schedule over this time instead of the epochs configured")
+
+
+def asked_config(
+    model: type[T], arguments: argparse.Namespace, default: str | Path, options: Mapping[str, Any] | None = None
+) -> T:
+    """The settings that a command line with `add_config_arguments` asks for, of `default` where it names no file.
+
+    `options` are settings by dotted key that options of their own gave; None: not given. They count after the overrides.
+    With `--print-config` the settings are printed, and SystemExit ends the command.
+    """
+    given = [f"{key}={value}" for key, value in (options or {}).items() if value is not None]
+    config = load_config(model, arguments.config or default, [*arguments.overrides, *given])
+    if arguments.print_config:
+        print(to_yaml(config), end="")
+        raise SystemExit(0)
+    return config
 
 
 def to_yaml(config: pydantic.BaseModel) -> str:

@@ -12,7 +12,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.cli import command, command_parser
-from configs.loader import add_config_arguments, load_config, to_yaml
+from configs.loader import add_config_arguments, asked_config
 from encoder.experiments.ablation_rows import VARIANTS, parse_rows, parse_seeds
 
 if TYPE_CHECKING:
@@ -49,12 +49,9 @@ def main(argv: Sequence[str]) -> int:
 
     arguments = build_parser().parse_args(argv)
     seeds, rows = parse_seeds(arguments.seeds), parse_rows(arguments.only)
-    source = ["data.source=drawn"] if arguments.data == "drawn" else [f"data.path={arguments.data}", "data.source=real"]
-    config_path = arguments.config or Path(DEFAULT_CONFIG)
-    base = load_config(EncoderConfig, config_path, [*arguments.overrides, *source])
-    if arguments.print_config:
-        print(to_yaml(base), end="")
-        return 0
+    drawn = arguments.data == "drawn"
+    source = {"data.source": "drawn"} if drawn else {"data.path": arguments.data, "data.source": "real"}
+    base = asked_config(EncoderConfig, arguments, DEFAULT_CONFIG, source)
     from encoder.experiments.ablation_runs import AblationRuns
     from encoder.experiments.ablation_table import write_table
 

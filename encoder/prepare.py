@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from encoder.data.face_parquet import new_split_files, write_parquet_splits
 from encoder.data.face_set import FER_SIZE, SPLITS, FaceSet, Split
 from encoder.data.inventory import report, table
 from encoder.data.load import load_faces
-from engine.storage.atomic import _write_json
+from engine.storage.atomic import atomic_write_text
 
 _EPILOG = """\
 PATH is one of
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         for path in write_parquet_splits(args.write, splits):
             print(f"wrote {path}")
     if args.json is not None:
-        _write_json(args.json, {"path": str(args.path), **facts})
+        atomic_write_text(args.json, json.dumps({"path": str(args.path), **facts}, indent=2, ensure_ascii=False) + "\n")
         print(f"wrote {args.json}")
     return 1 if facts["problems"] else 0
 

@@ -12,7 +12,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.cli import command, command_parser
-from configs.loader import add_run_arguments, load_config, to_yaml
+from configs.loader import add_run_arguments, asked_config
 
 EXAMPLES = """examples:
   python -m encoder.train --out runs/encoder                                      drawn faces, a few minutes
@@ -38,14 +38,8 @@ def main(argv: Sequence[str]) -> int:
     from encoder.config import EncoderConfig
 
     arguments = build_parser().parse_args(argv)
-    overrides = list(arguments.overrides)
-    if arguments.max_minutes is not None:
-        overrides.append(f"train.max_minutes={arguments.max_minutes}")
-    config_path = arguments.config or Path("configs/encoder/drawn.yaml")
-    config = load_config(EncoderConfig, config_path, overrides)
-    if arguments.print_config:
-        print(to_yaml(config), end="")
-        return 0
+    options = {"train.max_minutes": arguments.max_minutes}
+    config = asked_config(EncoderConfig, arguments, "configs/encoder/drawn.yaml", options)
     if config.model.name.startswith("landmarks"):
         from encoder.landmarks.fit import fit_landmarks
 

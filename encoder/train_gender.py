@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from configs.cli import command, command_parser
-from configs.loader import add_run_arguments, load_config, to_yaml
+from configs.loader import add_run_arguments, asked_config
 
 EXAMPLES = """examples:
   python -m encoder.train_gender --data DATA --out runs/gender
@@ -31,15 +30,8 @@ def main(argv: Sequence[str]) -> int:
     from encoder.people.gender_config import GenderConfig
 
     arguments = build_parser().parse_args(argv)
-    overrides = list(arguments.overrides)
-    if arguments.data is not None:
-        overrides.append(f"data.path={arguments.data}")
-    if arguments.max_minutes is not None:
-        overrides.append(f"train.max_minutes={arguments.max_minutes}")
-    config = load_config(GenderConfig, arguments.config or Path("configs/encoder/gender.yaml"), overrides)
-    if arguments.print_config:
-        print(to_yaml(config), end="")
-        return 0
+    options = {"data.path": arguments.data, "train.max_minutes": arguments.max_minutes}
+    config = asked_config(GenderConfig, arguments, "configs/encoder/gender.yaml", options)
     from encoder.people.gender_fit import fit_gender
 
     return fit_gender(config, arguments.out, arguments.resume)

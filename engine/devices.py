@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
-from configs.cli import UserError
+from configs.cli import UserError, leave_taking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,9 +49,22 @@ def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf1
             f"{launched} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
             "accelerate launch, and with device=cpu where there is no GPU"
         )
+    if dist.is_available() and dist.is_initialized():
+        leave_taking(_leave_group)
     chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
     # Compiling is done part by part (see compile_parts), not by Accelerate, which would compile across the codebook.
     return Accelerator(mixed_precision=chosen, cpu=cpu, dynamo_plugin=TorchDynamoPlugin(backend="no"))
+
+
+def _leave_group() -> None:
+    """End the threads that exchange tensors: one that still lets go of a tensor when the interpreter ends would abort it.
+
+    A group that anything refers to keeps its threads, hence the two sweeps.
+    """
+    gc.collect()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    gc.collect()
 
 
 def compile_backend(asked: bool) -> str | None:
@@ -58,14 +73,16 @@ def compile_backend(asked: bool) -> str | None:
     return launched if launched != "no" else ("inductor" if asked else None)
 
 
-def compile_parts(parts: Iterable[nn.Module], backend: str | None) -> None:
-    """Compile each module in place: its weights keep their names, checkpoints stay the same."""
+def compile_parts(parts: Iterable[nn.Module], asked: bool) -> None:
+    """Compile each module in place, if that is to be: its weights keep their names, checkpoints stay the same."""
+    backend = compile_backend(asked)
     for part in parts if backend is not None else ():
         part.compile(backend=backend)
 
 
-def describe(accelerator: Accelerator, compiled: str | None = None) -> str:
-    """Where a training runs, for its first line."""
+def describe(accelerator: Accelerator, compile_asked: bool | None = None) -> str:
+    """Where a training runs, for its first line; None: it is never compiled."""
+    compiled = None if compile_asked is None else compile_backend(compile_asked)
     many = f"{accelerator.num_processes} processes, " if accelerator.num_processes > 1 else ""
     how = f", compiled by {compiled}" if compiled else ""
     return f"{many}{accelerator.device}, precision {accelerator.mixed_precision}{how}"

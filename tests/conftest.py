@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +81,53 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the real faces (../shared/data) are not on this machine")
     return REAL_DATA
+
+
+def _newest_tensors(run: Path) -> dict[str, Any]:
+    from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
+
+    newest = latest_checkpoint(run)
+    assert newest is not None
+    groups = load_checkpoint(newest).tensors
+    return {f"{group}/{key}": tensor for group, members in groups.items() for key, tensor in members.items()}
+
+
+@pytest.fixture(scope="session")
+def newest_tensors() -> Callable[[Path], dict[str, Any]]:
+    """``newest_tensors(run)``: all of a run's newest checkpoint."""
+    return _newest_tensors
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Path, Path], list[str]]:
+    """``differing(one, other)``: names of the tensors in the newest checkpoints of two runs that differ in any bit."""
+
+    def names(one: Path, other: Path) -> list[str]:
+        a, b = _newest_tensors(one), _newest_tensors(other)
+        assert a.keys() == b.keys()
+        return [name for name in a if not a[name].equal(b[name])]
+
+    return names
+
+
+@pytest.fixture
+def signal_in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """``with signal_in_step(Task, 7, SIGINT):`` this process sends itself a signal before that step."""
+
+    @contextmanager
+    def signalling(task: type, at: int, number: int = signal.SIGTERM, rank: int | None = None) -> Iterator[None]:
+        original = task.train_step
+
+        def train_step(self: Any, step: int, progress: float) -> Any:
+            if step == at and rank in (None, int(os.environ.get("RANK", "0"))):
+                os.kill(os.getpid(), number)
+            return original(self, step, progress)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(task, "train_step", train_step)
+            yield
+
+    return signalling
 
 
 def _as_rank(function: Callable[[int], int | None], rank: int, world: int, port: int, log: Path) -> None:

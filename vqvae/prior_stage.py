@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from engine.devices import compile_backend, compile_parts
+from engine.devices import compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches, uniforms
@@ -38,8 +38,8 @@ def prior_shape(config: PriorConfig, tokenizer: TokenizerConfig, tokenizer_sha25
     )
 
 
-def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
-    """A fresh prior, or the one in the folder ``init`` with its weights, ready to be trained.
+def initial_prior(config: VqvaeConfig) -> MaskedPrior:
+    """A fresh prior, or the one in ``prior_stage.init``, ready to be trained.
 
     The tokenizer may have moved on since ``init`` was trained: the tokens keep most of their meaning when it was trained
     further, and the loss tells when they do not.
@@ -47,12 +47,13 @@ def initial_prior(shape: PriorShape, init: str | None) -> MaskedPrior:
     Raises:
         UserError: the weights to start from are missing, damaged or of another shape.
     """
+    shape, init = prior_shape(config.prior, config.tokenizer), config.prior_stage.init
+    torch.manual_seed(config.seed)
     if init is None:
         return MaskedPrior(shape)
     prior = MaskedPrior.from_pretrained(resolve_folder(init))
-    if prior.shape.model_copy(update={"tokenizer_sha256": shape.tokenizer_sha256}) != shape:
+    if prior.shape.model_copy(update={"tokenizer_sha256": ""}) != shape:
         raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
-    prior.shape = shape
     return prior.train().requires_grad_(True)
 
 
@@ -62,6 +63,7 @@ class PriorTask(TrainingTask):
     def __init__(
         self,
         config: VqvaeConfig,
+        prior: MaskedPrior,
         train: TokenStore,
         valid: TokenStore,
         tokenizer: Tokenizer,
@@ -76,8 +78,8 @@ class PriorTask(TrainingTask):
         self._valid_tokens = torch.from_numpy(valid.tokens[0].astype(np.int64))
         self._valid_labels = torch.from_numpy(np.array(valid.labels))
         self._valid_sources = torch.from_numpy(valid.sources.astype(np.int64))
-        torch.manual_seed(config.seed)
-        prior = initial_prior(prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256()), stage.init).to(device)
+        prior.shape = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256())
+        prior.to(device)
         optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
         self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
         self.modules: dict[str, nn.Module] = {"prior": prior}
@@ -97,7 +99,7 @@ class PriorTask(TrainingTask):
             fresh=fresh_workers,
             pin=device.type == "cuda",
         )
-        compile_parts(prior.blocks, compile_backend(config.compile))
+        compile_parts(prior.blocks, config.compile)
 
     def fetch(self, step: int) -> None:
         self._stream.fetch(step)

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import torch
+from typing import Any, Literal
 
 from configs.cli import UserError
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.devices import compile_backend, describe, make_accelerator
+from engine.devices import describe, make_accelerator
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
 from engine.training.agreement import Agreement
-from engine.training.loop import run_training
 from engine.training.optimization import check_accumulation
-from engine.training.run_folder import CONFIG, begin_run, open_run_once
+from engine.training.run_folder import CONFIG
+from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
-from engine.training.tracking import Tracker
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
-from vqvae.losses import lpips_distance
 from vqvae.prior import MaskedPrior
-from vqvae.prior_stage import PriorTask, initial_prior, prior_shape
+from vqvae.prior_stage import PriorTask, initial_prior
 from vqvae.token_store import TokenStore, make_token_store
 from vqvae.tokenizer import Tokenizer
-from vqvae.tokenizer_stage import TokenizerTask, initial_tokenizer, reads_emotion
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
 
 
 def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | None) -> dict[str, float | None]:
@@ -50,55 +40,49 @@ class _Runner:
     """One invocation of the program: what all stages share."""
 
     def __init__(self, config: VqvaeConfig, arguments: argparse.Namespace, stages: tuple[str, ...], go_on: str) -> None:
-        self.go_on = go_on
-        self.config, self.out, self.resume = config, arguments.out, arguments.resume
-        self.accelerator: Accelerator = make_accelerator(config.device, config.precision)
-        self.main, self.agreement = self.accelerator.is_main_process, Agreement(self.accelerator)
-        # Of the stages that are not complete, the checkpoint to go on from.
-        self.sources = {stage: self._source(stage) for stage in stages if not self._complete(stage)}
+        self.config, self.out = config, arguments.out
+        self.accelerator = make_accelerator(config.device, config.precision)
+        self.agreement = Agreement(self.accelerator)
+        self.trainings: dict[str, Training] = {}  # of the stages that are not complete
+        self.trained: Tokenizer | None = None
+        for stage in stages:
+            folder, resume = self.out / stage, arguments.resume
+            if resume == "latest":
+                if self._complete(stage):
+                    continue
+                # A run that ended in its first stage has no folder of the second yet.
+                resume = resume if (folder / CONFIG).is_file() else None
+            training = open_training(stage, config, config, folder, resume, module=stage, begin=False, go_on=go_on)
+            self.trainings[stage] = training
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
-        self.in_first(self._require_start)
+        self.agreement.in_turn(self._build_starts)
         self.train, self.valid = self._faces()
-        if self.main:
-            print(
-                f"vqvae: {len(self.train)} training and {len(self.valid)} validation faces, "
-                f"{describe(self.accelerator, compile_backend(config.compile))}",
-                file=sys.stderr,
-            )
+        counts = f"{len(self.train)} training and {len(self.valid)} validation faces"
+        self.agreement.say(f"vqvae: {counts}, {describe(self.accelerator, config.compile)}")
 
     def _complete(self, stage: str) -> bool:
         weights = self.out / "weights" / stage
         # A program may end between the two files: only both are a stage that is complete.
-        return self.resume == "latest" and all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
+        return all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
 
-    def _resume(self, stage: str) -> str | None:
-        # A run that ended in its first stage has no folder of the second yet.
-        return self.resume if self.resume != "latest" or (self.out / stage / CONFIG).is_file() else None
-
-    def _source(self, stage: str) -> Path | None:
-        return open_run_once(self.accelerator, self.out / stage, self.config, self._resume(stage), stage, begin=False)
-
-    def _require_start(self) -> None:
-        """Refuse what can be refused without the faces, which take long to read.
+    def _build_starts(self) -> None:
+        """What the stages start from, before the faces are read, which takes long.
 
         Raises:
             UserError: weights to start from are missing or of another shape, a loss lacks its encoder or LPIPS, or a batch
                 cannot be cut as asked.
         """
-        config, processes = self.config, self.accelerator.num_processes
-        if "tokenizer" in self.sources:
-            reads_emotion(config.loss, self.encoder)
-            if config.loss.uses_lpips:
-                lpips_distance(self.accelerator.device)  # its weights may have to be downloaded: once, by this process
-            initial_tokenizer(config)
-        if "prior" in self.sources:
-            if "tokenizer" not in self.sources:
-                self.trained_tokenizer()
-            initial_prior(prior_shape(config.prior, config.tokenizer), config.prior_stage.init)
-        for stage in self.sources:
+        config = self.config
+        if "tokenizer" in self.trainings:
+            self.tokenizer_start = TokenizerStart(config, self.encoder, self.accelerator.device)
+        if "prior" in self.trainings:
+            self.trained = None if "tokenizer" in self.trainings else self.trained_tokenizer()
+            self.prior_start = initial_prior(config)
+        for stage in self.trainings:
             settings = config.tokenizer_stage if stage == "tokenizer" else config.prior_stage
+            processes = self.accelerator.num_processes
             check_accumulation(f"{stage}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
 
     def trained_tokenizer(self) -> Tokenizer:
@@ -119,31 +103,17 @@ class _Runner:
         config = self.config
         if config.faces.source != "shards":
             return load_training_faces(config, "train"), load_training_faces(config, "valid")
-        cache = self.out / "cache"
         # The first process indexes shards that have no index, the others then find it.
-        self.in_first(lambda: [open_training_shards(config, split, cache) for split in ("train", "valid")])
-        train = open_training_shards(config, "train", cache)
-        return train, open_training_shards(config, "valid", cache).spread()
-
-    def in_first(self, act: Callable[[], object]) -> None:
-        """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
-        problem = None
-        if self.main:
-            try:
-                act()
-            except UserError as error:
-                problem = str(error)
-        self.agreement.end_if(problem)
+        train, valid = self.agreement.in_turn(
+            lambda: [open_training_shards(config, split, self.out / "cache") for split in ("train", "valid")]
+        )
+        return train, valid.spread()
 
     def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None) -> int:
-        self.in_first(lambda: begin_run(self.out / stage, self.config, self._resume(stage)))
         every = task.batches.steps_per_epoch
         interval = settings.evaluate_every or max(20, 20 * round(min(every, 500) / 20))
-        folder = self.out / stage
-        outcome = run_training(
+        outcome = self.trainings[stage].run(
             task,
-            self.accelerator,
-            folder,
             LoopSettings(
                 total_steps=max(1, round(settings.epochs * every)),
                 seed=self.config.seed,
@@ -153,27 +123,20 @@ class _Runner:
                 log_every=settings.log_every,
                 keep=settings.keep_checkpoints,
             ),
-            label=stage,
-            resume_from=self.sources[stage],
-            tracker=Tracker(folder, enabled=self.main, wandb=self.config.wandb, config=self.config.model_dump()),
-            go_on=self.go_on,
         )
         if outcome.exit_code == 0:
             notes = {
-                "training": {
-                    "config": self.config.without_folders(),
-                    "steps": outcome.step,
-                },
+                "training": {"config": self.config.without_folders(), "steps": outcome.step},
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
                 "data": {"train_faces": len(self.train)},
             }
             average: Any = task.emas[stage].module
-            self.in_first(lambda: average.save_pretrained(self.out / "weights" / stage, **notes))
+            self.agreement.in_first(lambda: average.save_pretrained(self.out / "weights" / stage, **notes))
         return outcome.exit_code
 
     def tokenizer(self, minutes: float | None) -> int:
-        if "tokenizer" in self.sources:
-            task = TokenizerTask(self.config, self.train, self.valid, self.encoder, self.accelerator)
+        if "tokenizer" in self.trainings:
+            task = TokenizerTask(self.config, self.tokenizer_start, self.train, self.valid, self.accelerator)
             code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes)
             if code:
                 return code
@@ -183,7 +146,7 @@ class _Runner:
             reconstruction_grid(Tokenizer.from_pretrained(self.out / "weights" / "tokenizer"), self.valid.images, path)
             print(f"vqvae: faces above, reconstructions below: {path}")
 
-        self.in_first(draw)
+        self.agreement.in_first(draw)
         return 0
 
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
@@ -193,10 +156,11 @@ class _Runner:
         return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split)
 
     def prior(self, minutes: float | None) -> int:
-        tokenizer = self.trained_tokenizer()
-        if "prior" in self.sources:
+        tokenizer = self.trained or self.trained_tokenizer()
+        if "prior" in self.trainings:
             train, valid = self._store(tokenizer, "train"), self._store(tokenizer, "valid")
-            task = PriorTask(self.config, train, valid, tokenizer, self.accelerator, fresh_workers=self.train.remote)
+            remote = self.train.remote
+            task = PriorTask(self.config, self.prior_start, train, valid, tokenizer, self.accelerator, fresh_workers=remote)
             code = self.loop("prior", task, self.config.prior_stage, minutes)
             if code:
                 return code
@@ -207,7 +171,7 @@ class _Runner:
             emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
 
-        self.in_first(draw)
+        self.agreement.in_first(draw)
         return 0
 
 
@@ -224,13 +188,9 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: s
         code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
         if code:
             return code
-    if runner.main and config.faces.source == "drawn":
+    if runner.accelerator.is_main_process and config.faces.source == "drawn":
         print(
             "vqvae: these were drawn faces. Real ones: accelerate launch vqvae/train.py "
             "--config configs/vqvae/base.yaml faces.fer2013=FOLDER --out runs/faces"
         )
-    torch.set_grad_enabled(True)
     return 0
-
-
-__all__ = ["TrainingFaces", "stage_minutes", "train_stages"]

@@ -12,7 +12,7 @@ from configs.cli import UserError
 from encoder.config import AugmentConfig
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.devices import compile_backend, compile_parts
+from engine.devices import compile_parts
 from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches
@@ -62,25 +62,38 @@ def reads_emotion(loss: TokenizerLossConfig, encoder: EmotionEncoder | None) -> 
     return needed
 
 
+class TokenizerStart:
+    """The networks that the training of the tokenizer starts from, and those that judge its reconstructions.
+
+    Raises:
+        UserError: weights to start from are missing or of another shape, or a loss lacks its encoder or LPIPS.
+    """
+
+    def __init__(self, config: VqvaeConfig, encoder: EmotionEncoder | None, device: torch.device) -> None:
+        emotion = reads_emotion(config.loss, encoder)
+        self.encoder = encoder.to(device) if encoder is not None else None
+        self.emotion_loss = EmotionLoss(encoder) if encoder is not None and emotion else None
+        self.lpips = lpips_distance(device) if config.loss.uses_lpips else None
+        torch.manual_seed(config.seed)
+        self.tokenizer, self.discriminator = initial_tokenizer(config), PatchDiscriminator()
+        for net in (self.tokenizer, self.discriminator):
+            net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class TokenizerTask(TrainingTask):
     """One step moves the tokenizer and, once it takes part, the discriminator."""
 
     def __init__(
         self,
         config: VqvaeConfig,
+        start: TokenizerStart,
         train: Faces,
         valid: TrainingFaces,
-        encoder: EmotionEncoder | None,
         accelerator: Accelerator,
     ) -> None:
-        loss = config.loss
-        emotion = reads_emotion(loss, encoder)
         self._config, self._accelerator = config, accelerator
         device = accelerator.device
-        torch.manual_seed(config.seed)
-        tokenizer = initial_tokenizer(config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        discriminator = PatchDiscriminator().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        stage = config.tokenizer_stage
+        tokenizer, discriminator, stage = start.tokenizer, start.discriminator, config.tokenizer_stage
         optimizers = [
             adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.99))
             for module in (tokenizer, discriminator)
@@ -90,9 +103,7 @@ class TokenizerTask(TrainingTask):
         self.modules: dict[str, nn.Module] = {"tokenizer": tokenizer, "discriminator": discriminator}
         self.optimizers = {"tokenizer": optimizers[0], "discriminator": optimizers[1]}
         self.emas = {"tokenizer": Ema(tokenizer, stage.ema_decay)}
-        self._encoder = encoder.to(device) if encoder is not None else None
-        self._emotion_loss = EmotionLoss(encoder) if encoder is not None and emotion else None
-        self._lpips = lpips_distance(device) if loss.uses_lpips else None
+        self._encoder, self._emotion_loss, self._lpips = start.encoder, start.emotion_loss, start.lpips
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
         self.batches = GlobalBatches(
@@ -110,7 +121,7 @@ class TokenizerTask(TrainingTask):
             fresh=train.remote,
             pin=device.type == "cuda",
         )
-        compile_parts([tokenizer.down, tokenizer.up, discriminator.body], compile_backend(config.compile))
+        compile_parts([tokenizer.down, tokenizer.up, discriminator.body], config.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Faces (B, 1, S, S) of this rank, and numbers (B, ``NUM_UNIFORMS``) that perturb them for the emotion loss."""

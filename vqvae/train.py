@@ -12,7 +12,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.cli import command, command_parser
-from configs.loader import add_run_arguments, load_config, to_yaml
+from configs.loader import add_run_arguments, asked_config
 from engine.training.stop_request import GO_ON
 
 DEFAULT_CONFIG = "configs/vqvae/drawn.yaml"
@@ -42,10 +42,7 @@ def main(argv: Sequence[str], *, go_on: str = GO_ON) -> int:
     from vqvae.config import VqvaeConfig
 
     arguments = build_parser().parse_args(argv)
-    config = load_config(VqvaeConfig, arguments.config or DEFAULT_CONFIG, arguments.overrides)
-    if arguments.print_config:
-        print(to_yaml(config), end="")
-        return 0
+    config = asked_config(VqvaeConfig, arguments, DEFAULT_CONFIG)
     from vqvae.stages import train_stages
 
     return train_stages(config, arguments, go_on=go_on)

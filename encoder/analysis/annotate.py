@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from configs.cli import UserError
 from encoder.analysis.analyzer import Reading
 from encoder.analysis.rows import FaceRow
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import atomic_write_bytes, sync_folder
+from engine.storage.atomic import atomic_write_bytes, draft
 
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))
@@ -237,13 +235,15 @@ class _VideoFile:
     def __init__(self, path: Path, source: str, rate: float, shape: tuple[int, ...]) -> None:
         import cv2
 
-        self.source, self._path = source, path
-        self._beside = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp.mp4")
+        self.source = source
         # MPEG-4 wants even sides.
         self._size = (shape[1] // 2 * 2, shape[0] // 2 * 2)
-        self._writer = cv2.VideoWriter(str(self._beside), cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
-        if not self._writer.isOpened():
-            raise UserError(f"{path}: OpenCV cannot write this video; is the folder writable and the disk not full?")
+        with ExitStack() as stack:
+            beside = stack.enter_context(draft(path, ".tmp.mp4"))
+            self._writer = cv2.VideoWriter(beside.name, cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
+            if not self._writer.isOpened():
+                raise UserError(f"{path}: OpenCV cannot write this video; is the folder writable and the disk not full?")
+            self._draft = stack.pop_all()
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         width, height = self._size
@@ -254,10 +254,4 @@ class _VideoFile:
 
     def finish(self) -> None:
         self._writer.release()
-        try:
-            os.replace(self._beside, self._path)
-            sync_folder(self._path.parent)
-        except OSError as error:
-            with suppress(OSError):
-                self._beside.unlink()
-            raise UserError(f"{self._path}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        self._draft.close()

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import secrets
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from configs.cli import UserError
 from encoder.analysis.rows import FaceRow
-from engine.storage.atomic import explain_write_error, sync_folder
+from engine.storage.atomic import draft, make_folder
 
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -50,31 +48,19 @@ def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
 
 
 class _Draft:
-    """A file beside its final name, which it takes at the end."""
+    """A file that takes its name at the end, or goes away with the first write that fails."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.beside, "xb")  # noqa: SIM115
-        except OSError as error:
-            raise self.refused(error) from None
+        make_folder(path.parent)
+        self._end = ExitStack()
+        self.file = self._end.enter_context(draft(path))
 
-    def refused(self, error: OSError) -> UserError:
-        with suppress(OSError):
-            self.beside.unlink()
-        return UserError(f"{self.path}: cannot be written: {explain_write_error(error)}")
+    def give_up(self, error: OSError) -> NoReturn:
+        self._end.__exit__(type(error), error, error.__traceback__)
+        raise error
 
     def finish(self) -> None:
-        try:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            self.file.close()
-            os.replace(self.beside, self.path)
-            sync_folder(self.path.parent)
-        except OSError as error:
-            raise self.refused(error) from None
+        self._end.close()
 
 
 class _TextTable:
@@ -108,7 +94,7 @@ class _TextTable:
             self._draft.file.write(text.encode(errors="backslashreplace"))
         except OSError as error:
             self._closed = True
-            raise self._draft.refused(error) from None
+            self._draft.give_up(error)
 
 
 def _csv_line(values: Iterable[Any]) -> str:
@@ -146,7 +132,7 @@ class _ParquetTable:
         try:
             self._writer.close()
         except OSError as error:
-            raise self._draft.refused(error) from None
+            self._draft.give_up(error)
         self._draft.finish()
 
     def _flush(self) -> None:
@@ -156,5 +142,5 @@ class _ParquetTable:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
         except OSError as error:
             self._closed = True
-            raise self._draft.refused(error) from None
+            self._draft.give_up(error)
         self._waiting.clear()

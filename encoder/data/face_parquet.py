@@ -12,12 +12,11 @@ The ``path`` names the face; it is never opened.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -25,6 +24,7 @@ from configs.cli import UserError
 from encoder.data.face_set import FaceCollector, FaceSet, OnError, Split
 from encoder.data.ferplus import NUM_VOTE_COLUMNS
 from encoder.pictures.face_images import png_bytes
+from engine.storage.atomic import draft, make_folder
 
 _BATCH_ROWS = 512
 _FER_NAME = re.compile(r"fer([0-9]{7})")
@@ -146,24 +146,14 @@ def write_parquet_splits(folder: Path, splits: Mapping[Split, FaceSet]) -> list[
         UserError: the folder already holds one of the files, or cannot be written.
     """
     targets = new_split_files(folder, splits)
-    drafts = {split: folder / f".{split}.parquet.{os.getpid()}.tmp" for split in splits}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "folder")
+    with ExitStack() as drafts:
         for split, faces in splits.items():
-            _write(drafts[split], faces, split)
-        for split, target in targets.items():
-            drafts[split].rename(target)
-        _sync(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    finally:
-        for draft in drafts.values():
-            with contextlib.suppress(OSError):  # the folder itself may be what could not be made
-                draft.unlink(missing_ok=True)
+            _write(drafts.enter_context(draft(targets[split])), faces, split)
     return list(targets.values())
 
 
-def _write(path: Path, faces: FaceSet, split: str) -> None:
+def _write(stream: BinaryIO, faces: FaceSet, split: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -176,15 +166,12 @@ def _write(path: Path, faces: FaceSet, split: str) -> None:
         ]
     )
     bar = tqdm(total=len(faces), desc=f"writing {split}", unit="face", delay=1, leave=False, disable=None)
-    with bar, path.open("wb") as stream:
-        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-            for start in range(0, len(faces), _BATCH_ROWS):
-                stop = min(start + _BATCH_ROWS, len(faces))
-                rows = [_row(faces, index) for index in range(start, stop)]
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
-                bar.update(stop - start)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with bar, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        for start in range(0, len(faces), _BATCH_ROWS):
+            stop = min(start + _BATCH_ROWS, len(faces))
+            rows = [_row(faces, index) for index in range(start, stop)]
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+            bar.update(stop - start)
 
 
 def _row(faces: FaceSet, index: int) -> dict[str, Any]:
@@ -198,11 +185,3 @@ def _row(faces: FaceSet, index: int) -> dict[str, Any]:
         "votes": None if counts is None or not counts.any() else counts.tolist(),
         "image": {"bytes": png_bytes(faces.images[index]), "path": f"{name}.png" if original else name},
     }
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +23,7 @@ from configs.cli import UserError
 from encoder.data.face_set import parse_label
 from encoder.data.shard_files import ShardFile, ShardFiles
 from encoder.emotions import NUM_EMOTIONS
-from engine.storage.atomic import atomic_write_text, explain_write_error
+from engine.storage.atomic import atomic_write_text, draft, make_folder
 from engine.storage.plain_json import parse_json
 
 FORMAT_VERSION = 1
@@ -68,25 +67,15 @@ def build_table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> Shar
     table = ShardTable(files, tuple(shards), target, digest)
     if target.is_file() and target.stat().st_size and target.stat().st_size % ROW.itemsize == 0:
         return table
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     count = 0
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as stream:
-            for number, shard in enumerate(tqdm(shards, desc="index", unit="shard", delay=1, leave=False, disable=None)):
-                samples = _samples_of(files, shard, cache)
-                stream.write(_rows(number, samples).tobytes())
-                count += len(samples)
-            stream.flush()
-            os.fsync(stream.fileno())
+    make_folder(cache, "folder")
+    with draft(target) as stream:
+        for number, shard in enumerate(tqdm(shards, desc="index", unit="shard", delay=1, leave=False, disable=None)):
+            samples = _samples_of(files, shard, cache)
+            stream.write(_rows(number, samples).tobytes())
+            count += len(samples)
         if not count:
             raise UserError(f"{files.place}: {len(shards)} shard(s), but no picture in them ({', '.join(IMAGE_ENDINGS)})")
-        draft.replace(target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {explain_write_error(error)}") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
     return table
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from configs.cli import UserError
 from encoder.data.shard_files import ShardFile, ShardFiles
 from encoder.data.shard_index import Sample, store_index
 from encoder.pictures.face_images import png_bytes
-from engine.storage.atomic import explain_write_error, sync_folder
+from engine.storage.atomic import draft, make_folder
 
 
 def write_shards(
@@ -35,48 +35,33 @@ def write_shards(
     """
     written: dict[Path, int] = {}
     numbered = enumerate(faces)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            target = folder / f"{name}-{len(written):06d}.tar"
-            if target.exists():
-                raise UserError(f"{target}: exists already and is not overwritten; remove it or give another folder")
-            draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            try:
-                samples = _write_one(draft, numbered, per_shard)
-                if not samples:
-                    break
-                draft.rename(target)
-            finally:
-                with suppress(OSError):
-                    draft.unlink(missing_ok=True)
-            shard = ShardFile(target.name, target.stat().st_size)
-            store_index(ShardFiles(str(folder)), shard, folder, samples)
-            written[target] = len(samples)
-        sync_folder(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: shards cannot be written: {explain_write_error(error)}") from error
+    make_folder(folder, "folder")
+    for first in numbered:
+        target = folder / f"{name}-{len(written):06d}.tar"
+        if target.exists():
+            raise UserError(f"{target}: exists already and is not overwritten; remove it or give another folder")
+        with draft(target) as stream:
+            samples = _write_one(stream, itertools.chain([first], numbered), per_shard)
+        store_index(ShardFiles(str(folder)), ShardFile(target.name, target.stat().st_size), folder, samples)
+        written[target] = len(samples)
     return written
 
 
-def _write_one(path: Path, numbered: Iterable[tuple[int, tuple[np.ndarray, Sequence[float]]]], most: int) -> list[Sample]:
+def _write_one(stream: BinaryIO, numbered: Iterable[tuple[int, tuple[np.ndarray, Sequence[float]]]], most: int) -> list[Sample]:
     samples: list[Sample] = []
-    with path.open("wb") as stream:
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for number, (pixels, emotion) in numbered:
-                data = png_bytes(pixels)
-                shares = [round(float(share), 6) for share in emotion]
-                known = any(shares)
-                # The data of a member follows its header of one block.
-                samples.append((tar.offset + tarfile.BLOCKSIZE, len(data), shares if known else -1))
-                _add(tar, f"{number:012d}.png", data)
-                if known:
-                    _add(tar, f"{number:012d}.json", json.dumps({"emotion": shares}).encode())
-                tar.members = []  # type: ignore[attr-defined]
-                if len(samples) == most:
-                    break
-        stream.flush()
-        os.fsync(stream.fileno())
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, (pixels, emotion) in numbered:
+            data = png_bytes(pixels)
+            shares = [round(float(share), 6) for share in emotion]
+            known = any(shares)
+            # The data of a member follows its header of one block.
+            samples.append((tar.offset + tarfile.BLOCKSIZE, len(data), shares if known else -1))
+            _add(tar, f"{number:012d}.png", data)
+            if known:
+                _add(tar, f"{number:012d}.json", json.dumps({"emotion": shares}).encode())
+            tar.members = []  # type: ignore[attr-defined]
+            if len(samples) == most:
+                break
     return samples
 
 

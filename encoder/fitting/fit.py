@@ -20,22 +20,27 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.fitting.calibration import calibrate
-from encoder.fitting.loss import EncoderLoss
+from encoder.fitting.loss import EncoderLoss, load_teacher
 from encoder.fitting.rebalancing import sampling_weights
 from encoder.fitting.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.preprocessing import normalise
 from encoder.inference.views import averaged_logits
 from encoder.models.emotion_net import EmotionNet
-from engine.devices import compile_backend, compile_parts, describe, make_accelerator
+from engine.devices import compile_parts, describe
+from engine.training import open_training
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
-from engine.training.loop import run_training
-from engine.training.optimization import Plateau, check_accumulation, cosine_schedule, gathering, set_learning_rate, take_step
-from engine.training.run_folder import open_run_once
+from engine.training.optimization import (
+    check_accumulation,
+    cosine_schedule,
+    gathering,
+    plateau_schedule,
+    set_learning_rate,
+    take_step,
+)
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
-from engine.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -67,7 +72,15 @@ def load_split(config: EncoderConfig, split: str) -> FaceSet:
 class EncoderTask(TrainingTask):
     """Cross-entropy on hard labels and on annotators' votes, one head each, over augmented and mixed-up faces."""
 
-    def __init__(self, config: EncoderConfig, net: EmotionNet, train: FaceSet, valid: FaceSet, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        net: EmotionNet,
+        teacher: EmotionEncoder | None,
+        train: FaceSet,
+        valid: FaceSet,
+        accelerator: Accelerator,
+    ) -> None:
         self._config, self._accelerator = config, accelerator
         settings = config.train
         device = accelerator.device
@@ -77,8 +90,9 @@ class EncoderTask(TrainingTask):
         self.modules: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": optimizer}
         self.emas = {"net": Ema(net, settings.ema_decay)}
-        self._loss = EncoderLoss(config, train).to(device)
-        self._plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
+        self._loss = EncoderLoss(config, train, teacher).to(device)
+        set_learning_rate(optimizer, settings.learning_rate)
+        self._plateau = plateau_schedule(optimizer, settings.plateau_factor, settings.plateau_patience)
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
@@ -91,7 +105,7 @@ class EncoderTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(train, settings.sampling),
         )
-        compile_parts([net], compile_backend(settings.compile))
+        compile_parts([net], settings.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
@@ -113,27 +127,27 @@ class EncoderTask(TrainingTask):
             faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
         return faces.contiguous(memory_format=torch.channels_last), targets, votes
 
-    def _rate(self, progress: float) -> float:
-        """Factor on the learning rate."""
-        schedule = self._config.train.schedule
-        return cosine_schedule(progress) if schedule == "cosine" else self._plateau.rate
-
     def after_evaluation(self, figures: Mapping[str, float]) -> None:
-        if self._config.train.schedule == "plateau" and self._plateau.update(figures["score"]):
-            lowered = self._config.train.learning_rate * self._plateau.rate
-            if self._accelerator.is_main_process:
-                print(f"encoder: no better on valid; learning rate {lowered:.2e}", file=sys.stderr)
+        if self._config.train.schedule != "plateau":
+            return
+        before = self._plateau.get_last_lr()
+        self._plateau.step(figures["score"])
+        lowered = self._plateau.get_last_lr()
+        if lowered != before and self._accelerator.is_main_process:
+            print(f"encoder: no better on valid; learning rate {max(lowered):.2e}", file=sys.stderr)
 
     def state(self) -> dict[str, Any]:
-        return {"plateau": self._plateau.state()}
+        return {"plateau": self._plateau.state_dict()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        if "plateau" in state:
-            self._plateau.load_state(state["plateau"])
+        if self._config.train.schedule == "plateau":
+            self._plateau.load_state_dict(dict(state["plateau"]))
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         settings, count = self._config.train, self._config.train.accumulate
-        set_learning_rate(self._optimizer, settings.learning_rate * self._rate(progress))
+        if settings.schedule != "plateau":  # which lowers the rate itself
+            falling = settings.schedule == "cosine"
+            set_learning_rate(self._optimizer, settings.learning_rate * (cosine_schedule(progress) if falling else 1.0))
         parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
         totals: dict[str, Tensor] = {}
         for faces, targets, votes in gathering(self._accelerator, self._net, parts):
@@ -169,25 +183,21 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
 
     Whoever stops it is told to ``go_on``.
     """
-    accelerator = make_accelerator(config.train.device, config.train.precision)
-    resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
+    training = open_training("encoder", config, config.train, run_dir, resume, module="net", go_on=go_on)
+    accelerator = training.accelerator
     # Before the faces, which take long to read, are asked for: what can be refused without them.
     check_accumulation("train.batch_size", config.train.batch_size, accelerator.num_processes, config.train.accumulate)
-    net = make_net(config)
-    if config.train.teacher is not None:
-        EmotionEncoder.from_pretrained(Path(config.train.teacher).expanduser())
+    net, teacher = training.agreement.in_turn(lambda: (make_net(config), load_teacher(config)))
     train, valid = load_split(config, "train"), load_split(config, "valid")
-    if accelerator.is_main_process:
-        print(
-            f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
-            f"{describe(accelerator, compile_backend(config.train.compile))}",
-            file=sys.stderr,
-        )
+    training.agreement.say(
+        f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
+        f"{describe(accelerator, config.train.compile)}"
+    )
     if "ferplus" in config.model.heads and not train.votes.any():
         raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
     described = config
     config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
-    task = EncoderTask(config, net, train, valid, accelerator)
+    task = EncoderTask(config, net, teacher, train, valid, accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
@@ -199,10 +209,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
         patience=config.train.early_stopping,
         keep_best=config.train.select == "best",
     )
-    tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
-    outcome = run_training(
-        task, accelerator, run_dir, settings, label="encoder", resume_from=resume_from, tracker=tracker, go_on=go_on
-    )
+    outcome = training.run(task, settings)
     if outcome.exit_code or not accelerator.is_main_process:
         return outcome.exit_code
     encoder = EmotionEncoder(task.emas["net"].module, config.preprocessing, CalibrationConfig())  # type: ignore[arg-type]

@@ -24,10 +24,10 @@ class EncoderLoss(nn.Module):
     divergence at a temperature, times the temperature squared (Hinton et al., 2015).
 
     Raises:
-        UserError: a teacher that lacks a head, reads another input, or cannot be loaded.
+        UserError: a teacher that reads another input.
     """
 
-    def __init__(self, config: EncoderConfig, train: FaceSet) -> None:
+    def __init__(self, config: EncoderConfig, train: FaceSet, teacher: EmotionEncoder | None = None) -> None:
         super().__init__()
         settings = config.train
         self._settings = settings
@@ -36,7 +36,10 @@ class EncoderLoss(nn.Module):
             for head in config.model.heads:
                 prior = torch.from_numpy(class_frequencies(train, head)).float()
                 self._adjustments[head] = settings.logit_adjustment * prior.log()
-        self._teacher = load_teacher(config)
+        self._teacher = None if teacher is None else teacher.net
+        if teacher is not None and teacher.preprocessing != config.preprocessing:
+            where = settings.teacher
+            raise UserError(f"train.teacher: {where} reads another input than preprocessing.* describes; make them alike")
 
     def to(self, device: torch.device) -> EncoderLoss:  # type: ignore[override]
         """Move what the loss holds to ``device``; returns self."""
@@ -73,8 +76,12 @@ class EncoderLoss(nn.Module):
         return losses
 
 
-def load_teacher(config: EncoderConfig) -> nn.Module | None:
-    """The frozen network of ``train.teacher``, which must read what the pupil reads; None without one."""
+def load_teacher(config: EncoderConfig) -> EmotionEncoder | None:
+    """The frozen encoder of ``train.teacher``; None without one.
+
+    Raises:
+        UserError: it lacks a head, or cannot be loaded.
+    """
     where = config.train.teacher
     if where is None:
         return None
@@ -82,9 +89,7 @@ def load_teacher(config: EncoderConfig) -> nn.Module | None:
     missing = [head for head in config.model.heads if head not in teacher.net.config.heads]
     if missing:
         raise UserError(f"train.teacher: {where} has no head {missing[0]}; it has {', '.join(teacher.net.config.heads)}")
-    if teacher.preprocessing != config.preprocessing:
-        raise UserError(f"train.teacher: {where} reads another input than preprocessing.* describes; make them alike")
-    return teacher.net
+    return teacher
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

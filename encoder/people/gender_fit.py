@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,12 @@ from encoder.people.gender import GENDERS, GenderClassifier
 from encoder.people.gender_config import GenderCalibration, GenderConfig
 from encoder.people.gender_data import count_people, gender_labels, load_gendered, sampling_weights, tight_crop
 from encoder.people.gender_net import GenderNet
-from engine.devices import describe, make_accelerator
+from engine.devices import describe
+from engine.training import open_training
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
-from engine.training.loop import run_training
 from engine.training.optimization import adamw, cosine_schedule, decay_groups, set_learning_rate, take_step
-from engine.training.run_folder import open_run_once
 from engine.training.task import LoopSettings, TrainingTask
-from engine.training.tracking import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -129,16 +126,11 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     if config.data.path is None:
         raise UserError("data.path: say where faces128 is: --data FOLDER (the folder that holds faces.parquet)")
     path, data = Path(config.data.path).expanduser(), config.data
-    accelerator = make_accelerator(config.train.device, config.train.precision)
+    training = open_training("gender", config, config.train, run_dir, resume, module="net", begin=False)
     train = load_gendered(path, "train", seed=data.split_seed, size=data.size)
     valid = load_gendered(path, "valid", seed=data.split_seed, size=data.size)
-    resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
-    if accelerator.is_main_process:
-        print(
-            f"gender: {len(train)} training and {len(valid)} validation faces, {describe(accelerator)}",
-            file=sys.stderr,
-        )
-    task = GenderTask(config, train, valid, accelerator)
+    training.agreement.say(f"gender: {len(train)} training and {len(valid)} validation faces, {describe(training.accelerator)}")
+    task = GenderTask(config, train, valid, training.accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
@@ -147,9 +139,8 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
         evaluate_every=2 * every,
         checkpoint_every=max(20, 2 * every),
     )
-    tracker = Tracker(run_dir, enabled=accelerator.is_main_process, wandb=config.train.wandb, config=config.model_dump())
-    outcome = run_training(task, accelerator, run_dir, settings, label="gender", resume_from=resume_from, tracker=tracker)
-    if outcome.exit_code or not accelerator.is_main_process:
+    outcome = training.run(task, settings)
+    if outcome.exit_code or not training.accelerator.is_main_process:
         return outcome.exit_code
     classifier = task.classifier()
     classifier.calibration = calibrate_gender(classifier, valid)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from configs.cli import UserError
 
@@ -47,17 +46,17 @@ def explain_write_error(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def make_folder(folder: str | Path) -> None:
-    """Make ``folder`` and those above it.
+def make_folder(folder: str | Path, option: str = "--out") -> None:
+    """Make ``folder``, which ``option`` named, and those above it.
 
     Raises:
         UserError: it cannot be made, or nothing may be written in it.
     """
-    require_place(folder)
+    require_place(folder, option)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another --out") from error
+        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}; choose another {option}") from error
 
 
 def require_place(folder: str | Path, option: str = "--out") -> None:
@@ -91,17 +90,26 @@ def require_file_place(path: str | Path | None, option: str) -> None:
     require_place(Path(path).absolute().parent, option)
 
 
-def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Replace or create ``path`` (its folder must exist); after a failure or a crash the former content is untouched.
+@contextmanager
+def draft(path: str | Path, ending: str = ".tmp") -> Iterator[BinaryIO]:
+    """A new file beside ``path`` (its folder must exist) that takes its name when the block ends well.
+
+    After an error in the block, or a crash, the former content is untouched.
+
+    Args:
+        ending: of the draft's name, which is hidden; for writers that choose a format by it.
 
     Raises:
         UserError: the disk is full, the folder is missing, or writing is not permitted.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{ending}")
     try:
         try:
-            write_synced(beside, data)
+            with open(beside, "xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
             os.replace(beside, path)
         except BaseException:
             with suppress(OSError):
@@ -112,25 +120,15 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
         raise UserError(f"{path}: cannot be written: {explain_write_error(error)}") from error
 
 
+def atomic_write_bytes(path: str | Path, data: bytes) -> None:
+    """Replace or create ``path``, as :func:`draft` does."""
+    with draft(path) as stream:
+        stream.write(data)
+
+
 def atomic_write_text(path: str | Path, text: str) -> None:
     """As :func:`atomic_write_bytes`, in UTF-8 with the newlines as given."""
     atomic_write_bytes(path, text.encode())
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may be what is missing
-            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

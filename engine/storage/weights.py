@@ -1,8 +1,7 @@
 """Weights as they are shared: a folder with ``config.json`` and ``model.safetensors``, written whole and read strictly.
 
-A weights folder may come from anyone, so whatever is not exactly what the module expects is refused by name, and the
-header is compared with the module before a tensor is allocated. No pickle is opened, nothing is fetched, no code is
-imported.
+A weights folder may come from anyone, so whatever is not exactly what the module expects is refused by name. No pickle is
+opened, nothing is fetched, no code is imported.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from engine.storage.atomic import atomic_write_bytes, explain_write_error
 from engine.storage.plain_json import parse_json, require_plain
-from engine.storage.tensor_header import TensorEntry, read_header
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -130,18 +128,14 @@ def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any
     """
     folder = _checked_folder(folder)
     where = str(folder / WEIGHTS_FILE)
-    expected = module.state_dict()
-    descriptor, size = _open_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
-    with os.fdopen(descriptor, "rb") as file:
-        _compare(read_header(file, size, where), expected, where)
-        file.seek(0)
-        data = file.read(size)
+    data = _read_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
     if hashlib.sha256(data).hexdigest() != config["sha256"]:
         raise UserError(f"{where}: its SHA-256 is not the one in {CONFIG_FILE}; the two are not of one save, copy both again")
     try:
         tensors = safetensors.torch.load(data)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that torch does not have
         raise UserError(f"{where}: not a valid safetensors file: {error}; copy it again") from None
+    _compare(tensors, module.state_dict(), where)
     for name, tensor in tensors.items():
         _refuse_not_finite(tensor, f"{where}: tensor {name}", "these weights are unusable")
     module.load_state_dict(tensors)
@@ -238,20 +232,20 @@ def _check_config(config: Any, where: str) -> None:
             raise UserError(f"{where}: {key}: must be an object, got {type(config[key]).__name__}")
 
 
-def _compare(entries: Mapping[str, TensorEntry], expected: Mapping[str, Tensor], where: str) -> None:
+def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
     """Refuse a file that does not hold exactly the module's tensors."""
-    missing, unknown = sorted(expected.keys() - entries.keys()), sorted(entries.keys() - expected.keys())
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     for names, fault in ((missing, "is missing"), (unknown, "is unknown to this model")):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(f"{where}: tensor {names[0]} {fault}{more}; weights and the model in {CONFIG_FILE} differ")
-    for name, entry in entries.items():
+    for name, tensor in found.items():
         wanted = expected[name]
-        if entry.shape != tuple(wanted.shape):
-            raise UserError(f"{where}: tensor {name} has shape {entry.shape}, the model needs {tuple(wanted.shape)}")
-        narrower = entry.dtype.is_floating_point and entry.dtype.itemsize < wanted.dtype.itemsize
-        if entry.dtype != wanted.dtype and not (wanted.dtype.is_floating_point and narrower):
-            raise UserError(f"{where}: tensor {name} is {entry.dtype}, which does not fit the model's {wanted.dtype}")
+        if tensor.shape != wanted.shape:
+            raise UserError(f"{where}: tensor {name} has shape {tuple(tensor.shape)}, the model needs {tuple(wanted.shape)}")
+        narrower = tensor.dtype.is_floating_point and tensor.dtype.itemsize < wanted.dtype.itemsize
+        if tensor.dtype != wanted.dtype and not (wanted.dtype.is_floating_point and narrower):
+            raise UserError(f"{where}: tensor {name} is {tensor.dtype}, which does not fit the model's {wanted.dtype}")
 
 
 def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:

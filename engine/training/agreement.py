@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from configs.cli import USER_ERROR_EXIT, UserError
+from configs.cli import USER_ERROR_EXIT, UserError, leave_taking
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+T = TypeVar("T")
 
+# One process may index or read a data set for long while the others wait.
 _PATIENCE = timedelta(hours=6)
+# The one group of this process, made when first needed. Nothing else keeps it: it has to go before the interpreter does.
+_shared: list[Any] = []
 
 
 class Agreement:
@@ -22,16 +28,22 @@ class Agreement:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
-        # One process may index or read a data set for long while the others wait.
-        self._group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if self._world > 1 else None
+        if self._world > 1 and not _shared:
+            _shared.append(dist.new_group(backend="gloo", timeout=_PATIENCE))
+            leave_taking(_shared.clear)
 
     def highest(self, *values: float) -> tuple[float, ...]:
         """The largest of each value over all processes."""
-        if self._group is None:
+        if self._world == 1:
             return values
         numbers = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(numbers, op=dist.ReduceOp.MAX, group=_shared[0])
         return tuple(numbers.tolist())
+
+    def say(self, line: str) -> None:
+        """Tell what is going on, once for all processes."""
+        if self._rank == 0:
+            print(line, file=sys.stderr)
 
     def end_if(self, problem: str | None) -> None:
         """Go on if no process has a problem. Else the first that has one says so, and all end with the same code.
@@ -48,3 +60,22 @@ class Agreement:
         if problem is not None and turn == self._world - self._rank:
             raise UserError(problem)
         raise SystemExit(USER_ERROR_EXIT)
+
+    def in_first(self, act: Callable[[], object]) -> None:
+        """Let the first process do what need be done once; the others wait, and end with it if it cannot."""
+        self._in(self._rank == 0, act)
+
+    def in_turn(self, act: Callable[[], T]) -> T:
+        """What ``act`` gives in each process; the first goes first, so that the others find what it downloads or writes."""
+        first = self._in(self._rank == 0, act)
+        rest = self._in(self._rank != 0, act)
+        return first if self._rank == 0 else rest  # type: ignore[return-value]
+
+    def _in(self, mine: bool, act: Callable[[], T]) -> T | None:
+        made, problem = None, None
+        try:
+            made = act() if mine else None
+        except UserError as error:
+            problem = str(error)
+        self.end_if(problem)
+        return made

@@ -22,7 +22,7 @@ from torch import Tensor
 from configs.cli import UserError
 from engine.storage.checkpoint import step_folder
 from engine.training.agreement import Agreement
-from engine.training.stop_request import GO_ON, StopRequest
+from engine.training.stop_request import StopRequest
 from engine.training.task import LoopSettings, Outcome, TrainingTask
 from engine.training.task_checkpoint import judged, keep_best, restore_task, save_task
 from engine.training.tracking import Tracker
@@ -54,14 +54,12 @@ class _Loop:
     def resume(self, source: Path) -> None:
         """Take up the run from a checkpoint."""
         self.step, self.elapsed, self.best, world = restore_task(self.task, source)
-        if self.main:
-            print(f"{self.label}: resumed from {source} at step {self.step}", file=sys.stderr)
-            if world != self.world:
-                print(
-                    f"{self.label}: {self.world} process(es) now, {world} before: the same faces in the same order, but sums "
-                    "are rounded otherwise, so the result is not the same to the last bit",
-                    file=sys.stderr,
-                )
+        self.agreement.say(f"{self.label}: resumed from {source} at step {self.step}")
+        if world != self.world:
+            self.agreement.say(
+                f"{self.label}: {self.world} process(es) now, {world} before: the same faces in the same order, but sums "
+                "are rounded otherwise, so the result is not the same to the last bit"
+            )
         if self.settings.keep_best and self.best and not step_folder(self.run_dir, self.best["step"]).is_dir():
             raise UserError(
                 f"{self.run_dir} lacks the best checkpoint, of step {self.best['step']}; resume in the run's own --out"
@@ -137,13 +135,10 @@ class _Loop:
 
     def save(self, elapsed: float) -> None:
         """Write a checkpoint; if that fails, all processes end."""
-        problem = None
-        if self.main:
-            try:
-                save_task(self.task, self.run_dir, self.step, elapsed, self.best, self.settings.keep, self.world)
-            except UserError as error:
-                problem = str(error)
-        self.agreement.end_if(problem)
+        settings = self.settings
+        self.agreement.in_first(
+            lambda: save_task(self.task, self.run_dir, self.step, elapsed, self.best, settings.keep, self.world)
+        )
 
     def _fetch(self) -> str | None:
         """Why the next step has nothing to learn from; it may be beyond the end, and then does not matter."""
@@ -172,11 +167,11 @@ def run_training(
     accelerator: Accelerator,
     run_dir: Path,
     settings: LoopSettings,
+    tracker: Tracker,
     *,
     label: str,
-    resume_from: Path | None = None,
-    tracker: Tracker | None = None,
-    go_on: str = GO_ON,
+    resume_from: Path | None,
+    go_on: str,
 ) -> Outcome:
     """Train ``task`` to its end, or until Ctrl-C / SIGTERM (then say how to ``go_on``), checkpointing into ``run_dir``.
 
@@ -186,7 +181,6 @@ def run_training(
         UserError: a loss is not finite or the disk is full (the last checkpoint is left intact), or a checkpoint cannot be
             used. With several processes, the others raise ``SystemExit``.
     """
-    tracker = tracker or Tracker(run_dir, enabled=accelerator.is_main_process)
     loop = _Loop(task, accelerator, run_dir, settings, label, tracker)
     if resume_from is not None:
         loop.resume(resume_from)
@@ -199,8 +193,7 @@ def run_training(
     loop.save(loop.elapsed)
     tracker.finish()
     if stop_code:
-        if loop.main:
-            print(f"{label}: stopped at step {loop.step}; {go_on}", file=sys.stderr)
+        loop.agreement.say(f"{label}: stopped at step {loop.step}; {go_on}")
         return Outcome(loop.step, stop_code, loop.figures, loop.elapsed / 60, loop.step)
     figures = task.evaluate()
     if settings.keep_best and keep_best(task, run_dir, loop.best, figures):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from configs.cli import UserError
 
@@ -72,34 +73,6 @@ def take_step(
     return norm.detach()
 
 
-class Plateau:
-    """Counts evaluations without a new best score; after ``patience`` of them the rate is multiplied by ``factor``.
-
-    The state is part of a checkpoint, so that a resumed run lowers its rate at the same evaluation.
-    """
-
-    def __init__(self, factor: float, patience: int) -> None:
-        self.factor, self.patience = factor, patience
-        self.rate = 1.0
-        self._best: float | None = None
-        self._waited = 0
-
-    def update(self, score: float) -> bool:
-        """Take note of one evaluation (higher is better); whether the rate fell."""
-        if self._best is None or score > self._best:
-            self._best, self._waited = score, 0
-            return False
-        self._waited += 1
-        if self._waited < self.patience:
-            return False
-        self.rate *= self.factor
-        self._waited = 0
-        return True
-
-    def state(self) -> dict[str, Any]:
-        """What :meth:`load_state` restores, as JSON holds it."""
-        return {"rate": self.rate, "best": self._best, "waited": self._waited}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a stored state."""
-        self.rate, self._best, self._waited = float(state["rate"]), state["best"], int(state["waited"])
+def plateau_schedule(optimizer: torch.optim.Optimizer, factor: float, patience: int) -> ReduceLROnPlateau:
+    """Multiplies the rates by ``factor`` after ``patience`` evaluations in a row without a new best (highest) score."""
+    return ReduceLROnPlateau(optimizer, "max", factor, patience - 1, threshold=0.0, threshold_mode="abs", eps=0.0)

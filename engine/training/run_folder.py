@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
 from engine.storage.atomic import atomic_write_text, explain_write_error, require_place
 from engine.storage.checkpoint import checkpoint_steps, latest_checkpoint, load_checkpoint
-from engine.training.agreement import Agreement
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 CONFIG = "config.yaml"
 
@@ -60,30 +55,6 @@ def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: s
     if found is None:
         _to_stderr(f"--resume latest: {run_dir} holds no checkpoint yet; starting from the beginning")
     return found
-
-
-def open_run_once(
-    accelerator: Accelerator, run_dir: Path, config: StrictModel, resume: str | None, module: str, *, begin: bool = True
-) -> Path | None:
-    """:func:`find_start` and, with ``begin``, :func:`begin_run` in the first process.
-
-    The answer is that of all processes, a refusal ends all.
-    """
-    found, problem = None, None
-    if accelerator.is_main_process:
-        try:
-            found = find_start(run_dir, config, resume, module)
-            if begin:
-                begin_run(run_dir, config, resume)
-        except UserError as error:
-            problem = str(error)
-    Agreement(accelerator).end_if(problem)
-    if accelerator.num_processes == 1:
-        return found
-    from accelerate.utils import broadcast_object_list
-
-    answer = broadcast_object_list([None if found is None else str(found)])[0]
-    return None if answer is None else Path(answer)
 
 
 def begin_run(run_dir: Path, config: StrictModel, resume: str | None) -> None:

@@ -94,10 +94,10 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     from engine.devices import make_accelerator
     from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
-    from vqvae.prior_stage import PriorTask
+    from vqvae.prior_stage import PriorTask, initial_prior
     from vqvae.token_store import make_token_store
     from vqvae.tokenizer import Tokenizer
-    from vqvae.tokenizer_stage import TokenizerTask
+    from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
 
     accelerator = make_accelerator(config.device, config.precision)
     device = accelerator.device
@@ -123,9 +123,9 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
 
     def task(stage: str, settings: VqvaeConfig) -> TrainingTask:
         if stage == "tokenizer":
-            return TokenizerTask(settings, faces, faces, encoder, accelerator)
+            return TokenizerTask(settings, TokenizerStart(settings, encoder, device), faces, faces, accelerator)
         store = make_token_store(faces, tokenizer.to(device), None, 1.0, accelerator)
-        return PriorTask(settings, store, store, tokenizer, accelerator)
+        return PriorTask(settings, initial_prior(settings), store, store, tokenizer, accelerator)
 
     for stage in ("tokenizer", "prior"):
         operations = _operations(task(stage, plain))

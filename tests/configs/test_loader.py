@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.loader import StrictModel, add_config_arguments, load_config, to_yaml, validate
+from configs.loader import StrictModel, add_config_arguments, asked_config, load_config, to_yaml, validate
 from configs.source import ConfigError, dump
 
 
@@ -280,3 +280,24 @@ def test_options_and_settings_mix_on_the_command_line() -> None:
     assert (arguments.config, arguments.resume, arguments.print_config) == ("x.yaml", "auto", True)
     nothing = parser.parse_args([])
     assert (nothing.overrides, nothing.config, nothing.print_config) == ([], None, False)
+
+
+def test_a_command_line_names_a_file_or_takes_the_default_with_options_on_top(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    for name in ("prior", "tokenizer"):
+        (tmp_path / name).write_text(f"stage: {name}\n")
+
+    def asked(*arguments: str) -> Settings:
+        options = {"train.lr": 0.5, "train.clip": None}
+        return asked_config(Settings, parser.parse_args(arguments), tmp_path / "prior", options)
+
+    assert asked().stage == "prior"
+    config = asked("--config", str(tmp_path / "tokenizer"), "train.lr=0.1", "train.batch_size=5")
+    assert (config.stage, config.train.lr, config.train.clip, config.train.batch_size) == ("tokenizer", 0.5, 1.0, 5)
+    with pytest.raises(SystemExit) as end:
+        asked("--print-config")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == to_yaml(asked())

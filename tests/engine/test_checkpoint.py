@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from engine.storage import atomic
-from engine.storage.atomic import atomic_write_bytes, atomic_write_text
 from engine.storage.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from engine.training.task_checkpoint import pack_optimizer, unpack_optimizer
 
@@ -386,29 +384,3 @@ def test_a_state_of_another_optimizer_is_refused(harm: Callable[[Any, Any], Any]
     with pytest.raises(UserError, match=message):
         unpack_optimizer(optimizer, tensors, described)
     assert all(torch.equal(old, new["exp_avg"]) for old, new in zip(before, optimizer.state.values(), strict=True))
-
-
-def draw_everything() -> list[float]:
-    return [
-        torch.rand(()).item(),
-        np.random.rand(),
-        np.random.standard_normal(),
-        random.random(),
-        random.gauss(0.0, 1.0),
-    ]
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "figures.json"
-    atomic_write_text(path, "old é\n")
-    with monkeypatch.context() as patch:
-        failing_call(patch, 1, errno.ENOSPC)
-        with pytest.raises(UserError, match=r"figures\.json: cannot be written: the disk is full"):
-            atomic_write_bytes(path, b"new")
-    assert path.read_text() == "old é\n"
-    atomic_write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]
-    with pytest.raises(UserError, match="no such file or directory"):
-        atomic_write_text(tmp_path / "absent" / "figures.json", "")
-    assert not (tmp_path / "absent").exists()

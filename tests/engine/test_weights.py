@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from engine.storage import atomic, tensor_header, weights
+from engine.storage import atomic
 from engine.storage.weights import file_sha256, load_weights, read_config, save_weights
 
 CONFIG = {"kind": "encoder", "model": {"width": 8, "heads": ["fer2013"]}, "metrics": {"accuracy": 0.7}}
@@ -342,27 +342,14 @@ def test_brain_floats_are_cast_up(folder: Path, net: Net) -> None:
     assert torch.equal(load(folder).conv.weight, net.conv.weight.bfloat16().float())
 
 
-def test_absurd_sizes_are_refused_from_the_header_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absurd_sizes_are_refused_before_anything_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(data: bytes) -> dict[str, Tensor]:
         raise AssertionError("tensors were read")
 
     monkeypatch.setattr(safetensors.torch, "load", never)
-    entries, data = split((folder / "model.safetensors").read_bytes())
-    absurd = {**entries, "conv.bias": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
-    put_bytes(folder, header_of(absurd, data))
-    with pytest.raises(UserError, match=r"overlaps another or leaves a gap|but its header describes"):
-        load(folder)
     with open(folder / "model.safetensors", "wb") as file:  # sparse: 513 MiB that take no room
-        text = json.dumps({"x": {"dtype": "U8", "shape": [513 << 20], "data_offsets": [0, 513 << 20]}}).encode()
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + (513 << 20))
+        file.truncate(513 << 20)
     with pytest.raises(UserError, match="more than the 536870912 that are read"):
-        load(folder)
-    monkeypatch.setattr(weights, "MAX_WEIGHTS_BYTES", 1 << 40)
-    with pytest.raises(UserError, match=r"tensor conv\.bias is missing"):
-        load(folder)
-    put_bytes(folder, header_of(b"{}" + b" " * tensor_header.MAX_HEADER_BYTES))
-    with pytest.raises(UserError, match="header has 1048578 bytes"):
         load(folder)
 
 
@@ -370,31 +357,31 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    "data",
     [
-        (b"", "truncated"),
-        (b"\x08\0\0", "truncated"),
-        (b"\xff" * 64, "truncated"),
-        (header_of(b"[]"), "header is no JSON object"),
-        (header_of(b'{"x": 1, "x": 2}'), "key 'x' stands twice"),
-        (header_of({"x": 1}), "tensor x: its header entry is malformed"),
-        (header_of({"x": {**ENTRY, "more": 1}}, bytes(8)), "tensor x: its header entry is malformed"),
-        (header_of({"x": {**ENTRY, "dtype": "F7"}}, bytes(8)), "tensor x: dtype 'F7' is not one of"),
-        (header_of({"x": {**ENTRY, "dtype": ["F32"]}}, bytes(8)), "tensor x: dtype"),
-        (header_of({"x": {**ENTRY, "shape": [-2]}}, bytes(8)), "tensor x: its shape or offsets are malformed"),
-        (header_of({"x": {**ENTRY, "shape": [2.0]}}, bytes(8)), "tensor x: its shape or offsets are malformed"),
-        (header_of({"x": {**ENTRY, "shape": 2}}, bytes(8)), "tensor x: its shape or offsets are malformed"),
-        (header_of({"x": {**ENTRY, "data_offsets": [0]}}, bytes(8)), "tensor x: its shape or offsets are malformed"),
-        (header_of({"x": {**ENTRY, "shape": [3]}}, bytes(8)), "tensor x: its offsets do not fit"),
-        (header_of({"x": ENTRY, "y": ENTRY}, bytes(8)), "tensor y overlaps another"),
-        (header_of({"x": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12)), "tensor x overlaps another or leaves a gap"),
-        (header_of({"x": ENTRY}, bytes(7)), "but its header describes"),
-        (header_of({"x": ENTRY}, bytes(9)), "but its header describes"),
+        b"",
+        b"\x08\0\0",
+        b"\xff" * 64,
+        header_of(b"[]"),
+        header_of({"x": 1}),
+        header_of({"x": {**ENTRY, "dtype": "F7"}}, bytes(8)),
+        header_of({"x": {**ENTRY, "dtype": "F4", "shape": [16]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "dtype": ["F32"]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "shape": [-2]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "shape": [2.0]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "shape": 2}}, bytes(8)),
+        header_of({"x": {**ENTRY, "data_offsets": [0]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "shape": [3]}}, bytes(8)),
+        header_of({"x": {**ENTRY, "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, bytes(8)),
+        header_of({"x": ENTRY, "y": ENTRY}, bytes(8)),
+        header_of({"x": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12)),
+        header_of({"x": ENTRY}, bytes(7)),
+        header_of({"x": ENTRY}, bytes(9)),
     ],
 )
-def test_malformed_headers_are_refused(folder: Path, data: bytes, message: str) -> None:
+def test_malformed_files_are_refused(folder: Path, data: bytes) -> None:
     put_bytes(folder, data)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match="not a valid safetensors file"):
         load(folder)
 
 

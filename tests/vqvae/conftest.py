@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ import torch
 
 import vqvae.stages as stages
 from encoder.data.shard_writer import write_shards
-from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.tokenizer import Tokenizer
@@ -40,8 +41,8 @@ COUNT = 52
 class TinyRuns:
     """Trains one stage into a folder of its own; ``tensors`` are all of its newest checkpoint."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, newest: Callable[..., Any], differing: Callable[..., list[str]]) -> None:
+        self.folder, self._newest, self._differing = folder, newest, differing
 
     def train(self, name: str, stage: str, *more: str) -> int:
         out = self.folder / name
@@ -51,20 +52,15 @@ class TinyRuns:
         return main([*TINY, "--stage", stage, "--out", str(out), *more])
 
     def tensors(self, name: str, stage: str) -> dict[str, torch.Tensor]:
-        newest = latest_checkpoint(self.folder / name / stage)
-        assert newest is not None
-        groups = load_checkpoint(newest).tensors
-        return {f"{group}/{key}": tensor for group, members in groups.items() for key, tensor in members.items()}
+        return self._newest(self.folder / name / stage)
 
     def differing(self, one: str, other: str, stage: str) -> list[str]:
         """Names of tensors that are not equal bit for bit."""
-        a, b = self.tensors(one, stage), self.tensors(other, stage)
-        assert a.keys() == b.keys()
-        return [name for name in a if not torch.equal(a[name], b[name])]
+        return self._differing(self.folder / one / stage, self.folder / other / stage)
 
 
 @pytest.fixture
-def tiny_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyRuns:
+def tiny_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest_tensors: Any, differing: Any) -> TinyRuns:
     def faces(_config: VqvaeConfig, split: str) -> TrainingFaces:
         rng = np.random.default_rng(len(split))
         count = COUNT if split == "train" else 24
@@ -74,7 +70,7 @@ def tiny_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyRuns:
     monkeypatch.setattr(stages, "load_training_faces", faces)
     # Flushing matters when the machine dies, not when a process does, and takes most of the time here.
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    return TinyRuns(tmp_path)
+    return TinyRuns(tmp_path, newest_tensors, differing)
 
 
 @pytest.fixture

@@ -43,6 +43,10 @@ def highest(scores: Tensor) -> Tensor:
     return within * (size // _COLUMN) + best.squeeze(1)
 
 
+def _ask_again(quantizer: EmaQuantizer, _keys: object) -> None:
+    quantizer._is_started = False
+
+
 class EmaQuantizer(Quantizer):
     """Codes are running means of the vectors assigned to them.
 
@@ -70,6 +74,9 @@ class EmaQuantizer(Quantizer):
         self.register_buffer("counts", torch.ones(groups, size))
         self.register_buffer("sums", self.codes.clone())
         self.register_buffer("started", torch.zeros(()))
+        # Whether ``started`` is known to be set: to ask a GPU in every step would make the CPU wait for it.
+        self._is_started = False
+        self.register_load_state_dict_post_hook(_ask_again)
 
     @property
     def scale(self) -> float:
@@ -78,8 +85,10 @@ class EmaQuantizer(Quantizer):
 
     def _quantise(self, split: Tensor) -> Quantised:
         split = F.normalize(split, dim=-1)
-        if self.training and not bool(self.started):
-            self._start_from(split.detach())
+        if self.training and not self._is_started:
+            if not bool(self.started):
+                self._start_from(split.detach())
+            self._is_started = True
         tokens = self._nearest(split.detach())
         quantised = self.lookup(tokens).view_as(split)
         commitment = (split - quantised).square().sum(dim=-1).mean()
@@ -124,9 +133,10 @@ class EmaQuantizer(Quantizer):
 
     def _assign(self, vectors: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Counts (K,) and sums (K, dim) of the vectors at each code, over all processes."""
-        counts = torch.bincount(tokens, minlength=self.size).to(vectors.dtype)
-        sums = torch.zeros(self.size, self.dim, dtype=vectors.dtype, device=vectors.device).index_add_(0, tokens, vectors)
-        return _sum_over_processes(counts), _sum_over_processes(sums)
+        # Counted as a further column: bincount would make the CPU wait for a GPU.
+        counted = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
+        totals = _sum_over_processes(vectors.new_zeros(self.size, self.dim + 1).index_add_(0, tokens, counted))
+        return totals[:, -1], totals[:, :-1]
 
     @torch.no_grad()
     def _update(self, split: Tensor, tokens: Tensor) -> None:

@@ -211,7 +211,7 @@ def test_what_cannot_be_meant_is_refused(
 
 @pytest.mark.usefixtures("squares")
 def test_a_table_that_cannot_be_written_is_one_line(folder: Path, weights: Path) -> None:
-    with pytest.raises(UserError, match=r"a-two\.png.faces\.csv: cannot be written"):
+    with pytest.raises(UserError, match=r"a-two\.png: cannot be made a folder"):
         analyze.main([str(folder), "--weights", str(weights), "--out", str(folder / "a-two.png" / "faces.csv")])
 
 

@@ -12,7 +12,7 @@ from configs.cli import UserError
 from configs.loader import load_config
 from encoder.config import CalibrationConfig, EncoderConfig, PreprocessingConfig
 from encoder.data.face_set import FaceSet
-from encoder.fitting.loss import EncoderLoss, distillation, soft_cross_entropy
+from encoder.fitting.loss import EncoderLoss, distillation, load_teacher, soft_cross_entropy
 from encoder.fitting.rebalancing import class_frequencies, sampling_weights
 from encoder.fitting.starting_point import make_net, make_optimizer
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -107,7 +107,8 @@ def test_a_teacher_adds_its_share_of_the_loss(tmp_path: Path) -> None:
     targets = {"fer2013": torch.eye(7)[:6], "ferplus": torch.eye(8)[:6]}
     logits = {"fer2013": torch.randn(6, 7), "ferplus": torch.randn(6, 8)}
     alone = EncoderLoss(config(), lopsided())(faces, logits, targets)
-    taught = EncoderLoss(config(teacher=str(folder), teacher_weight=0.7), lopsided())(faces, logits, targets)
+    settings = config(teacher=str(folder), teacher_weight=0.7)
+    taught = EncoderLoss(settings, lopsided(), load_teacher(settings))(faces, logits, targets)
     assert set(taught) == {"fer2013", "ferplus", "teacher"}
     assert float(taught["fer2013"]) == pytest.approx(0.3 * float(alone["fer2013"]), rel=1e-5)
     assert float(taught["teacher"]) > 0
@@ -117,7 +118,7 @@ def test_a_teacher_that_reads_another_input_is_refused(tmp_path: Path) -> None:
     folder = teacher_folder(tmp_path / "teacher", config())
     other = config(teacher=str(folder)).model_copy(update={"preprocessing": PreprocessingConfig(size=24)})
     with pytest.raises(UserError, match=r"train\.teacher.*reads another input"):
-        EncoderLoss(other, lopsided())
+        EncoderLoss(other, lopsided(), load_teacher(other))
 
 
 def test_reset_heads_keeps_the_trunk(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,25 +55,10 @@ def settings(**train: object) -> EncoderConfig:
     return load_config(EncoderConfig, None, defaults={**SETTINGS, "train": {**SETTINGS["train"], **train}})
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    newest = latest_checkpoint(run)
-    assert newest is not None
-    content = load_checkpoint(newest)
-    return {f"{group}/{name}": tensor for group, members in content.tensors.items() for name, tensor in members.items()}
-
-
 @pytest.mark.parametrize("stop_at", [7, 25, 33])
-def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
+def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, stop_at: int, signal_in_step: Any, differing: Any) -> None:
     assert fit_encoder(settings(), tmp_path / "whole", None) == 0
-    original = EncoderTask.train_step
-
-    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EncoderTask, "train_step", interrupted)
+    with signal_in_step(EncoderTask, stop_at, signal.SIGINT):
         assert fit_encoder(settings(), tmp_path / "broken", None) == 130
     assert not (tmp_path / "broken" / "weights").exists()
     # A run begun before there were such settings, whose defaults change nothing.
@@ -81,14 +66,12 @@ def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, monkeypatch: py
     assert "  optimizer: adamw\n" in text
     (tmp_path / "broken" / "config.yaml").write_text(text.replace("  optimizer: adamw\n", "").partition("landmarks:")[0])
     assert fit_encoder(settings(), tmp_path / "broken", "latest") == 0
-    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
-    assert whole.keys() == broken.keys()
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
 @pytest.mark.parametrize("stop_at", [7, 10], ids=["mid-epoch", "epoch's end"])
 def test_killed_in_mid_accumulation_and_resumed_equals_unbroken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, differing: Any
 ) -> None:
     from accelerate import Accelerator
 
@@ -107,8 +90,7 @@ def test_killed_in_mid_accumulation_and_resumed_equals_unbroken(
         with pytest.raises(KeyboardInterrupt):
             fit_encoder(parts, tmp_path / "broken", None)
     assert fit_encoder(parts, tmp_path / "broken", "latest") == 0
-    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
 def test_the_result_loads_and_reads_faces(tmp_path: Path) -> None:
@@ -198,33 +180,26 @@ def rates(run: Path) -> float:
     return load_checkpoint(newest).state["optimizers"]["net"]["param_groups"][0]["lr"]
 
 
-def test_the_rate_falls_on_a_plateau_and_a_resumed_run_lowers_it_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_falls_on_a_plateau_and_a_resumed_run_lowers_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal_in_step: Any, differing: Any
+) -> None:
     # 5 steps make an epoch; the first evaluation is the best, so the rate is halved after the third and the fifth.
     plateau = {"schedule": "plateau", "plateau_patience": 2, "evaluate_every": 1.0, "epochs": 6, "learning_rate": 0.001}
     with monkeypatch.context() as patch:
         with_scores(patch, [0.9, 0.1, 0.1, 0.1, 0.1, 0.1])
         assert fit_encoder(settings(**plateau), tmp_path / "whole", None) == 0
     assert rates(tmp_path / "whole") == pytest.approx(0.001 / 4)
-    original = EncoderTask.train_step
-
-    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == 12:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, signal_in_step(EncoderTask, 12, signal.SIGINT):
         with_scores(patch, [0.9, 0.1])
-        patch.setattr(EncoderTask, "train_step", interrupted)
         assert fit_encoder(settings(**plateau), tmp_path / "broken", None) == 130
     with monkeypatch.context() as patch:
         with_scores(patch, [0.1])
         assert fit_encoder(settings(**plateau), tmp_path / "broken", "latest") == 0
-    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert rates(tmp_path / "broken") == rates(tmp_path / "whole")
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
-def test_training_stops_early_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_stops_early_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest_tensors: Any) -> None:
     with_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.3])
     chosen = settings(epochs=40, evaluate_every=1.0, early_stopping=3, select="best", schedule="constant")
     assert fit_encoder(chosen, tmp_path / "run", None) == 0
@@ -234,7 +209,7 @@ def test_training_stops_early_and_keeps_the_best(tmp_path: Path, monkeypatch: py
     kept = EmotionEncoder.from_pretrained(tmp_path / "run" / "weights").net.state_dict()
     name = "stages.0.0.weight"
     torch.testing.assert_close(kept[name], stored[name].half().float())
-    last = weights(tmp_path / "run")[f"ema-net/{name}"]
+    last = newest_tensors(tmp_path / "run")[f"ema-net/{name}"]
     assert not torch.equal(kept[name], last.half().float())
 
 
@@ -254,29 +229,34 @@ def test_the_normalisation_of_the_data_set_is_measured_and_stored_as_fixed(tmp_p
     assert (stored.mean, stored.std) == (pytest.approx(images.mean()), pytest.approx(images.std()))
 
 
-def test_sgd_resumes_bit_for_bit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sgd_resumes_bit_for_bit_too(tmp_path: Path, signal_in_step: Any, differing: Any) -> None:
     chosen = settings(optimizer="sgd", epochs=3)
     assert fit_encoder(chosen, tmp_path / "whole", None) == 0
-    original = EncoderTask.train_step
-
-    def interrupted(self: EncoderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == 8:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EncoderTask, "train_step", interrupted)
+    with signal_in_step(EncoderTask, 8, signal.SIGTERM):
         assert fit_encoder(chosen, tmp_path / "broken", None) == 143
     assert fit_encoder(chosen, tmp_path / "broken", "latest") == 0
-    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
 @pytest.mark.parametrize("trainable", ["head", "all"])
-def test_the_trunk_moves_only_if_it_is_trained(tmp_path: Path, trainable: str) -> None:
+def test_the_trunk_moves_only_if_it_is_trained(tmp_path: Path, trainable: str, newest_tensors: Any) -> None:
     torch.manual_seed(0)
     start = create_model(settings().model).state_dict()["stages.0.0.weight"]
     assert fit_encoder(settings(epochs=1, trainable=trainable), tmp_path / "run", None) == 0
-    trained = weights(tmp_path / "run")
+    trained = newest_tensors(tmp_path / "run")
     assert torch.equal(trained["net/stages.0.0.weight"], start) == (trainable == "head")
     assert bool(trained["net/stages.0.1.num_batches_tracked"] == 0) == (trainable == "head")
+
+
+def test_a_teacher_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fit_encoder(settings(epochs=0.2), tmp_path / "first", None) == 0
+    original, loaded = EmotionEncoder.from_pretrained, list[Path]()
+
+    def counted(folder: Path, *more: Any) -> EmotionEncoder:
+        loaded.append(folder)
+        return original(folder, *more)
+
+    monkeypatch.setattr(EmotionEncoder, "from_pretrained", counted)
+    teacher = tmp_path / "first" / "weights"
+    assert fit_encoder(settings(epochs=0.2, teacher=str(teacher)), tmp_path / "second", None) == 0
+    assert loaded == [teacher]

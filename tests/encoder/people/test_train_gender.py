@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from configs.cli import UserError
 from configs.loader import load_config, validate
@@ -23,7 +22,6 @@ from encoder.people.gender_config import GenderConfig
 from encoder.people.gender_data import gender_labels, load_gendered, sampling_weights, tight_crop
 from encoder.people.gender_fit import GenderTask, calibrate_gender
 from encoder.pictures.face_images import png_bytes
-from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 
 SMALL = ["model.widths=[8,16]", "preprocessing.size=16", "data.size=24", "train.batch_size=16", "train.precision=no"]
 
@@ -66,13 +64,6 @@ def arguments(data: Path, out: Path, *more: str) -> list[str]:
     return ["--data", str(data), "--out", str(out), *more, "train.device=cpu", *SMALL]
 
 
-def tensors(run: Path) -> dict[str, torch.Tensor]:
-    newest = latest_checkpoint(run)
-    assert newest is not None
-    content = load_checkpoint(newest)
-    return {f"{group}/{name}": tensor for group, members in content.tensors.items() for name, tensor in members.items()}
-
-
 def test_splits_share_nobody_and_hold_only_named_faces(data: Path) -> None:
     splits = [load_gendered(data, split, size=16) for split in ("train", "valid", "test")]
     people = [set(faces.identities.tolist()) for faces in splits if faces.identities is not None]
@@ -105,25 +96,15 @@ def test_trained_weights_tell_the_two_apart_and_the_report_says_so(
 
 @pytest.mark.parametrize("stop_at", [5, 30])
 def test_interrupted_and_resumed_equals_unbroken(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    data: Path, tmp_path: Path, stop_at: int, signal_in_step: Any, differing: Any
 ) -> None:
     settings = ("train.epochs=2",)
     assert train_gender.main(arguments(data, tmp_path / "whole", *settings)) == 0
-    original = GenderTask.train_step
-
-    def interrupted(self: GenderTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GenderTask, "train_step", interrupted)
+    with signal_in_step(GenderTask, stop_at, signal.SIGINT):
         assert train_gender.main(arguments(data, tmp_path / "broken", *settings)) == 130
     assert not (tmp_path / "broken" / "weights").exists()
     assert train_gender.main(arguments(data, tmp_path / "broken", "--resume", "latest", *settings)) == 0
-    whole, broken = tensors(tmp_path / "whole"), tensors(tmp_path / "broken")
-    assert whole.keys() == broken.keys()
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
 def test_both_genders_are_drawn_equally_and_no_person_dominates() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqvae.quantizers.ema_codebook import EmaQuantizer
 
@@ -108,3 +110,37 @@ def test_two_processes_keep_the_same_codes(tmp_path: Path) -> None:
     mp.spawn(_train_one_of_two, args=(port, str(tmp_path)), nprocs=2)
     first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
     assert first == second
+
+
+class WaitingOperations(TorchDispatchMode):
+    """Notes what would make the CPU wait for a GPU: operations whose result, or its size, the CPU has to see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in ("_local_scalar_dense", "bincount", "nonzero", "masked_select", "_unique2"):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_but_the_first_waits_for_the_device() -> None:
+    quantizer = EmaQuantizer(8, 4, 2).train()
+    quantizer(torch.randn(50, 8))
+    assert float(quantizer.started) == 1.0
+    with WaitingOperations() as waiting:
+        quantizer(torch.randn(50, 8))
+    assert waiting.found == []
+
+
+def test_codes_that_were_loaded_are_not_started_again_and_those_that_never_were_are() -> None:
+    fresh, trained = EmaQuantizer(8, 4, 2).state_dict(), EmaQuantizer(8, 4, 2).train()
+    trained(torch.randn(50, 8))
+    loaded = EmaQuantizer(8, 4, 2, decay=1.0, restart_after=0.0).train()
+    loaded.load_state_dict(trained.state_dict())
+    loaded(torch.randn(50, 8))
+    torch.testing.assert_close(loaded.codes, trained.codes)
+    trained.load_state_dict(fresh)
+    trained(torch.randn(50, 8))
+    assert float(trained.started) == 1.0

@@ -88,16 +88,16 @@ def test_thirty_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., An
 def test_killed_between_the_two_files_of_its_weights_a_stage_is_not_taken_for_complete(
     tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    original = engine.storage.atomic.write_synced
+    original = engine.storage.atomic.draft
 
-    def killed(path: str | Path, data: bytes) -> None:
-        if f"weights/{stage}/.config.json" in str(path):
+    def killed(path: str | Path) -> Any:
+        if f"weights/{stage}/config.json" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
-        original(path, data)
+        return original(path)
 
     assert forked(lambda _rank: tiny_runs.train("whole", stage)).wait() == [0]
     with monkeypatch.context() as patch:
-        patch.setattr(engine.storage.atomic, "write_synced", killed)
+        patch.setattr(engine.storage.atomic, "draft", killed)
         assert forked(lambda _rank: tiny_runs.train("broken", stage)).wait() == [-signal.SIGKILL]
     weights = tiny_runs.folder / "broken" / "weights" / stage
     assert [path.name for path in weights.iterdir() if not path.name.startswith(".")] == ["model.safetensors"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-import engine.storage.atomic
 import engine.storage.checkpoint
 from configs.cli import UserError
 from engine.devices import make_accelerator
@@ -113,9 +113,9 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def full_for(part: str) -> Callable[..., None]:
-        original = engine.storage.atomic.write_synced
-        return lambda path, data: full() if part in str(path) else original(path, data)
+    def full_for(module: ModuleType, name: str, part: str) -> None:
+        original = getattr(module, name)
+        patch.setattr(module, name, lambda path, *more: full() if part in str(path) else original(path, *more))
 
     def program(_rank: int) -> None:
         from configs.cli import run
@@ -126,11 +126,11 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
         if place == "tokens":
             patch.setattr(os, "posix_fallocate", full)
         elif place == "checkpoint":
-            patch.setattr(engine.storage.checkpoint, "write_synced", full_for(".tmp-6-"))
+            full_for(engine.storage.checkpoint, "write_synced", ".tmp-6-")
         elif place == "weights":
-            patch.setattr(engine.storage.atomic, "write_synced", full_for("weights/prior/.model"))
+            full_for(os, "replace", "weights/prior/.model")
         else:
-            patch.setattr(engine.storage.atomic, "write_synced", full_for(".generated.png"))
+            full_for(os, "replace", ".generated.png")
         run = forked(program, 2)
         assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: ") == 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from configs.cli import UserError
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.models.create import create_model
-from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 from engine.training.task import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.faces import TrainingFaces
@@ -67,13 +65,6 @@ def train(out: Path, *more: str) -> int:
     return main([*SETTINGS, "--out", str(out), *more])
 
 
-def tensors(out: Path, stage: str) -> dict[str, torch.Tensor]:
-    newest = latest_checkpoint(out / stage)
-    assert newest is not None
-    groups = load_checkpoint(newest).tensors
-    return {f"{group}/{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
-
-
 def test_both_stages_leave_weights_and_pictures(tmp_path: Path) -> None:
     assert train(tmp_path / "run") == 0
     for name in ("reconstructions.png", "generated.png"):
@@ -89,23 +80,13 @@ def test_both_stages_leave_weights_and_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("stage", "task", "stop_at"), [("tokenizer", TokenizerTask, 15), ("prior", PriorTask, 21)])
 def test_interrupted_and_resumed_equals_unbroken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, task: type[TrainingTask], stop_at: int
+    tmp_path: Path, stage: str, task: type[TrainingTask], stop_at: int, signal_in_step: Any, differing: Any
 ) -> None:
     assert train(tmp_path / "whole") == 0
-    original = task.train_step
-
-    def interrupted(self: TrainingTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(task, "train_step", interrupted)
+    with signal_in_step(task, stop_at):
         assert train(tmp_path / "broken") == 143
     assert train(tmp_path / "broken", "--resume", "latest") == 0
-    whole, broken = tensors(tmp_path / "whole", stage), tensors(tmp_path / "broken", stage)
-    assert whole.keys() == broken.keys()
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole" / stage, tmp_path / "broken" / stage) == []
 
 
 def tiny_encoder(folder: Path) -> Path:
@@ -116,7 +97,7 @@ def tiny_encoder(folder: Path) -> Path:
 
 
 def test_the_emotion_loss_joins_late_and_what_is_resumed_then_is_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, signal_in_step: Any, differing: Any
 ) -> None:
     losses = [
         f"encoder={tiny_encoder(tmp_path / 'encoder')}",
@@ -125,16 +106,8 @@ def test_the_emotion_loss_joins_late_and_what_is_resumed_then_is_the_same(
         "loss.emotion_start=0.5",
     ]
     settings = ["--stage", "tokenizer", *losses, "tokenizer_stage.log_every=1"]
-    original = TokenizerTask.train_step
-
-    def interrupted(self: TokenizerTask, step: int, progress: float) -> dict[str, torch.Tensor]:
-        if step == 17:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, step, progress)
-
     assert train(tmp_path / "whole", *settings) == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(TokenizerTask, "train_step", interrupted)
+    with signal_in_step(TokenizerTask, 17):
         assert train(tmp_path / "broken", *settings) == 143
     assert train(tmp_path / "broken", *settings, "--resume", "latest") == 0
     for out in (tmp_path / "whole", tmp_path / "broken"):
@@ -143,8 +116,7 @@ def test_the_emotion_loss_joins_late_and_what_is_resumed_then_is_the_same(
         assert len(rows) == 36
         assert [row["step"] for row in rows if "emotion" in row] == list(range(19, 37))
         assert all("perceptual" in row for row in rows)
-    whole, broken = (tensors(tmp_path / name, "tokenizer") for name in ("whole", "broken"))
-    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+    assert differing(tmp_path / "whole" / "tokenizer", tmp_path / "broken" / "tokenizer") == []
 
 
 def test_a_prior_needs_a_tokenizer_of_the_same_settings(tmp_path: Path) -> None:
@@ -245,7 +217,29 @@ def test_time_is_shared_in_proportion() -> None:
 
 
 def test_settings_are_printed_and_misspelt_ones_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--print-config", "prior.depth=3"]) == 0
+    with pytest.raises(SystemExit) as end:
+        main(["--print-config", "prior.depth=3"])
+    assert end.value.code == 0
     assert "depth: 3" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean codebook_size"):
         main(["tokenizer.codebok_size=3"])
+
+
+def test_what_the_stages_start_from_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    for network in (Tokenizer, MaskedPrior):
+        original = network.__init__
+
+        def counted(self: torch.nn.Module, *arguments: object, original: Any = original) -> None:
+            built.append(type(self).__name__)
+            original(self, *arguments)
+
+        monkeypatch.setattr(network, "__init__", counted)
+
+    def at_once(*_: object) -> dict[str, torch.Tensor]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TokenizerTask, "train_step", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run")
+    assert built == ["Tokenizer", "MaskedPrior"]

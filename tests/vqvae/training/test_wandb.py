@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.distributed as dist
-from torch import Tensor
 
 from vqvae.tokenizer_stage import TokenizerTask
 
@@ -23,19 +19,11 @@ GRIDS = {"tokenizer": "reconstructions", "prior": "generated"}
 
 
 def test_a_stopped_and_resumed_training_is_one_run_a_stage_with_scalars_and_grids(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, signal_in_step: Any
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings = ["wandb=true", *(f"{stage}_stage.{setting}" for stage in GRIDS for setting in ("epochs=1", "evaluate_every=2"))]
-    original = TokenizerTask.train_step
-
-    def stopped(self: TokenizerTask, step: int, progress: float) -> dict[str, Tensor]:
-        if step == 3 and dist.get_rank() == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, step, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TokenizerTask, "train_step", stopped)
+    with signal_in_step(TokenizerTask, 3, rank=0):
         run = forked(lambda _rank: tiny_runs.train("run", "both", *settings), 2)
         assert run.wait() == [143, 143], run.output()
     run = forked(lambda _rank: tiny_runs.train("run", "both", *settings, "--resume", "latest"), 2)
