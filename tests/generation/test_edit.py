@@ -214,6 +214,13 @@ def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:
         pipe.edit(np.zeros((48, 48)), "joy", detector=Squares())
 
 
+def test_a_grid_that_does_not_divide_the_face_is_edited_too(uneven: FacePipeline) -> None:
+    edited = uneven.edit(scene(1), "joy", detector=Squares(), count=1, steps=2, region="mouth")
+    changed = (edited.render(edited.edits[0]) != scene(1)).any(axis=2)
+    assert changed.any()
+    assert not changed[:20].any()
+
+
 def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.json").write_text("[1, 2]")
