@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from generation.pipeline import FacePipeline
 
 INCOMPLETE_EXIT = 3
+_NOT_FOR_SETS = {
+    "best_of": "a set is to hold what is accepted, not the clearest of it",
+    "intensity": "a set holds faces of the full emotion that their label names",
+}
 WORK = ".work"
 EXAMPLES = """examples:
   python -m generation.dataset --per-emotion 1000 --out faces/
@@ -110,12 +114,11 @@ def ask(
     from configs.loader import validate
     from generation.dataset.blocks import DatasetRequest
 
-    if "best_of" in settings:
-        raise UserError("best_of: a set is to hold what is accepted, not the clearest of it; leave it out")
+    for name, why in _NOT_FOR_SETS.items():
+        if name in settings:
+            raise UserError(f"{name}: {why}; leave it out")
     asked = {"valid_share": valid, "form": format, "least_difference": least_difference, "mark": mark}
-    request = validate(DatasetRequest, {"counts": dict(counts), "seed": seed, **asked, "settings": settings}, "request")
-    request.candidates(0)
-    return request
+    return validate(DatasetRequest, {"counts": dict(counts), "seed": seed, **asked, "settings": settings}, "request")
 
 
 def make_dataset(

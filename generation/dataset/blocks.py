@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from safetensors.numpy import load, save
 
 from configs.cli import UserError
@@ -51,6 +51,12 @@ class DatasetRequest(StrictModel):
             if not 1 <= count <= MAX_COUNT:
                 raise UserError(f"counts: {name}: must lie between 1 and {MAX_COUNT}, got {count}")
         return {name: value[name] for name in EMOTION_NAMES if name in value}
+
+    @model_validator(mode="after")
+    def _every_block_can_be_asked_for(self) -> DatasetRequest:
+        for place, emotion in enumerate(self.emotions):
+            self.candidates((self.block_limit(emotion) - 1) * len(self.emotions) + place)
+        return self
 
     @property
     def emotions(self) -> tuple[Emotion, ...]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,9 +105,25 @@ def test_the_pipeline_makes_the_set_of_the_command(weights: Path, tmp_path: Path
     made = pipe.dataset(tmp_path / "python", counts={likely: 4}, **options)
     assert contents(tmp_path / "python") == contents(tmp_path / "command")
     assert made["command"].startswith("FacePipeline.dataset(")
-    for wrong, message in (({}, "either per_emotion or counts"), ({"per_emotion": 2, "stepps": 3}, "did you mean steps")):
-        with pytest.raises(UserError, match=message):
-            pipe.dataset(tmp_path / "wrong", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either per_emotion or counts"),
+        ({"per_emotion": 2, "stepps": 3}, "did you mean steps"),
+        ({"per_emotion": 2, "best_of": 3}, "^best_of: "),
+        ({"per_emotion": 2, "intensity": 0.2}, "^intensity: "),
+        ({"per_emotion": 2, "avoid": "surprise"}, "surprise is asked for and to be avoided"),
+        ({"counts": {"anger": 1, "fear": 2}, "avoid": "peur"}, "fear is asked for and to be avoided"),
+        ({"per_emotion": 2, "seed": 2**40 - 20}, "seed"),
+    ],
+)
+def test_a_set_that_cannot_be_made_is_refused_before_any_work(
+    pipe: FacePipeline, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe.dataset(tmp_path / "wrong", **options)
     assert not (tmp_path / "wrong").exists()
 
 
