@@ -6,20 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
-from encoder.emotions import as_mapping, describe
+from encoder.emotions import describe
 from encoder.pictures.face_images import BadImage
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text
 from engine.storage.plain_json import parse_json
-from engine.storage.provenance import generator, png, weights_text
+from engine.storage.provenance import png, weights_text
 from generation.editing.face import Edit, EditedFace
-from generation.files import MANIFEST, sheet
+from generation.files import MANIFEST, made_now, sheet
+from generation.verify import rounded
 
 _ENDINGS = (".png", "-proposals.png", "-strip.png", ".json")
 _MAX_RECORD_BYTES = 1 << 20
@@ -174,29 +174,24 @@ def write_edit(
         "Weights SHA-256": weights_text(edited.weights),
         "Source": f"{Path(source).name} (SHA-256 {digest})",
     }
-    files = [f"{name}.png", f"{name}-proposals.png"]
-    atomic_write_bytes(folder / files[0], png(edited.render(best), texts, kind="edited", mark=mark))
     title = f"{describe(edited.request.emotion)} - AI-edited"
-    shown = [edited.before, *edited.edits]
-    labels = ["before", *(_label(edit) for edit in edited.edits)]
-    proposals = sheet([edited.close_up(edit, _TILE) for edit in shown], labels, min(len(shown), 5), _TILE, title)
-    atomic_write_bytes(folder / files[1], png(proposals, {**texts, "Seed": "below each"}, kind="edited"))
+    labels = [f"seed {edit.seed}: {edit.verdict}" for edit in edited.edits]
+    pngs = {
+        f"{name}.png": png(edited.render(best), texts, kind="edited", mark=mark),
+        f"{name}-proposals.png": _sheet(edited, edited.edits, labels, 5, title, texts | {"Seed": "below each"}),
+    }
     if edited.strip:
-        files.append(f"{name}-strip.png")
-        labels = ["before", *(f"{edit.intensity:g}: {_reading(edit)}" for edit in edited.strip)]
-        strip = sheet(
-            [edited.close_up(edit, _TILE) for edit in (edited.before, *edited.strip)], labels, len(labels), _TILE, title
-        )
-        atomic_write_bytes(folder / files[2], png(strip, texts, kind="edited"))
+        labels = [f"{edit.intensity:g}: {edit.verdict}" for edit in edited.strip]
+        pngs[f"{name}-strip.png"] = _sheet(edited, edited.strip, labels, len(labels) + 1, title, texts)
+    for file, data in pngs.items():
+        atomic_write_bytes(folder / file, data)
     record = {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
         "source": {"file": Path(source).name, "path_sha256": path_sha256(source), "sha256": digest},
         "asked": asked,
-        "emotion": _rounded(edited.request.emotion),
+        "emotion": rounded(edited.request.emotion),
         "weights_sha256": edited.weights,
-        "files": files,
+        "files": list(pngs),
         "box": list(edited.face.box),
         "tokens_drawn_anew": int(edited.tokens.sum()),
         "identity_measured_by": edited.embedder,
@@ -209,6 +204,14 @@ def write_edit(
     return record
 
 
+def _sheet(
+    edited: EditedFace, edits: Sequence[Edit], labels: Sequence[str], columns: int, title: str, texts: Mapping[str, str]
+) -> bytes:
+    """The face before and after, close up."""
+    faces = [edited.close_up(edit, _TILE) for edit in (edited.before, *edits)]
+    return png(sheet(faces, ["before", *labels], min(len(faces), columns), _TILE, title), texts, kind="edited")
+
+
 def edit_record(edit: Edit) -> dict[str, Any]:
     """What was measured of one proposal."""
     identity = None if edit.identity is None else {"distance": round(edit.identity.distance, 4), "same": edit.identity.same}
@@ -218,8 +221,8 @@ def edit_record(edit: Edit) -> dict[str, Any]:
         "score": round(edit.score, 4),
         "match": round(edit.verdict.match, 4),
         "accepted": edit.verdict.accepted,
-        "encoder": _rounded(edit.verdict.distribution),
-        "judge": None if edit.judged is None else _rounded(edit.judged),
+        "encoder": rounded(edit.verdict.distribution),
+        "judge": None if edit.judged is None else rounded(edit.judged),
         "change": round(edit.change, 4),
         "identity": identity,
         "judge_feature_similarity": None if edit.judge_features is None else round(edit.judge_features, 4),
@@ -235,9 +238,7 @@ def write_manifest(folder: Path, records: Sequence[Mapping[str, Any]], skipped: 
     new = {record["files"][0] for record in records}
     earlier = [record for record in _listed(folder) if record["files"][0] not in new and (folder / record["files"][0]).is_file()]
     made = {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
         "pictures": [*earlier, *records],
         "skipped": list(skipped),
     }
@@ -256,15 +257,3 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, TypeError, LookupError, UserError):
         raise UserError(f"{path}: not the manifest of edits; choose another --out, or remove it") from None
     return list(pictures)
-
-
-def _label(edit: Edit) -> str:
-    return f"seed {edit.seed}: {_reading(edit)}"
-
-
-def _reading(edit: Edit) -> str:
-    return f"{edit.verdict.top.label} {edit.verdict.distribution[edit.verdict.top]:.2f}"
-
-
-def _rounded(distribution: Sequence[float]) -> dict[str, float]:
-    return {key: round(p, 4) for key, p in as_mapping(distribution).items()}

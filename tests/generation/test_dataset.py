@@ -19,8 +19,10 @@ import generation.dataset.selection
 from configs.cli import UserError
 from encoder.data.load import load_faces
 from encoder.emotions import Emotion
-from generation.dataset.__main__ import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
-from generation.dataset.blocks import Block, DatasetRequest
+from generation.dataset.__main__ import INCOMPLETE_EXIT, main, parse_counts
+from generation.dataset.blocks import Block
+from generation.dataset.make import collect, make_dataset, share_of
+from generation.dataset.order import DatasetRequest
 from generation.dataset.selection import Selection, thumbnails
 from generation.faces import Face
 from generation.pipeline import FacePipeline
@@ -182,8 +184,6 @@ def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely
 
 
 def test_the_work_is_shared(pipe: FacePipeline, likely: str, tmp_path: Path) -> None:
-    from generation.dataset.__main__ import collect
-
     class Rank:
         """One of two processes, whose partner never writes."""
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from generation.people import People
 from generation.pipeline import FacePipeline
 from vqvae.tokenizer import Tokenizer
 
@@ -54,7 +53,7 @@ def test_the_best_of_several_draws_is_kept(pipe: FacePipeline, likely: str) -> N
     assert best.complete
     for index, (first, face) in enumerate(zip(one.faces, best.faces, strict=True)):
         request = pipe.request(likely, 1, index, **settings)
-        drawn = [pipe._draw(request, [0], attempt, People(pipe, request))[0] for attempt in range(12)]
+        drawn = [pipe.draw(request, [index], attempt)[0] for attempt in range(12)]
         matches = [other.verdict.match for other in drawn if other.verdict.accepted] or [face.verdict.match]
         assert face.verdict.match == pytest.approx(max(matches), abs=1e-6)
         assert face.verdict.match >= first.verdict.match - 1e-6 or face.tries > 12
