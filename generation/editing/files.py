@@ -237,11 +237,7 @@ def write_manifest(folder: Path, records: Sequence[Mapping[str, Any]], skipped: 
     """
     new = {record["files"][0] for record in records}
     earlier = [record for record in _listed(folder) if record["files"][0] not in new and (folder / record["files"][0]).is_file()]
-    made = {
-        **made_now(),
-        "pictures": [*earlier, *records],
-        "skipped": list(skipped),
-    }
+    made = {**made_now(), "pictures": [*earlier, *records], "skipped": list(skipped)}
     atomic_write_text(folder / MANIFEST, json.dumps(made, indent=2) + "\n")
 
 

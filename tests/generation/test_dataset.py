@@ -41,11 +41,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     manifest = json.loads(found.pop("manifest.json"))
     card = found.pop("README.md").decode().replace(manifest["command"], "")
-    return {
-        **found,
-        "manifest.json": json.dumps(manifest | {"created": "", "command": ""}).encode(),
-        "README.md": card.encode(),
-    }
+    return {**found, "manifest.json": json.dumps(manifest | {"created": "", "command": ""}).encode(), "README.md": card.encode()}
 
 
 @pytest.mark.parametrize("form", ["folders", "parquet"])
