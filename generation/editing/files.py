@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,36 +39,28 @@ def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for source in sources:
         stem = Path(source).stem or "picture"
-        picture = _Picture(source)
         numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
         free = (name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
-        names[source] = name = next(name for name in free if not picture.is_another(folder, name))
+        names[source] = name = next(name for name in free if not _is_another(source, folder, name))
         taken |= {(name + ending).lower() for ending in _ENDINGS}
     return names
 
 
-class _Picture:
-    """A picture to edit, to be compared with those of earlier edits; read only if need be."""
+def _is_another(source: str, folder: Path, name: str) -> bool:
+    """Whether the files of this name in ``folder`` are edits, and of another picture; the picture is read only if need be."""
+    record = _record(folder / f"{name}.json")
+    if record is not None:
+        made = record["source"]
+        return made.get("path_sha256") != path_sha256(source) and made["sha256"] != _content(source)
+    # An edit that was broken off before its record was written.
+    texts = [_edited_from(folder / (name + ending)) for ending in _ENDINGS[:-1]]
+    return any(text is not None and _content(source) not in text for text in texts)
 
-    def __init__(self, source: str) -> None:
-        self._source = source
 
-    @cached_property
-    def _content(self) -> str:
-        try:
-            return sha256(self._source)
-        except BadImage:  # said when it is its turn
-            return ""
-
-    def is_another(self, folder: Path, name: str) -> bool:
-        """Whether the files of this name in ``folder`` are edits, and of another picture."""
-        record = _record(folder / f"{name}.json")
-        if record is not None:
-            made = record["source"]
-            return made.get("path_sha256") != path_sha256(self._source) and made["sha256"] != self._content
-        # An edit that was broken off before its record was written.
-        texts = [_edited_from(folder / (name + ending)) for ending in _ENDINGS[:-1]]
-        return any(text is not None and self._content not in text for text in texts)
+def _content(source: str) -> str:
+    with suppress(BadImage):  # said when it is its turn
+        return sha256(source)
+    return ""
 
 
 def path_sha256(source: str) -> str:
@@ -115,9 +107,7 @@ def _record(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _MAX_RECORD_BYTES:
             raise ValueError("too large")
-        record = parse_json(path.read_bytes(), str(path))
-        if not isinstance(record, dict):
-            raise ValueError("no object")
+        record: dict[str, Any] = parse_json(path.read_bytes(), str(path))
         if not all(isinstance(value, str) for value in (record["source"]["sha256"], *record["files"])) or "asked" not in record:
             raise ValueError("another content")
     except (OSError, ValueError, TypeError, KeyError, UserError) as error:

@@ -94,15 +94,11 @@ def blur(image: Grey, sigma: float) -> Grey:
 
 
 def _window(picture: NDArray[np.uint8], place: Placement) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what the crop touches."""
     angle = math.radians(place.tilt)
     reach = place.side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 1
-    height, width = picture.shape[:2]
-    return (
-        max(0, math.floor(place.x - reach)),
-        max(0, math.floor(place.y - reach)),
-        min(width, math.ceil(place.x + reach)),
-        min(height, math.ceil(place.y + reach)),
-    )
+    right, bottom = min(picture.shape[1], math.ceil(place.x + reach)), min(picture.shape[0], math.ceil(place.y + reach))
+    return max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach)), right, bottom
 
 
 def _warp(layer: Grey, place: Placement, corner: tuple[int, int], shape: tuple[int, ...]) -> Grey:

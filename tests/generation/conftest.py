@@ -15,6 +15,8 @@ from vqvae.config import PriorConfig, TokenizerConfig
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer
 
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+
 
 def write_weights(folder: Path, side: int = 4) -> Path:
     torch.manual_seed(0)
@@ -38,6 +40,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> FacePipeline:
     """A grid of 6 for faces of 16 pixels, as ``tokenizer.side=12`` gives for 64."""
     return FacePipeline.from_pretrained(write_weights(tmp_path_factory.mktemp("uneven"), side=6))
+
+
+@pytest.fixture(scope="session")
+def shipped() -> FacePipeline:
+    return FacePipeline.from_pretrained(PRETRAINED)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,12 +70,10 @@ def edit(weights: Path, out: Path, *more: str) -> int:
 # ---- with the shipped weights
 
 
-def test_a_photograph_is_edited_and_the_rest_stays() -> None:
-    data = pytest.importorskip("skimage.data")
-    picture = data.astronaut()
-    pipe = FacePipeline.from_pretrained(PRETRAINED)
+def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> None:
+    picture = pytest.importorskip("skimage.data").astronaut()
     judge = EmotionEncoder.from_pretrained(PRETRAINED / "judge")
-    edited = pipe.edit(picture, "surprise", count=3, strip=(0.0, 1.0), judge=judge, embedder=Brightness())
+    edited = shipped.edit(picture, "surprise", count=3, strip=(0.0, 1.0), judge=judge, embedder=Brightness())
     assert edited.before.verdict.top is Emotion.HAPPINESS
     best = edited.edits[0]
     assert best.verdict.top is Emotion.SURPRISE
@@ -92,7 +91,7 @@ def test_a_photograph_is_edited_and_the_rest_stays() -> None:
     assert low < 0.3 < high
     assert best.identity is not None
     assert best.identity.distance < 20
-    again = pipe.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
+    again = shipped.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
     assert np.array_equal(again.edits[0].part, best.part)
 
 
@@ -196,22 +195,28 @@ def test_what_cannot_be_done_is_one_line(
     assert not [path for path in (tmp_path / "out").glob("*") if path.suffix == ".png"]
 
 
-def test_a_small_face_is_refused(pipe: FacePipeline) -> None:
-    class Small:
-        def detect(self, picture: np.ndarray) -> list[Face]:
-            return [Face((10, 10, 20, 20))]
+class Small:
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        return [Face((10, 10, 20, 20))]
 
-    with pytest.raises(UserError, match="measures 20 pixels, and 32 are needed"):
-        pipe.edit(scene(1), "joy", detector=Small())
-    with pytest.raises(UserError, match="max_tries: has no meaning"):
-        pipe.edit(scene(1), "joy", detector=Squares(), max_tries=3)
+
+@pytest.mark.parametrize(
+    ("picture", "settings", "message"),
+    [
+        (scene(1), {"detector": Small()}, "measures 20 pixels, and 32 are needed"),
+        (scene(1), {"max_tries": 3}, "max_tries: has no meaning"),
+        (scene(1), {"best_of": 3}, "^best_of: "),
+        (np.zeros((48, 48)), {}, r"need \(H, W, 3\)"),
+    ],
+)
+def test_what_is_no_edit_is_refused(pipe: FacePipeline, picture: np.ndarray, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe.edit(picture, "joy", **{"detector": Squares(), **settings})
 
 
 def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:
     edited = pipe.edit(photos / "a.png", "joy", detector=Squares(), count=2, steps=2)
     assert edited.render(edited.edits[0]).shape == (48, 132, 3)
-    with pytest.raises(UserError, match="need \\(H, W, 3\\)"):
-        pipe.edit(np.zeros((48, 48)), "joy", detector=Squares())
 
 
 def test_a_grid_that_does_not_divide_the_face_is_edited_too(uneven: FacePipeline) -> None:
@@ -221,12 +226,17 @@ def test_a_grid_that_does_not_divide_the_face_is_edited_too(uneven: FacePipeline
     assert not changed[:20].any()
 
 
-def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match="not the record of an edit"):
-        edit(weights, tmp_path / "out", str(photos / "a.png"))
-    assert (tmp_path / "out" / "a.json").read_text() == "[1, 2]"
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("a.json", "[1, 2]", "not the record of an edit"), ("manifest.json", '{"faces": []}', "not the manifest of edits")],
+)
+def test_a_file_that_is_none_of_ours_is_not_overwritten(
+    weights: Path, photos: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        edit(weights, tmp_path, str(photos / "a.png"))
+    assert (tmp_path / name).read_text() == content
 
 
 @pytest.mark.usefixtures("squares")
@@ -310,14 +320,6 @@ def test_the_manifest_keeps_pictures_of_earlier_commands(weights: Path, photos: 
         assert edit(weights, tmp_path / "out", str(photos / name)) in (0, MISSED_EXIT)
     listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
     assert sorted(record["source"]["file"] for record in listed) == ["a.png", "b.png"]
-
-
-@pytest.mark.usefixtures("squares")
-def test_the_manifest_of_another_command_is_not_written_over(weights: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"faces": []}')
-    with pytest.raises(UserError, match="not the manifest of edits"):
-        edit(weights, tmp_path, str(photos / "a.png"))
-    assert (tmp_path / "manifest.json").read_text() == '{"faces": []}'
 
 
 @pytest.mark.usefixtures("squares")

@@ -14,11 +14,6 @@ PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 PARTS = ("encoder", "judge", "tokenizer", "prior", "gender")
 
 
-@pytest.fixture(scope="module")
-def shipped() -> FacePipeline:
-    return FacePipeline.from_pretrained(PRETRAINED)
-
-
 @pytest.mark.parametrize("emotion", EMOTION_NAMES)
 def test_every_emotion_is_delivered(shipped: FacePipeline, emotion: str) -> None:
     batch = shipped(emotion, 4, 0)
