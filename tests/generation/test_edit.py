@@ -314,15 +314,6 @@ def test_edits_inside_the_folder_of_pictures_are_not_edited_again(weights: Path,
 
 
 @pytest.mark.usefixtures("squares")
-def test_the_manifest_keeps_pictures_of_earlier_commands(weights: Path, photos: Path, tmp_path: Path) -> None:
-    Image.fromarray(scene(1, seed=5)).save(photos / "b.png")
-    for name in ("a.png", "b.png", "a.png"):
-        assert edit(weights, tmp_path / "out", str(photos / name)) in (0, MISSED_EXIT)
-    listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
-    assert sorted(record["source"]["file"] for record in listed) == ["a.png", "b.png"]
-
-
-@pytest.mark.usefixtures("squares")
 @pytest.mark.parametrize("option", [["--keep", "nan"], ["--face", "0"], ["--region", "nan,0,9,9"], ["--avoidance", "0.4"]])
 def test_a_bad_setting_is_refused_before_anything_is_made(weights: Path, photos: Path, tmp_path: Path, option: list[str]) -> None:
     with pytest.raises(UserError, match=f"^{option[0]}"):
