@@ -87,11 +87,7 @@ def parse_region(text: str) -> str | tuple[float, ...]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Edit every picture; returns the exit code.
-
-    Raises:
-        UserError: the command is refused, or no picture could be edited.
-    """
+    """Edit every picture; returns the exit code."""
     arguments = build_parser().parse_args(argv)
     read_request(arguments)
     parse_region(arguments.region)
@@ -124,21 +120,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _files(pictures: Sequence[str], out: Path) -> list[str]:
-    """The pictures named, without those that an earlier command wrote into an ``--out`` inside a folder of pictures.
-
-    Raises:
-        UserError: there are none, or ``--out`` is the folder of pictures itself.
-    """
+    """The pictures named, without those that an earlier command wrote into an ``--out`` inside a folder of pictures."""
     from encoder.pictures.sources import find_files
 
     edited = os.path.realpath(out)
     for name in pictures:
         if os.path.isdir(name) and os.path.realpath(name) == edited:
             raise UserError(f"--out {out}: is the folder of the pictures; choose another, such as {out / 'edited'}")
-    named = set(pictures)
-    files = [
-        name for name in find_files(pictures).files if name in named or not os.path.realpath(name).startswith(edited + os.sep)
-    ]
+    found = find_files(pictures).files
+    files = [name for name in found if name in pictures or not os.path.realpath(name).startswith(edited + os.sep)]
     if not files:
         raise UserError(f"{pictures[0]}: holds no picture outside --out {out}; name other pictures")
     return files
@@ -205,8 +195,7 @@ class _Editor:
             if done["weights_sha256"] != self._pipe.weights:
                 raise UserError(f"{self._out}/{name}.json: an edit by other weights; choose another --out, or remove it")
             return done
-        picture = read_picture(source)
-        region = parse_region(self._asked["region"])
+        picture, region = read_picture(source), parse_region(self._asked["region"])
         if not isinstance(region, str):
             region = tuple(value / picture.scale for value in region)
         edited = self._pipe.edit(picture.pixels, region=region, **self._settings)

@@ -43,21 +43,23 @@ def make_dataset(
     """
     main = state is None or state.is_main_process
     request = request.spelt_out()
-    folder = Path(folder)
     if main:
         _open_work(folder, request, model.weights)
-    if state is not None:
-        state.wait_for_everyone()
+    _wait(state)
     if not (folder / MANIFEST).exists():
         selection = collect(model, request, folder / WORK, state)
         if main:
             write_dataset(selection, folder / WORK, folder, model, command)
     if main:
         shutil.rmtree(folder / WORK, ignore_errors=True)
-    if state is not None:
-        state.wait_for_everyone()
+    _wait(state)
     content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return content
+
+
+def _wait(state: PartialState | None) -> None:
+    if state is not None:
+        state.wait_for_everyone()
 
 
 def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -> None:
@@ -96,17 +98,15 @@ def collect(model: FaceModel, request: DatasetRequest, blocks: Path, state: Part
     """Draw blocks, this process its share of them, until the set is full or its candidates are used up."""
     rank, world = (0, 1) if state is None else (state.process_index, state.num_processes)
     selection = Selection(request)
-    side = model.tokenizer.config.size
     with tqdm(desc="drawing", unit="block", leave=False, disable=None if rank == 0 else True) as bar, _stop_at_ctrl_c():
         while wanted := selection.missing():
             mine = share_of(wanted, len(request.emotions), rank, world)
             bar.total = (bar.total or 0) + len(mine)
             for number in mine:
                 if not block_path(blocks, number).exists():
-                    store_block(blocks, draw_block(model, request, number), side)
+                    store_block(blocks, draw_block(model, request, number), model.tokenizer.config.size)
                 bar.update()
-            if state is not None:
-                state.wait_for_everyone()
+            _wait(state)
             for number in wanted:
                 selection.add(load_block(blocks, request, number))
     return selection

@@ -29,8 +29,8 @@ _TILE = 160
 def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
     """For each source the name, without ending, of the files written for it in ``folder``.
 
-    It is the source's own, numbered where another source has it, or where edits of another picture stand there: a picture is
-    the same if its path is, or its content.
+    It is the source's own, numbered where another source or the edits of another picture have it. A picture is the same if
+    its path is, or its content.
 
     Raises:
         UserError: something that is no record of an edit is there under such a name.
@@ -97,11 +97,7 @@ def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any
 
 
 def _record(path: Path) -> dict[str, Any] | None:
-    """The record of an edit, or None where there is no such file.
-
-    Raises:
-        UserError: it is the record of something else.
-    """
+    """The record of an edit, or None where there is no such file; the record of something else is refused."""
     if not path.exists():
         return None
     try:
