@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,24 @@ from generation.faces import Face
 from generation.pipeline import FacePipeline
 from generation.verify import Verdict
 
+Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 EASY = ["--threshold", "0", "--max-tries", "40", "--steps", "2", "--device", "cpu", "--least-difference", "0"]
 
 
 def command(weights: Path, out: Path, likely: str, count: int, *more: str) -> list[str]:
     return ["--counts", f"{likely}:{count}", "--out", str(out), "--weights", str(weights), *EASY, *more]
+
+
+@pytest.fixture
+def make(weights: Path, tmp_path: Path, likely: str) -> Make:
+    """``make(name, count, *options)``: a set in a folder of this name, by the command."""
+
+    def run(name: str, count: int, *more: str) -> Path:
+        assert main(command(weights, tmp_path / name, likely, count, *more, "--quiet")) == 0
+        return tmp_path / name
+
+    return run
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -47,9 +59,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", ["folders", "parquet"])
-def test_our_readers_read_what_is_written(weights: Path, tmp_path: Path, likely: str, form: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 20, "--format", form, "--valid", "0.25", "--quiet")) == 0
+def test_our_readers_read_what_is_written(make: Make, likely: str, form: str) -> None:
+    out = make("faces", 20, "--format", form, "--valid", "0.25")
     train, valid = load_faces(out, "train", size=16), load_faces(out, "valid", size=16)
     assert (len(train), len(valid)) == (15, 5)
     assert {*train.labels, *valid.labels} == {int(Emotion[likely.upper()])}
@@ -63,11 +74,8 @@ def test_our_readers_read_what_is_written(weights: Path, tmp_path: Path, likely:
     assert not (out / ".work").exists()
 
 
-def test_every_file_says_that_it_is_generated_and_from_which_seed(
-    weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline
-) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 3, "--seed", "5", "--quiet")) == 0
+def test_every_file_says_that_it_is_generated_and_from_which_seed(make: Make, likely: str, pipe: FacePipeline) -> None:
+    out = make("faces", 3, "--seed", "5")
     pictures = sorted(out.rglob("*.png"))
     rows = (out / "faces.csv").read_text().splitlines()
     assert (len(pictures), len(rows)) == (3, 4)
@@ -82,7 +90,7 @@ def test_every_file_says_that_it_is_generated_and_from_which_seed(
 
 
 def test_parquet_grows_group_by_group_and_holds_pictures_that_hugging_face_recognises(
-    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import pyarrow.parquet as pq
 
@@ -95,7 +103,7 @@ def test_parquet_grows_group_by_group_and_holds_pictures_that_hugging_face_recog
 
     monkeypatch.setattr(generation.dataset.files, "entries", watched)
     monkeypatch.setattr(generation.dataset.files, "ROWS_A_GROUP", 4)
-    assert main(command(weights, out, likely, 12, "--format", "parquet", "--quiet")) == 0
+    make("faces", 12, "--format", "parquet")
     assert sizes[2] < sizes[6] < sizes[10]
     file = pq.ParquetFile(out / "train.parquet")
     table = file.read()
@@ -107,8 +115,8 @@ def test_parquet_grows_group_by_group_and_holds_pictures_that_hugging_face_recog
     assert table.column("image")[0].as_py()["path"].startswith(likely)
 
 
-def test_the_pipeline_makes_the_set_of_the_command(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
-    assert main(command(weights, tmp_path / "command", likely, 4, "--seed", "3", "--valid", "0.25", "--quiet")) == 0
+def test_the_pipeline_makes_the_set_of_the_command(make: Make, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
+    make("command", 4, "--seed", "3", "--valid", "0.25")
     options = {"seed": 3, "valid": 0.25, "threshold": 0.0, "max_tries": 40, "steps": 2, "least_difference": 0.0}
     made = pipe.dataset(tmp_path / "python", counts={likely: 4}, **options)
     assert contents(tmp_path / "python") == contents(tmp_path / "command")
@@ -135,7 +143,7 @@ def test_a_set_that_cannot_be_made_is_refused_before_any_work(
     assert not (tmp_path / "wrong").exists()
 
 
-def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, likely: str) -> None:
+def test_a_killed_run_ends_with_the_same_files(make: Make, weights: Path, tmp_path: Path, likely: str) -> None:
     asked = [*command(weights, tmp_path / "killed", likely, 600, "--format", "parquet", "--quiet")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-m", "generation.dataset", *asked], cwd=tmp_path, env=environment) as process:
@@ -148,13 +156,13 @@ def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, li
     kept = {path.name: path.stat().st_mtime_ns for path in blocks.glob("block-*")}
     assert 2 <= len(kept) < 600 // 32
     assert not (tmp_path / "killed" / "manifest.json").exists()
-    assert main(asked) == 0
-    assert main(command(weights, tmp_path / "whole", likely, 600, "--format", "parquet", "--quiet")) == 0
+    make("killed", 600, "--format", "parquet")
+    make("whole", 600, "--format", "parquet")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_a_run_that_fails_while_writing_ends_with_the_same_files(
-    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, room = generation.dataset.files.atomic_write_bytes, iter(range(5))
 
@@ -166,10 +174,10 @@ def test_a_run_that_fails_while_writing_ends_with_the_same_files(
     with monkeypatch.context() as patch:
         patch.setattr(generation.dataset.files, "atomic_write_bytes", filling_up)
         with pytest.raises(UserError, match="disk is full"):
-            main(command(weights, tmp_path / "parts", likely, 12, "--quiet"))
+            make("parts", 12)
     assert len(list((tmp_path / "parts").rglob("*.png"))) == 5
-    assert main(command(weights, tmp_path / "parts", likely, 12, "--quiet")) == 0
-    assert main(command(weights, tmp_path / "whole", likely, 12, "--quiet")) == 0
+    make("parts", 12)
+    make("whole", 12)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
@@ -214,41 +222,39 @@ def test_too_few_faces_are_written_and_the_exit_code_says_so(
     assert "Incomplete" in (out / "README.md").read_text()
 
 
-def test_another_request_does_not_touch_a_set(weights: Path, tmp_path: Path, likely: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+def test_another_request_does_not_touch_a_set(make: Make, tmp_path: Path) -> None:
+    out = make("faces", 2)
     before = contents(out)
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    make("faces", 2)
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 3, "--quiet"))
+        make("faces", 3)
     assert contents(out) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
-        main(command(weights, tmp_path / "mine", likely, 2, "--quiet"))
+        make("mine", 2)
 
 
-def test_a_set_made_before_a_setting_existed_is_still_the_same_set(weights: Path, tmp_path: Path, likely: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+def test_a_set_made_before_a_setting_existed_is_still_the_same_set(make: Make) -> None:
+    out = make("faces", 2)
     manifest = json.loads((out / "manifest.json").read_text())
     del manifest["request"]["mark"], manifest["request"]["settings"]["precision"]
     (out / "manifest.json").write_text(json.dumps(manifest))
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    make("faces", 2)
     manifest["request"]["settings"]["magic"] = 1
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 2, "--quiet"))
+        make("faces", 2)
     (out / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 2, "--quiet"))
+        make("faces", 2)
 
 
-def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, tmp_path: Path, likely: str) -> None:
+def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(make: Make, tmp_path: Path) -> None:
     from eval.faces.generated import read_set
 
     for name, more in (("plain", ()), ("marked", ("--mark",))):
-        assert main(command(weights, tmp_path / name, likely, 3, "--quiet", *more)) == 0
+        make(name, 3, *more)
     plain, marked = (sorted((tmp_path / name).rglob("*.png")) for name in ("plain", "marked"))
     assert [path.name for path in plain] == [path.name for path in marked]
     for one, two in zip(plain, marked, strict=True):
