@@ -26,7 +26,7 @@ def made_now() -> dict[str, Any]:
     return {"generator": generator(), "ai_generated": True, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _texts(made: FaceBatch | FaceStrip, emotion: str) -> dict[str, str]:
+def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
     settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]
     return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(made.weights)}
@@ -34,7 +34,7 @@ def _texts(made: FaceBatch | FaceStrip, emotion: str) -> dict[str, str]:
 
 def face_png(
     face: Face,
-    made: FaceBatch | FaceStrip,
+    made: FaceBatch,
     emotion: Sequence[float],
     size: int | None = None,
     *,
@@ -57,7 +57,7 @@ def face_png(
     return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
-def face_sheet(made: FaceBatch | FaceStrip, *, columns: int = 8, tile: int = 128) -> bytes:
+def face_sheet(made: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
     """All faces of a batch or a strip on one PNG, the reading under each."""
     if isinstance(made, FaceStrip):
         columns, title = len(made.emotions), made.path
@@ -91,7 +91,7 @@ def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, 
     return made
 
 
-def _manifest(made: FaceBatch | FaceStrip, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]]) -> Any:
+def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]]) -> Any:
     """Everything needed to make and to trust these faces again."""
     matches = [face.verdict.match for face in made.faces]
     mean = round(float(np.mean(matches)), 4) if matches else None

@@ -121,7 +121,7 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     made = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
     line = "{faces} faces, {accepted} of them read as asked, mean match {mean_match:.2f}, {seconds:.1f} seconds"
     _print(arguments, made, f"{strip.path}: {line.format(**made['result'])}", folder)
-    if len(strip.rows) == count:
+    if strip.complete:
         return 0
     print(f"error: stopped after {len(strip.rows)} of {count} rows", file=sys.stderr)
     return INCOMPLETE_EXIT

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from configs.cli import UserError
 from encoder.emotions import parse_distribution
 from generation.draw import FaceModel, Progress
-from generation.faces import Face
+from generation.faces import Face, FaceBatch
 from generation.people import People
 from generation.request import FaceRequest, make_request
 
@@ -21,29 +21,28 @@ _TRIES = 4
 Distribution = tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class FaceStrip:
-    """Rows of faces whose emotion changes in even steps.
+@dataclass(frozen=True, kw_only=True)
+class FaceStrip(FaceBatch):
+    """Faces whose emotion changes in even steps, row by row; fewer rows than asked for after Ctrl-C.
 
     Attributes:
         request: the settings; its ``emotion`` is the first of ``emotions``, its ``count`` the number of rows.
         path: as it was asked for. ``emotions``: the distribution of each column.
-        rows: one person a row; all faces of a row share their seed and number of tries. Fewer than asked after Ctrl-C.
-        tried: faces drawn for them.
     """
 
-    request: FaceRequest
     path: str
     emotions: tuple[Distribution, ...]
-    rows: tuple[tuple[Face, ...], ...]
-    tried: int
-    seconds: float
-    weights: dict[str, str] = field(default_factory=dict)
 
     @property
-    def faces(self) -> tuple[Face, ...]:
-        """All faces, row by row."""
-        return tuple(face for row in self.rows for face in row)
+    def rows(self) -> tuple[tuple[Face, ...], ...]:
+        """One person a row; all faces of a row share their seed and number of tries."""
+        frames = len(self.emotions)
+        return tuple(self.faces[start : start + frames] for start in range(0, len(self.faces), frames))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are there."""
+        return len(self.rows) == self.request.count
 
 
 def parse_path(text: str) -> tuple[Distribution, ...]:
@@ -127,7 +126,9 @@ def make_strip(
     except KeyboardInterrupt:
         if not rows:
             raise
-    return FaceStrip(request, path, emotions, tuple(rows), tried, time.monotonic() - started, model.weights)
+    faces = tuple(face for row in rows for face in row)
+    seconds, whole = time.monotonic() - started, len(rows) == count
+    return FaceStrip(request, faces, tried, seconds, model.weights, not whole, path=path, emotions=emotions)
 
 
 def _best_row(
