@@ -73,12 +73,10 @@ def main(argv: Sequence[str]) -> int:
     _print(arguments, made, _table(describe(request.emotion), made["result"]), folder)
     if len(batch.faces) == request.count:
         return 0
-    print(
-        f"error: only {len(batch.faces)} of {request.count} faces passed the encoder in {batch.tried} tries; "
-        "raise --max-tries or --guidance, or lower --threshold",
-        file=sys.stderr,
+    return _incomplete(
+        f"only {len(batch.faces)} of {request.count} faces passed the encoder in {batch.tried} tries; "
+        "raise --max-tries or --guidance, or lower --threshold"
     )
-    return INCOMPLETE_EXIT
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -121,10 +119,7 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     made = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
     line = "{faces} faces, {accepted} of them read as asked, mean match {mean_match:.2f}, {seconds:.1f} seconds"
     _print(arguments, made, f"{strip.path}: {line.format(**made['result'])}", folder)
-    if strip.complete:
-        return 0
-    print(f"error: stopped after {len(strip.rows)} of {count} rows", file=sys.stderr)
-    return INCOMPLETE_EXIT
+    return 0 if strip.complete else _incomplete(f"stopped after {len(strip.rows)} of {count} rows")
 
 
 @contextmanager
@@ -146,6 +141,11 @@ def _table(asked: str, result: dict[str, Any]) -> str:
         f"{'emotion':<28} {'asked':>6} {'accepted':>9} {'tried':>6} {'mean p':>7} {'seconds':>8}\n"
         f"{asked:<28} {result['asked']:>6} {result['accepted']:>9} {result['tried']:>6} {mean:>7} {result['seconds']:>8.1f}"
     )
+
+
+def _incomplete(problem: str) -> int:
+    print(f"error: {problem}", file=sys.stderr)
+    return INCOMPLETE_EXIT
 
 
 def _print(arguments: argparse.Namespace, made: dict[str, Any], text: str, folder: Path) -> None:
