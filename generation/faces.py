@@ -26,10 +26,6 @@ class Face:
     tries: int
     verdict: Verdict
 
-    def better_than(self, other: Face | None) -> bool:
-        """Whether this face is accepted, and matches what was asked more than ``other`` does, if there is one."""
-        return self.verdict.accepted and (other is None or self.verdict.match > other.verdict.match)
-
 
 @dataclass(frozen=True)
 class FaceBatch:

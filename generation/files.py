@@ -3,66 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.cli import UserError
-from encoder.emotions import as_mapping, describe
+from encoder.emotions import describe
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from engine.storage.provenance import generator, png, weights_text
 from generation.faces import Face, FaceBatch
-from generation.request import FaceRequest
 from generation.strip import FaceStrip
+from generation.verify import rounded
 
 MANIFEST, SHEET, STRIP = "manifest.json", "contact_sheet.png", "strip.png"
 
 
-def _texts(request: FaceRequest, weights: dict[str, str], emotion: str) -> dict[str, str]:
-    settings = request.as_record()
+def made_now() -> dict[str, Any]:
+    """How every manifest begins."""
+    return {"generator": generator(), "ai_generated": True, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
+    settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]
-    return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(weights)}
+    return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(made.weights)}
 
 
-def _face_texts(face: Face) -> dict[str, str]:
-    return {"Seed": str(face.seed), "Tries": str(face.tries), "Encoder reading": describe(face.verdict.distribution)}
+def face_png(
+    face: Face,
+    made: FaceBatch,
+    emotion: Sequence[float],
+    size: int | None = None,
+    *,
+    mark: bool = False,
+    **texts: str,
+) -> bytes:
+    """One face as PNG with its provenance in the metadata.
 
-
-def resized(image: np.ndarray, size: int | None) -> Any:
-    """(S, S) uint8 as a PIL image, ``size`` pixels wide (Lanczos)."""
+    Args:
+        emotion: that was asked of it.
+        size: side in pixels; the face is resized to it (Lanczos). mark: draw the visible mark.
+        texts: further chunks of text.
+    """
     from PIL import Image
 
-    picture = Image.fromarray(image)
-    return picture if size in (None, picture.width) else picture.resize((size, size), Image.Resampling.LANCZOS)
+    picture = Image.fromarray(face.image)
+    if size not in (None, picture.width):
+        picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+    own = {"Seed": str(face.seed), "Tries": str(face.tries), "Encoder reading": describe(face.verdict.distribution)}
+    return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
-def face_png(face: Face, batch: FaceBatch, size: int | None = None, *, mark: bool = False) -> bytes:
-    """One face as PNG with its provenance in the metadata; ``size`` resizes, ``mark`` draws the visible mark."""
-    texts = _texts(batch.request, batch.weights, describe(batch.request.emotion))
-    return png(resized(face.image, size), {**texts, **_face_texts(face)}, mark=mark)
-
-
-def contactsheet(batch: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
-    """All faces of a batch on one PNG, the reading under each."""
-    faces = batch.faces
-    columns = min(columns, max(len(faces), 1))
-    title = describe(batch.request.emotion)
-    labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
-    made = sheet([face.image for face in faces], labels, columns, tile, f"{title} - AI-generated")
-    return png(made, {**_texts(batch.request, batch.weights, title), "Seed": f"{batch.request.seed} and following"})
-
-
-def stripsheet(strip: FaceStrip, *, tile: int = 128) -> bytes:
-    """The rows of a strip on one PNG, the reading under each face."""
-    faces = [face for row in strip.rows for face in row]
-    labels = [f"{face.verdict.top.label} {face.verdict.distribution[face.verdict.top]:.2f}" for face in faces]
-    made = sheet([face.image for face in faces], labels, len(strip.emotions), tile, f"{strip.path} - AI-generated")
-    seeds = ", ".join(str(row[0].seed) for row in strip.rows)
-    return png(made, {**_texts(strip.request, strip.weights, strip.path), "Seed": seeds})
+def face_sheet(made: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
+    """All faces of a batch or a strip on one PNG, the reading under each."""
+    if isinstance(made, FaceStrip):
+        columns, title = len(made.emotions), made.path
+        seeds = ", ".join(str(row[0].seed) for row in made.rows)
+    else:
+        columns, title = min(columns, max(len(made.faces), 1)), describe(made.request.emotion)
+        seeds = f"{made.request.seed} and following"
+    labels = [str(face.verdict) for face in made.faces]
+    picture = sheet([face.image for face in made.faces], labels, columns, tile, f"{title} - AI-generated")
+    return png(picture, {**_texts(made, title), "Seed": seeds})
 
 
 def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
@@ -86,126 +91,57 @@ def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, 
     return made
 
 
-def manifest(batch: FaceBatch, files: list[str]) -> dict[str, Any]:
+def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]]) -> Any:
     """Everything needed to make and to trust these faces again."""
-    matches = [face.verdict.match for face in batch.faces]
-    return {
-        **_head(batch.request, batch.weights),
-        "result": {
-            "asked": batch.request.count,
-            "accepted": len(batch.faces),
-            "tried": batch.tried,
-            "mean_match": round(float(np.mean(matches)), 4) if matches else None,
-            "seconds": round(batch.seconds, 3),
-        },
-        "faces": [_face_record(name, face) for name, face in zip(files, batch.faces, strict=True)],
-    }
+    matches = [face.verdict.match for face in made.faces]
+    mean = round(float(np.mean(matches)), 4) if matches else None
+    result = {**count, "tried": made.tried, "mean_match": mean, "seconds": round(made.seconds, 3)}
+    return {**made_now(), "request": request, "weights_sha256": made.weights, "result": result, "faces": faces}
 
 
-def strip_manifest(strip: FaceStrip, files: list[str]) -> dict[str, Any]:
-    """As :func:`manifest`, with what was asked of each face."""
-    asked = [dict(as_mapping(emotion)) for emotion in strip.emotions] * len(strip.rows)
-    faces = [face for row in strip.rows for face in row]
+def _record(name: str, face: Face) -> dict[str, Any]:
+    return {"file": name, "seed": face.seed, "tries": face.tries, **face.verdict.as_record()}
+
+
+def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
+    """Write each face, the contact sheet and the manifest, which is returned.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
+    pngs = (face_png(face, batch, batch.request.emotion, size, mark=mark) for face in batch.faces)
+    records = [_record(name, face) for name, face in zip(names, batch.faces, strict=True)]
+    count = {"asked": batch.request.count, "accepted": len(batch.faces)}
+    made = _manifest(batch, batch.request.as_record(), count, records)
+    return _write(folder, zip(names, pngs, strict=True), {SHEET: face_sheet(batch)} if batch.faces else {}, made)
+
+
+def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
+    """As :func:`write_batch`, with what was asked of each face; they are called ``strip-SEED-COLUMN.png``."""
+    asked = [(column, emotion) for _ in strip.rows for column, emotion in enumerate(strip.emotions)]
+    names = [f"strip-{face.seed:06d}-{column:02d}.png" for face, (column, _) in zip(strip.faces, asked, strict=True)]
+    pngs = (
+        face_png(face, strip, emotion, size, mark=mark, Strip=strip.path)
+        for face, (_, emotion) in zip(strip.faces, asked, strict=True)
+    )
     records = [
-        {**_face_record(name, face), "asked": {key: round(p, 4) for key, p in emotion.items()}, "accepted": face.verdict.accepted}
-        for name, face, emotion in zip(files, faces, asked, strict=True)
+        {**_record(name, face), "asked": rounded(emotion), "accepted": face.verdict.accepted}
+        for name, face, (_, emotion) in zip(names, strip.faces, asked, strict=True)
     ]
     request = {**strip.request.as_record(), "strip": strip.path, "frames": len(strip.emotions)}
     del request["emotion"]
-    return {
-        **_head(strip.request, strip.weights),
-        "request": request,
-        "result": {
-            "faces": len(faces),
-            "accepted": sum(face.verdict.accepted for face in faces),
-            "tried": strip.tried,
-            "mean_match": round(float(np.mean([face.verdict.match for face in faces])), 4),
-            "seconds": round(strip.seconds, 3),
-        },
-        "faces": records,
-    }
+    count = {"faces": len(records), "accepted": sum(face.verdict.accepted for face in strip.faces)}
+    made = _manifest(strip, request, count, records)
+    return _write(folder, zip(names, pngs, strict=True), {STRIP: face_sheet(strip)}, made)
 
 
-def _head(request: FaceRequest, weights: dict[str, str]) -> dict[str, Any]:
-    return {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "request": request.as_record(),
-        "weights_sha256": weights,
-    }
-
-
-def _face_record(name: str, face: Face) -> dict[str, Any]:
-    return {
-        "file": name,
-        "seed": face.seed,
-        "tries": face.tries,
-        "match": round(face.verdict.match, 4),
-        "top": face.verdict.top.label,
-        "distribution": {key: round(p, 4) for key, p in as_mapping(face.verdict.distribution).items()},
-    }
-
-
-def require_free(folder: Path) -> None:
-    """Refuse a folder that holds an earlier request's files.
-
-    Raises:
-        UserError: it does.
-    """
-    if (folder / MANIFEST).exists():
-        raise UserError(f"{folder}: already holds {MANIFEST}; choose another --out, or remove it")
-
-
-@contextmanager
-def claimed_folder(folder: Path) -> Iterator[None]:
-    """Make ``folder`` before the work, so that a place that cannot be used costs no drawing; removed if it stays empty.
-
-    Raises:
-        UserError: it cannot be made, or nothing may be written there.
-    """
-    new = not folder.exists()
+def _write(
+    folder: Path, faces: Iterable[tuple[str, bytes]], sheets: dict[str, bytes], manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest comes last: when it is there, everything is."""
     make_folder(folder)
-    try:
-        yield
-    finally:
-        if new:
-            with suppress(OSError):  # not empty: something was written
-                folder.rmdir()
-
-
-def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:
-    """Write each face, the contact sheet and the manifest (last: when it is there, everything is).
-
-    Raises:
-        UserError: the folder holds an earlier request's files, or cannot be written.
-    """
-    require_free(folder)
-    make_folder(folder)
-    names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
-    for name, face in zip(names, batch.faces, strict=True):
-        atomic_write_bytes(folder / name, face_png(face, batch, size, mark=mark))
-    sheets = [SHEET] if batch.faces else []
-    for sheet in sheets:
-        atomic_write_bytes(folder / sheet, contactsheet(batch))
-    atomic_write_text(folder / MANIFEST, json.dumps(manifest(batch, names), indent=2) + "\n")
-    return [folder / name for name in (*names, *sheets, MANIFEST)]
-
-
-def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark: bool = False) -> list[Path]:
-    """Write each face of a strip as ``strip-SEED-COLUMN.png``, all of them on one sheet, and the manifest.
-
-    Raises:
-        UserError: as for :func:`write_batch`.
-    """
-    require_free(folder)
-    make_folder(folder)
-    names = []
-    for row in strip.rows:
-        for column, (face, emotion) in enumerate(zip(row, strip.emotions, strict=True)):
-            names.append(f"strip-{face.seed:06d}-{column:02d}.png")
-            texts = {**_texts(strip.request, strip.weights, describe(emotion)), **_face_texts(face), "Strip": strip.path}
-            atomic_write_bytes(folder / names[-1], png(resized(face.image, size), texts, mark=mark))
-    atomic_write_bytes(folder / STRIP, stripsheet(strip))
-    atomic_write_text(folder / MANIFEST, json.dumps(strip_manifest(strip, names), indent=2) + "\n")
-    return [folder / name for name in (*names, STRIP, MANIFEST)]
+    for name, data in chain(faces, sheets.items()):
+        atomic_write_bytes(folder / name, data)
+    atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    return manifest

@@ -27,19 +27,13 @@ EXPRESSION = ("brows", "eyes", "mouth")
 _EYES, _MOUTH = (0.5, 0.383), (0.5, 0.783)
 _LARGEST_MOVE = 0.125
 
-# Points of each part in the iBUG 300-W order.
-_POINTS: dict[str, tuple[tuple[int, int], ...]] = {
-    "brows": ((17, 22), (22, 27)),
-    "eyes": ((36, 42), (42, 48)),
-    "nose": ((29, 36),),
-    "mouth": ((48, 68),),
-}
-# What moves with a part lies around its points, by so much of the crop to the sides, above and below.
-_MARGINS: dict[str, tuple[float, float, float]] = {
-    "brows": (0.06, 0.08, 0.06),
-    "eyes": (0.07, 0.05, 0.08),
-    "nose": (0.04, 0.04, 0.04),
-    "mouth": (0.12, 0.08, 0.12),
+# Of each part its points in the iBUG 300-W order, and what moves with it: so much of the crop around them to the sides, above
+# and below.
+_POINTS: dict[str, tuple[tuple[tuple[int, int], ...], tuple[float, float, float]]] = {
+    "brows": (((17, 22), (22, 27)), (0.06, 0.08, 0.06)),
+    "eyes": (((36, 42), (42, 48)), (0.07, 0.05, 0.08)),
+    "nose": (((29, 36),), (0.04, 0.04, 0.04)),
+    "mouth": (((48, 68),), (0.12, 0.08, 0.12)),
 }
 # A token belongs to a region that covers at least this share of its square.
 _COVERED = 0.25
@@ -81,8 +75,8 @@ def region_boxes(
             across, down = moves.get(name, (0.0, 0.0))
             boxes += [(x0 + across, y0 + down, x1 + across, y1 + down) for x0, y0, x1, y1 in FIXED[name]]
             continue
-        side, above, below = _MARGINS[name]
-        for start, stop in _POINTS[name]:
+        ranges, (side, above, below) = _POINTS[name]
+        for start, stop in ranges:
             left, top = landmarks[start:stop].min(axis=0).tolist()
             right, bottom = landmarks[start:stop].max(axis=0).tolist()
             boxes.append((left - side, top - above, right + side, bottom + below))
@@ -90,9 +84,7 @@ def region_boxes(
 
 
 def _move(found: Sequence[float] | None, usual: tuple[float, float]) -> tuple[float, float]:
-    if found is None:
-        return 0.0, 0.0
-    across, down = (min(max(float(at) - place, -_LARGEST_MOVE), _LARGEST_MOVE) for at, place in zip(found, usual, strict=True))
+    across, down = np.clip(np.subtract(usual if found is None else found, usual), -_LARGEST_MOVE, _LARGEST_MOVE).tolist()
     return across, down
 
 

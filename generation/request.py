@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from configs.cli import UserError
-from configs.loader import StrictModel
-from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, as_mapping
+from configs.loader import StrictModel, validate
+from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, as_mapping, at_intensity, parse_distribution
 
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
 
 
 class FaceRequest(StrictModel):
-    """One order of faces. ``emotion`` is a distribution over the seven in enum order, intensity already mixed in."""
+    """One order of faces. ``emotion`` is a distribution over the seven in enum order, intensity already mixed in.
+
+    Descriptions are also the help of the command lines; see :mod:`generation.options`.
+    """
 
     emotion: tuple[float, ...] = Field(min_length=NUM_EMOTIONS, max_length=NUM_EMOTIONS)
-    count: int = Field(16, ge=1, le=MAX_COUNT)
-    seed: int = Field(0, ge=0, le=MAX_SEED)
-    avoid: tuple[float, ...] | None = Field(None, description="distribution to be guided away from; its emotions cost match")
-    avoidance: float = Field(0.5, gt=0, le=1, description="share of the guidance that leads away from what is to be avoided")
+    count: int = Field(16, ge=1, le=MAX_COUNT, description="faces to deliver")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="face i uses seed + i")
+    avoid: tuple[float, ...] | None = Field(None, description="guide away from this emotion, and refuse faces with it")
+    avoidance: float = Field(0.5, gt=0, le=1, description="with --not: share of the guidance that leads away, above 0 to 1")
     guidance: float = Field(3.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
-    encoder_guidance: float = Field(
-        0.0, ge=0, le=100, description="power of the encoder's match by which candidates of each step are weighed; 0: off"
-    )
-    candidates: int = Field(4, ge=2, le=16, description="candidates of each step, where encoder_guidance is on")
+    encoder_guidance: float = Field(0.0, ge=0, le=100, description="weight of the encoder in choosing tokens; 0 is off")
+    candidates: int = Field(4, ge=2, le=16, description="with --encoder-guidance: candidates of each step")
     steps: int = Field(12, ge=1, le=1024, description="unmasking steps")
-    temperature: float = Field(0.8, ge=0, le=10)
-    threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match a face must reach")
+    temperature: float = Field(0.8, ge=0, le=10, description="of the sampler; 0 takes the likeliest codes")
+    threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match that a face must reach, 0 to 1")
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
-    best_of: int = Field(1, ge=1, le=1000, description="draws of every face, of which the accepted one of highest match is kept")
-    source: Literal["fer2013", "faces128", "drawn"] = "fer2013"
-    precision: Literal["float32", "bf16"] = Field("float32", description="of the prior's arithmetic; other faces, faster")
-    identity: bool = Field(False, description="keep the person: only brows, eyes and mouth differ from the seed's neutral face")
+    best_of: int = Field(1, ge=1, le=1000, description="draw every face so often, and keep the accepted one of highest match")
+    source: Literal["fer2013", "faces128", "drawn"] = Field("fer2013", description="look of the faces; faces128 is sharper")
+    precision: Literal["float32", "bf16"] = Field("float32", description="of the prior; bf16 is faster, faces differ a little")
+    identity: bool = Field(False, description="one person a seed, whatever the emotion: only brows, eyes and mouth change")
 
     @field_validator("emotion", "avoid")
     @classmethod
@@ -48,11 +49,9 @@ class FaceRequest(StrictModel):
 
     @model_validator(mode="after")
     def _nothing_is_asked_and_avoided(self) -> FaceRequest:
-        both = [
-            name for name, p, q in zip(EMOTION_NAMES, self.emotion, self.avoid or (0.0,) * NUM_EMOTIONS, strict=True) if p and q
-        ]
-        if both:
-            raise UserError(f"{both[0]} is asked for and to be avoided at once; leave it out of one of the two")
+        for name, asked, avoided in zip(EMOTION_NAMES, self.emotion, self.avoid or (0.0,) * NUM_EMOTIONS, strict=True):
+            if asked and avoided:
+                raise UserError(f"{name} is asked for and to be avoided at once; leave it out of one of the two")
         return self
 
     @model_validator(mode="after")
@@ -67,14 +66,30 @@ class FaceRequest(StrictModel):
         return {**self.model_dump(mode="json"), "emotion": dict(as_mapping(self.emotion)), "avoid": avoid}
 
 
-def require_partners(arguments: Namespace) -> None:
-    """Refuse options of a command line that would do nothing without another.
+def make_request(
+    emotion: str | Sequence[float],
+    count: int = 16,
+    seed: int = 0,
+    *,
+    intensity: float = 1.0,
+    avoid: str | Sequence[float] | None = None,
+    **settings: Any,
+) -> FaceRequest:
+    """A checked request.
+
+    Args:
+        emotion, avoid: a name (``"fear"``, ``"peur"``), a compound (``"happily surprised"``), a mixture
+            (``"fear:0.7,surprise:0.3"``) or seven probabilities.
+        intensity: 0 (neutral) to 1.
+        settings: the other fields of :class:`FaceRequest`.
 
     Raises:
-        UserError: ``--avoidance`` without ``--not``, or ``--candidates`` without ``--encoder-guidance``.
+        UserError: a setting is unknown or out of range.
     """
-    pairs = (("--avoidance", arguments.avoidance, "--not", arguments.avoid),
-             ("--candidates", arguments.candidates, "--encoder-guidance", arguments.encoder_guidance))  # fmt: skip
-    for option, value, partner, other in pairs:
-        if value is not None and other is None:
-            raise UserError(f"{option}: does nothing without {partner}; add {partner}, or leave it out")
+    asked = at_intensity(_distribution(emotion), intensity)
+    avoided = None if avoid is None else _distribution(avoid)
+    return validate(FaceRequest, {"emotion": asked, "count": count, "seed": seed, "avoid": avoided, **settings}, "request")
+
+
+def _distribution(emotion: str | Sequence[float]) -> tuple[float, ...]:
+    return parse_distribution(emotion) if isinstance(emotion, str) else tuple(float(p) for p in emotion)

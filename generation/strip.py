@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.cli import UserError
 from encoder.emotions import parse_distribution
-from generation.faces import Face
+from generation.draw import FaceModel, Progress
+from generation.faces import Face, FaceBatch
 from generation.people import People
-from generation.request import FaceRequest
-from generation.verify import judge
-
-if TYPE_CHECKING:
-    from generation.pipeline import FacePipeline
+from generation.request import FaceRequest, make_request
 
 MAX_FRAMES = 101
 # Draws of a whole row, of which the best is kept.
@@ -25,24 +21,28 @@ _TRIES = 4
 Distribution = tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class FaceStrip:
-    """Rows of faces whose emotion changes in even steps.
+@dataclass(frozen=True, kw_only=True)
+class FaceStrip(FaceBatch):
+    """Faces whose emotion changes in even steps, row by row; fewer rows than asked for after Ctrl-C.
 
     Attributes:
         request: the settings; its ``emotion`` is the first of ``emotions``, its ``count`` the number of rows.
         path: as it was asked for. ``emotions``: the distribution of each column.
-        rows: one person a row; all faces of a row share their seed and number of tries. Fewer than asked after Ctrl-C.
-        tried: faces drawn for them.
     """
 
-    request: FaceRequest
     path: str
     emotions: tuple[Distribution, ...]
-    rows: tuple[tuple[Face, ...], ...]
-    tried: int
-    seconds: float
-    weights: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[tuple[Face, ...], ...]:
+        """One person a row; all faces of a row share their seed and number of tries."""
+        frames = len(self.emotions)
+        return tuple(self.faces[start : start + frames] for start in range(0, len(self.faces), frames))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are there."""
+        return len(self.rows) == self.request.count
 
 
 def parse_path(text: str) -> tuple[Distribution, ...]:
@@ -75,14 +75,23 @@ def interpolate(stops: tuple[Distribution, ...], frames: int) -> tuple[Distribut
     return tuple(made)
 
 
+def strip_requests(path: str, frames: int = 9, count: int = 1, seed: int = 0, **settings: Any) -> list[FaceRequest]:
+    """What is asked of each column; arguments and errors as for :func:`make_strip`."""
+    if "best_of" in settings:
+        raise UserError("best_of: is for single faces; of a strip the first of max_tries rows that is read as asked is kept")
+    settings = {"identity": True, "max_tries": _TRIES, **settings}
+    # Each column is checked like a request of its own: an avoided emotion may lie on the way.
+    return [make_request(step, count, seed, **settings) for step in interpolate(parse_path(path), frames)]
+
+
 def make_strip(
-    pipe: FacePipeline,
+    model: FaceModel,
     path: str,
     frames: int = 9,
     count: int = 1,
     seed: int = 0,
     *,
-    progress: Callable[[int, int, int], None] | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> FaceStrip:
     """Draw a strip. Ctrl-C ends early with the rows that are finished by then.
@@ -102,55 +111,36 @@ def make_strip(
         UserError: an unknown emotion, or a setting out of range.
     """
     started = time.monotonic()
-    if "best_of" in settings:
-        raise UserError("best_of: is for single faces; a strip has max_tries")
-    intensity, avoid = settings.pop("intensity", 1.0), settings.pop("avoid", None)
-    steps = interpolate(parse_path(path), frames)
-    settings = {"identity": True, "max_tries": _TRIES, **settings}
-    # Each column is checked like a request of its own: an avoided emotion may lie on the way.
-    requests = [pipe.request(step, count, seed, intensity=intensity, avoid=avoid, **settings) for step in steps]
+    requests = strip_requests(path, frames, count, seed, **settings)
     request, emotions = requests[0], tuple(each.emotion for each in requests)
-    people, tried = People(pipe, request), 0
+    people = People(model, request) if request.identity else None
+    tried = 0
     rows: list[tuple[Face, ...]] = []
     try:
         for index in range(count):
-            row, drawn = _best_row(pipe, request, emotions, seed + index, people)
+            row = _best_row(model, request, emotions, seed + index, people)
             rows.append(row)
-            tried += drawn
+            tried += frames * (row[0].tries if _accepted(row) else request.max_tries)
             if progress is not None:
                 progress(len(rows), count, tried)
     except KeyboardInterrupt:
         if not rows:
             raise
-    return FaceStrip(request, path, emotions, tuple(rows), tried, time.monotonic() - started, pipe.weights)
+    faces = tuple(face for row in rows for face in row)
+    seconds, whole = time.monotonic() - started, len(rows) == count
+    return FaceStrip(request, faces, tried, seconds, model.weights, not whole, path=path, emotions=emotions)
 
 
 def _best_row(
-    pipe: FacePipeline, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, people: People
-) -> tuple[tuple[Face, ...], int]:
-    """The row that is kept, and how many faces were drawn for it."""
-    best: tuple[Face, ...] = ()
-    for attempt in range(request.max_tries):
-        row = _draw_row(pipe, request, emotions, seed, attempt, people)
-        if all(face.verdict.accepted for face in row):
-            return row, (attempt + 1) * len(emotions)
-        if not best or _mean_match(row) > _mean_match(best):
-            best = row
-    return best, request.max_tries * len(emotions)
-
-
-def _mean_match(row: tuple[Face, ...]) -> float:
-    return sum(face.verdict.match for face in row) / len(row)
-
-
-def _draw_row(
-    pipe: FacePipeline, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, attempt: int, people: People
+    model: FaceModel, request: FaceRequest, emotions: tuple[Distribution, ...], seed: int, people: People | None
 ) -> tuple[Face, ...]:
-    seeds = [seed] * len(emotions)
-    known, hidden = (people.tokens(seeds), pipe.expression_mask()) if request.identity else (None, None)
-    pixels = pipe.pixels(pipe.draw_tokens(request, emotions, seeds, attempt, known, hidden))
-    read = pipe.encoder.predict(pixels).distributions.tolist()
-    return tuple(
-        Face(image, seed, attempt + 1, judge(asked, answer, request.threshold, request.avoid))
-        for image, asked, answer in zip(pixels.squeeze(1).cpu().numpy(), emotions, read, strict=True)
-    )
+    rows: list[tuple[Face, ...]] = []
+    for attempt in range(request.max_tries):
+        rows.append(tuple(model.draw(request, [seed] * len(emotions), attempt, people, emotions)))
+        if _accepted(rows[-1]):
+            return rows[-1]
+    return max(rows, key=lambda row: sum(face.verdict.match for face in row))
+
+
+def _accepted(row: tuple[Face, ...]) -> bool:
+    return all(face.verdict.accepted for face in row)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from encoder.emotions import Emotion
+from encoder.emotions import Emotion, as_mapping
 
 # An emotion counts as asked for when its weight is at least this share of the largest: 0.7 fear with 0.3 surprise is a
 # request for fear, half and half is one for either.
@@ -31,6 +32,19 @@ class Verdict:
     top: Emotion
     match: float
     accepted: bool
+
+    def __str__(self) -> str:
+        """``"fear 0.83"``, as it stands under a face."""
+        return f"{self.top.label} {self.distribution[self.top]:.2f}"
+
+    def as_record(self) -> dict[str, Any]:
+        """What every manifest says of a reading."""
+        return {"match": round(self.match, 4), "top": self.top.label, "distribution": rounded(self.distribution)}
+
+
+def rounded(distribution: Sequence[float]) -> dict[str, float]:
+    """A distribution by name, to four digits, for a manifest."""
+    return {name: round(p, 4) for name, p in as_mapping(distribution).items()}
 
 
 def wanted_tops(asked: Sequence[float]) -> tuple[Emotion, ...]:

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from configs.cli import UserError
 from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from generation.dataset.__main__ import make_dataset
-from generation.dataset.blocks import DatasetRequest
 from generation.dataset.files import MANIFEST
+from generation.dataset.make import make_dataset
+from generation.dataset.order import DatasetRequest
 from generation.pipeline import FacePipeline
 
 

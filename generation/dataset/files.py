@@ -5,26 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from encoder.emotions import EMOTION_NAMES, Emotion
+from configs.cli import UserError
+from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
 from encoder.evaluation.metrics import wilson_interval
-from engine.storage.atomic import atomic_write_bytes, atomic_write_text
-from engine.storage.provenance import generator
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, explain_write_error, sync_folder
 from generation.dataset.blocks import load_block
 from generation.dataset.selection import Selection
+from generation.draw import FaceModel
 from generation.faces import Face, FaceBatch
-from generation.files import face_png
-from generation.pipeline import FacePipeline
+from generation.files import face_png, made_now
 
 MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"
-_ROWS_A_GROUP = 1024
+ROWS_A_GROUP = 1024
+
+Splits = dict[str, Counter[str]]  # faces by split and emotion
 
 
 @dataclass(frozen=True)
@@ -59,30 +63,30 @@ def entries(selection: Selection, blocks: Path, weights: dict[str, str]) -> Iter
                 loaded = load_block(blocks, request, number)
                 batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, weights)
             face = loaded.faces[position]
-            yield Entry(selection.split_of(emotion, ordinal), emotion, face, face_png(face, batch, mark=request.mark))
+            png = face_png(face, batch, one_hot(emotion), mark=request.mark)
+            yield Entry(selection.split_of(emotion, ordinal), emotion, face, png)
 
 
-def write_dataset(selection: Selection, blocks: Path, folder: Path, pipe: FacePipeline, command: str) -> dict[str, Any]:
+def write_dataset(selection: Selection, blocks: Path, folder: Path, model: FaceModel, command: str) -> dict[str, Any]:
     """Write everything, the manifest last: when it is there, the set is complete. Returns the manifest.
 
     Raises:
         UserError: a block or a file cannot be read or written.
     """
     total = sum(len(tally.kept) for tally in selection.tallies.values())
-    rows = tqdm(
-        entries(selection, blocks, pipe.weights), total=total, desc="writing", unit="face", delay=1, leave=False, disable=None
-    )
-    splits = _write_parquet(rows, folder) if selection.request.form == "parquet" else _write_folders(rows, folder)
-    content = manifest(selection, splits, pipe, command)
+    found = entries(selection, blocks, model.weights)
+    rows = tqdm(found, total=total, desc="writing", unit="face", delay=1, leave=False, disable=None)
+    parquet = selection.request.form == "parquet"
+    splits = _write_parquet(rows, folder, blocks) if parquet else _write_folders(rows, folder)
+    content = manifest(selection, splits, model, command)
     atomic_write_text(folder / CARD, data_card(content))
     atomic_write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
     return content
 
 
-def _write_folders(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, int]]:
-    splits: dict[str, dict[str, int]] = {}
-    table = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+def _write_folders(rows: Iterator[Entry], folder: Path) -> Splits:
+    splits: Splits = defaultdict(Counter)
+    table, writer = io.StringIO(), None
     for entry in rows:
         place = Path(entry.split) / entry.emotion.label / entry.name
         if not (folder / place).exists():  # an interrupted run left it, and it was complete when it got its name
@@ -93,13 +97,16 @@ def _write_folders(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, i
             writer = csv.DictWriter(table, list(row), lineterminator="\n")
             writer.writeheader()
         writer.writerow(row)
-        _count(splits, entry)
+        splits[entry.split][entry.emotion.label] += 1
     atomic_write_text(folder / TABLE, table.getvalue())
     return splits
 
 
-def _write_parquet(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, int]]:
-    """``train.parquet`` and ``valid.parquet`` in the layout of :mod:`encoder.data.face_parquet`, with the facts beside it."""
+def _write_parquet(rows: Iterator[Entry], folder: Path, drafts: Path) -> Splits:
+    """``train.parquet`` and ``valid.parquet`` in the layout of :mod:`encoder.data.face_parquet`, with the facts beside it.
+
+    Both grow in ``drafts``, a group of rows at a time: a set may be larger than the memory.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,17 +115,29 @@ def _write_parquet(rows: Iterator[Entry], folder: Path) -> dict[str, dict[str, i
     facts = [("emotion", pa.string()), ("fer2013_label", pa.int8()), ("seed", pa.int64()), ("tries", pa.int32())]
     schema = pa.schema([("image", picture), *facts, ("match", pa.float32()), *reading])
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": _features(schema)}})})
-    splits: dict[str, dict[str, int]] = {}
-    waiting: dict[str, list[dict[str, Any]]] = {}
-    for entry in rows:
-        waiting.setdefault(entry.split, []).append({"image": {"bytes": entry.png, "path": entry.name}, **entry.row()})
-        _count(splits, entry)
-    for split, found in waiting.items():
-        buffer = io.BytesIO()
-        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
-            for start in range(0, len(found), _ROWS_A_GROUP):
-                writer.write_batch(pa.RecordBatch.from_pylist(found[start : start + _ROWS_A_GROUP], schema=schema))
-        atomic_write_bytes(folder / f"{split}.parquet", buffer.getvalue())
+    splits: Splits = defaultdict(Counter)
+    writers: dict[str, Any] = {}
+    group: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    try:
+        with ExitStack() as stack:
+            for entry in rows:
+                split, waiting = entry.split, group[entry.split]
+                if split not in writers:
+                    writer = pq.ParquetWriter(drafts / f"{split}.parquet", schema, compression="zstd")
+                    writers[split] = stack.enter_context(writer)
+                waiting.append({"image": {"bytes": entry.png, "path": entry.name}, **entry.row()})
+                splits[split][entry.emotion.label] += 1
+                if len(waiting) == ROWS_A_GROUP:
+                    writers[split].write_batch(pa.RecordBatch.from_pylist(group.pop(split), schema=schema))
+            for split, waiting in group.items():
+                writers[split].write_batch(pa.RecordBatch.from_pylist(waiting, schema=schema))
+        for split in splits:
+            with (drafts / f"{split}.parquet").open("rb+") as stream:
+                os.fsync(stream.fileno())
+            os.replace(drafts / f"{split}.parquet", folder / f"{split}.parquet")
+        sync_folder(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {explain_write_error(error)}") from None
     return splits
 
 
@@ -128,12 +147,7 @@ def _features(schema: Any) -> dict[str, Any]:
     return {**kinds, "image": {"_type": "Image"}}
 
 
-def _count(splits: dict[str, dict[str, int]], entry: Entry) -> None:
-    counts = splits.setdefault(entry.split, {})
-    counts[entry.emotion.label] = counts.get(entry.emotion.label, 0) + 1
-
-
-def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: FacePipeline, command: str) -> dict[str, Any]:
+def manifest(selection: Selection, splits: Splits, model: FaceModel, command: str) -> dict[str, Any]:
     """Everything needed to make the set again and to trust it."""
     import torch
 
@@ -151,14 +165,12 @@ def manifest(selection: Selection, splits: dict[str, dict[str, int]], pipe: Face
             "near_duplicates_left_out": tally.duplicates,
         }
     return {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
         "command": command,
         "request": request.model_dump(mode="json"),
-        "weights_sha256": pipe.weights,
+        "weights_sha256": model.weights,
         # Sums in another order differ in their last bits, which may move a pixel by one grey level.
-        "environment": {"torch": torch.__version__, "device": pipe.encoder.device.type, "threads": torch.get_num_threads()},
+        "environment": {"torch": torch.__version__, "device": model.encoder.device.type, "threads": torch.get_num_threads()},
         "complete": all(tally.full for tally in selection.tallies.values()),
         "splits": splits,
         "emotions": emotions,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from encoder.emotions import Emotion
-from generation.dataset.blocks import Block, DatasetRequest
+from generation.dataset.blocks import Block
+from generation.dataset.order import DatasetRequest
 
 THUMBNAIL = 16
 PIECE = 8192

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +23,14 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
 from encoder.pictures.pictures import read_picture
+from generation.draw import FaceModel
+from generation.editing import DEFAULTS, NOT_FOR_EDITS
 from generation.editing.seam import Placement, luma, paste, soft_mask
 from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
-from generation.request import FaceRequest
-from generation.verify import Verdict, judge
+from generation.request import FaceRequest, make_request
+from generation.verify import Verdict
 
-if TYPE_CHECKING:
-    from generation.pipeline import FacePipeline
-
-# The sharper look fits photographs better and puts no hands before the mouth; less temperature, fewer caricatures.
-DEFAULTS: dict[str, Any] = {"source": "faces128", "temperature": 0.5}
-KEEP = 2.0
 MIN_SIDE = 32
-_UNUSED = ("identity", "max_tries", "best_of")
 # Crops for identity, in colour; what the networks of others are used to.
 _IDENTITY_SIZE = 160
 # The part of the picture that is worked on reaches so many sides of the crop from its centre.
@@ -109,7 +104,7 @@ class EditedFace:
 
 
 def edit_face(
-    pipe: FacePipeline,
+    model: FaceModel,
     picture: NDArray[np.uint8] | Image.Image | str | Path,
     emotion: str | Sequence[float],
     *,
@@ -118,7 +113,7 @@ def edit_face(
     seed: int = 0,
     region: str | Sequence[float] = ",".join(EXPRESSION),
     face: int = 1,
-    keep: float = KEEP,
+    keep: float = 2.0,
     strip: Sequence[float] = (),
     detector: Detector | str = "haar",
     judge: EmotionEncoder | None = None,
@@ -146,16 +141,17 @@ def edit_face(
         BadImage: the file cannot be read as a picture.
     """
     started = time.monotonic()
-    for name in _UNUSED:
+    for name in NOT_FOR_EDITS:
         if name in settings:
             raise UserError(f"{name}: has no meaning for an edit; leave it out")
     if not (math.isfinite(keep) and 0.0 <= keep <= 100.0):
         raise UserError(f"keep must lie between 0 and 100, got {keep}")
-    request = pipe.request(emotion, count, seed, intensity=intensity, **{**DEFAULTS, **settings})
-    levels = [pipe.request(emotion, 1, seed, intensity=level, **{**DEFAULTS, **settings}) for level in strip]
+    settings = DEFAULTS | settings
+    request = make_request(emotion, count, seed, intensity=intensity, **settings)
+    levels = [make_request(emotion, 1, seed, intensity=level, **settings) for level in strip]
     pixels = _pixels(picture)
     chosen = _find(pixels, detector, face)
-    work = _Work(pipe, pixels, chosen, region, keep, judge, embedder)
+    work = _Work(model, pixels, chosen, region, keep, judge, embedder)
     before = work.read(request, work.part, 0.0, seed, 0.0)
     seeds = [seed + number for number in range(count)]
     edits = sorted(work.draw([request] * count, seeds, [intensity] * count), key=lambda edit: (-edit.score, edit.seed))
@@ -171,7 +167,7 @@ def edit_face(
         tokens=work.grid_mask,
         embedder=None if embedder is None else embedder.name,
         seconds=time.monotonic() - started,
-        weights=pipe.weights,
+        weights=model.weights,
     )
 
 
@@ -203,7 +199,7 @@ class _Work:
 
     def __init__(
         self,
-        pipe: FacePipeline,
+        model: FaceModel,
         picture: NDArray[np.uint8],
         face: Face,
         region: str | Sequence[float],
@@ -211,10 +207,10 @@ class _Work:
         second: EmotionEncoder | None,
         embedder: Embedder | None,
     ) -> None:
-        self._pipe, self._second, self._embedder = pipe, second, embedder
-        size, grid = pipe.tokenizer.config.size, pipe.tokenizer.config.grid
+        self._model, self._second, self._embedder = model, second, embedder
+        self._size, grid = model.tokenizer.config.size, model.tokenizer.config.grid
         place = Placement(*face_square(face))
-        self._mask = token_mask(_boxes(region, place, face), grid).to(pipe.encoder.device)
+        self._mask = token_mask(_boxes(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
         reach = _REACH * place.side
         left, top = max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach))
@@ -223,18 +219,18 @@ class _Work:
         points = None if face.landmarks is None else face.landmarks - np.array([left, top], np.float32)
         self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
         self._place = replace(place, x=place.x - left, y=place.y - top)
-        self._crop = luma(crop_face(self.part, self._face, size))
-        pixels = torch.from_numpy(self._crop).view(1, 1, size, size).to(pipe.encoder.device) / 255.0
-        self._known = pipe.tokenizer.encode(pixels)
+        self._crop = luma(self._cut(self.part))
+        pixels = torch.from_numpy(self._crop)[None, None].to(model.encoder.device) / 255.0
+        self._known = model.tokenizer.encode(pixels)
         self._repeated = self._grey(self._known)[0]
-        self._weight = soft_mask(self.grid_mask, size)
-        self._prefer = keep * pipe.tokenizer.quantizer.likeness(self._known) if keep else None
-        self._features = self._judge_read(self.part)[1] if second is not None else None
-        self._vector = self._embed(self.part) if embedder is not None else None
+        self._weight = soft_mask(self.grid_mask, self._size)
+        self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
+        self._features = None if second is None else second.predict(self._cut(self.part)[None]).embeddings[0]
+        self._vector = None if embedder is None else self._embed(embedder, self.part)
 
     def draw(self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float]) -> list[Edit]:
         """One proposal for each request and seed; the requests differ in their emotion only."""
-        made = self._pipe.draw_tokens(
+        made = self._model.draw_tokens(
             requests[0],
             [request.emotion for request in requests],
             seeds,
@@ -246,36 +242,33 @@ class _Work:
         edits = []
         for request, seed, intensity, after in zip(requests, seeds, intensities, self._grey(made), strict=True):
             part = paste(self.part, self._place, self._crop, self._repeated, after, self._weight)
-            moved = np.abs(luma(crop_face(part, self._face, len(self._crop))) - self._crop)
+            moved = np.abs(luma(self._cut(part)) - self._crop)
             change = float(moved[inside].mean()) / 255.0 if inside.any() else 0.0
             edits.append(self.read(request, part, change, seed, intensity))
         return edits
 
     def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
         """What encoder, second judge and embedder say of the face in ``part``."""
-        row = self._pipe.encoder.predict(crop_face(part, self._face, len(self._crop))[None]).distributions[0].tolist()
-        edit = Edit(part, seed, intensity, judge(request.emotion, row, request.threshold, request.avoid), change)
+        face = self._cut(part)[None]
+        (verdict,) = self._model.read(request, face, [request.emotion])
+        edit = Edit(part, seed, intensity, verdict, change)
         if self._second is not None and self._features is not None:
-            judged, features = self._judge_read(part)
-            edit = replace(edit, judged=judged, judge_features=float(torch.cosine_similarity(features, self._features, dim=0)))
+            seen = self._second.predict(face)
+            alike = float(torch.cosine_similarity(seen.embeddings[0], self._features, dim=0))
+            edit = replace(edit, judged=tuple(seen.distributions[0].tolist()), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
-            apart = float(distances(self._vector, self._embed(part), self._embedder.metric)[0, 0])
+            apart = float(distances(self._vector, self._embed(self._embedder, part), self._embedder.metric)[0, 0])
             edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
         return edit
 
+    def _cut(self, part: NDArray[np.uint8], size: int | None = None) -> NDArray[np.uint8]:
+        return crop_face(part, self._face, size or self._size)
+
     def _grey(self, tokens: Tensor) -> NDArray[np.float32]:
-        return np.asarray(self._pipe.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)
+        return np.asarray(self._model.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)
 
-    def _judge_read(self, part: NDArray[np.uint8]) -> tuple[tuple[float, ...], Tensor]:
-        if self._second is None:
-            raise ValueError("no second judge")
-        seen = self._second.predict(crop_face(part, self._face, len(self._crop))[None])
-        return tuple(seen.distributions[0].tolist()), seen.embeddings[0]
-
-    def _embed(self, part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if self._embedder is None:
-            raise ValueError("no embedder")
-        return checked_embeddings(self._embedder, [crop_face(part, self._face, _IDENTITY_SIZE)])
+    def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return checked_embeddings(embedder, [self._cut(part, _IDENTITY_SIZE)])
 
 
 def _boxes(region: str | Sequence[float], place: Placement, face: Face) -> tuple[Box, ...]:

@@ -6,20 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cached_property
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
-from encoder.emotions import as_mapping, describe
+from encoder.emotions import describe
 from encoder.pictures.face_images import BadImage
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text
 from engine.storage.plain_json import parse_json
-from engine.storage.provenance import generator, png, weights_text
+from engine.storage.provenance import png, weights_text
 from generation.editing.face import Edit, EditedFace
-from generation.files import MANIFEST, sheet
+from generation.files import MANIFEST, made_now, sheet
+from generation.verify import rounded
 
 _ENDINGS = (".png", "-proposals.png", "-strip.png", ".json")
 _MAX_RECORD_BYTES = 1 << 20
@@ -29,8 +29,8 @@ _TILE = 160
 def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
     """For each source the name, without ending, of the files written for it in ``folder``.
 
-    It is the source's own, numbered where another source has it, or where edits of another picture stand there: a picture is
-    the same if its path is, or its content.
+    It is the source's own, numbered where another source or the edits of another picture have it. A picture is the same if
+    its path is, or its content.
 
     Raises:
         UserError: something that is no record of an edit is there under such a name.
@@ -39,36 +39,28 @@ def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for source in sources:
         stem = Path(source).stem or "picture"
-        picture = _Picture(source)
         numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
         free = (name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
-        names[source] = name = next(name for name in free if not picture.is_another(folder, name))
+        names[source] = name = next(name for name in free if not _is_another(source, folder, name))
         taken |= {(name + ending).lower() for ending in _ENDINGS}
     return names
 
 
-class _Picture:
-    """A picture to edit, to be compared with those of earlier edits; read only if need be."""
+def _is_another(source: str, folder: Path, name: str) -> bool:
+    """Whether the files of this name in ``folder`` are edits, and of another picture; the picture is read only if need be."""
+    record = _record(folder / f"{name}.json")
+    if record is not None:
+        made = record["source"]
+        return made.get("path_sha256") != path_sha256(source) and made["sha256"] != _content(source)
+    # An edit that was broken off before its record was written.
+    texts = [_edited_from(folder / (name + ending)) for ending in _ENDINGS[:-1]]
+    return any(text is not None and _content(source) not in text for text in texts)
 
-    def __init__(self, source: str) -> None:
-        self._source = source
 
-    @cached_property
-    def _content(self) -> str:
-        try:
-            return sha256(self._source)
-        except BadImage:  # said when it is its turn
-            return ""
-
-    def is_another(self, folder: Path, name: str) -> bool:
-        """Whether the files of this name in ``folder`` are edits, and of another picture."""
-        record = _record(folder / f"{name}.json")
-        if record is not None:
-            made = record["source"]
-            return made.get("path_sha256") != path_sha256(self._source) and made["sha256"] != self._content
-        # An edit that was broken off before its record was written.
-        texts = [_edited_from(folder / (name + ending)) for ending in _ENDINGS[:-1]]
-        return any(text is not None and self._content not in text for text in texts)
+def _content(source: str) -> str:
+    with suppress(BadImage):  # said when it is its turn
+        return sha256(source)
+    return ""
 
 
 def path_sha256(source: str) -> str:
@@ -105,19 +97,13 @@ def finished(folder: Path, name: str, asked: Mapping[str, Any]) -> dict[str, Any
 
 
 def _record(path: Path) -> dict[str, Any] | None:
-    """The record of an edit, or None where there is no such file.
-
-    Raises:
-        UserError: it is the record of something else.
-    """
+    """The record of an edit, or None where there is no such file; the record of something else is refused."""
     if not path.exists():
         return None
     try:
         if path.stat().st_size > _MAX_RECORD_BYTES:
             raise ValueError("too large")
-        record = parse_json(path.read_bytes(), str(path))
-        if not isinstance(record, dict):
-            raise ValueError("no object")
+        record: dict[str, Any] = parse_json(path.read_bytes(), str(path))
         if not all(isinstance(value, str) for value in (record["source"]["sha256"], *record["files"])) or "asked" not in record:
             raise ValueError("another content")
     except (OSError, ValueError, TypeError, KeyError, UserError) as error:
@@ -174,29 +160,24 @@ def write_edit(
         "Weights SHA-256": weights_text(edited.weights),
         "Source": f"{Path(source).name} (SHA-256 {digest})",
     }
-    files = [f"{name}.png", f"{name}-proposals.png"]
-    atomic_write_bytes(folder / files[0], png(edited.render(best), texts, kind="edited", mark=mark))
     title = f"{describe(edited.request.emotion)} - AI-edited"
-    shown = [edited.before, *edited.edits]
-    labels = ["before", *(_label(edit) for edit in edited.edits)]
-    proposals = sheet([edited.close_up(edit, _TILE) for edit in shown], labels, min(len(shown), 5), _TILE, title)
-    atomic_write_bytes(folder / files[1], png(proposals, {**texts, "Seed": "below each"}, kind="edited"))
+    labels = [f"seed {edit.seed}: {edit.verdict}" for edit in edited.edits]
+    pngs = {
+        f"{name}.png": png(edited.render(best), texts, kind="edited", mark=mark),
+        f"{name}-proposals.png": _sheet(edited, edited.edits, labels, 5, title, texts | {"Seed": "below each"}),
+    }
     if edited.strip:
-        files.append(f"{name}-strip.png")
-        labels = ["before", *(f"{edit.intensity:g}: {_reading(edit)}" for edit in edited.strip)]
-        strip = sheet(
-            [edited.close_up(edit, _TILE) for edit in (edited.before, *edited.strip)], labels, len(labels), _TILE, title
-        )
-        atomic_write_bytes(folder / files[2], png(strip, texts, kind="edited"))
+        labels = [f"{edit.intensity:g}: {edit.verdict}" for edit in edited.strip]
+        pngs[f"{name}-strip.png"] = _sheet(edited, edited.strip, labels, len(labels) + 1, title, texts)
+    for file, data in pngs.items():
+        atomic_write_bytes(folder / file, data)
     record = {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made_now(),
         "source": {"file": Path(source).name, "path_sha256": path_sha256(source), "sha256": digest},
         "asked": asked,
-        "emotion": _rounded(edited.request.emotion),
+        "emotion": rounded(edited.request.emotion),
         "weights_sha256": edited.weights,
-        "files": files,
+        "files": list(pngs),
         "box": list(edited.face.box),
         "tokens_drawn_anew": int(edited.tokens.sum()),
         "identity_measured_by": edited.embedder,
@@ -209,6 +190,14 @@ def write_edit(
     return record
 
 
+def _sheet(
+    edited: EditedFace, edits: Sequence[Edit], labels: Sequence[str], columns: int, title: str, texts: Mapping[str, str]
+) -> bytes:
+    """The face before and after, close up."""
+    faces = [edited.close_up(edit, _TILE) for edit in (edited.before, *edits)]
+    return png(sheet(faces, ["before", *labels], min(len(faces), columns), _TILE, title), texts, kind="edited")
+
+
 def edit_record(edit: Edit) -> dict[str, Any]:
     """What was measured of one proposal."""
     identity = None if edit.identity is None else {"distance": round(edit.identity.distance, 4), "same": edit.identity.same}
@@ -218,8 +207,8 @@ def edit_record(edit: Edit) -> dict[str, Any]:
         "score": round(edit.score, 4),
         "match": round(edit.verdict.match, 4),
         "accepted": edit.verdict.accepted,
-        "encoder": _rounded(edit.verdict.distribution),
-        "judge": None if edit.judged is None else _rounded(edit.judged),
+        "encoder": rounded(edit.verdict.distribution),
+        "judge": None if edit.judged is None else rounded(edit.judged),
         "change": round(edit.change, 4),
         "identity": identity,
         "judge_feature_similarity": None if edit.judge_features is None else round(edit.judge_features, 4),
@@ -234,13 +223,7 @@ def write_manifest(folder: Path, records: Sequence[Mapping[str, Any]], skipped: 
     """
     new = {record["files"][0] for record in records}
     earlier = [record for record in _listed(folder) if record["files"][0] not in new and (folder / record["files"][0]).is_file()]
-    made = {
-        "generator": generator(),
-        "ai_generated": True,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "pictures": [*earlier, *records],
-        "skipped": list(skipped),
-    }
+    made = {**made_now(), "pictures": [*earlier, *records], "skipped": list(skipped)}
     atomic_write_text(folder / MANIFEST, json.dumps(made, indent=2) + "\n")
 
 
@@ -256,15 +239,3 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, TypeError, LookupError, UserError):
         raise UserError(f"{path}: not the manifest of edits; choose another --out, or remove it") from None
     return list(pictures)
-
-
-def _label(edit: Edit) -> str:
-    return f"seed {edit.seed}: {_reading(edit)}"
-
-
-def _reading(edit: Edit) -> str:
-    return f"{edit.verdict.top.label} {edit.verdict.distribution[edit.verdict.top]:.2f}"
-
-
-def _rounded(distribution: Sequence[float]) -> dict[str, float]:
-    return {key: round(p, 4) for key, p in as_mapping(distribution).items()}

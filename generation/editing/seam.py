@@ -44,7 +44,9 @@ def luma(rgb: NDArray[np.uint8]) -> Grey:
 
 def soft_mask(tokens: NDArray[np.bool_], size: int) -> Grey:
     """(size, size) weights in [0, 1] of a (grid, grid) mask of changed tokens: soft at its edge, 0 at the crop's border."""
-    wide = np.kron(tokens, np.ones((size // len(tokens),) * 2)).astype(np.float32)
+    # The token under each pixel's middle: a grid need not divide the face.
+    token = (2 * np.arange(size) + 1) * len(tokens) // (2 * size)
+    wide = tokens[np.ix_(token, token)].astype(np.float32)
     scale = size / 64
     mask = np.clip(1.6 * blur(wide, _SEAM_BLUR * scale), 0, 1)
     inward = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) / (_BORDER * scale)
@@ -84,26 +86,19 @@ def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey
 
 
 def blur(image: Grey, sigma: float) -> Grey:
-    """(H, W) under a Gaussian of ``sigma`` pixels, its border repeated."""
-    reach = max(1, math.ceil(3 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
-    for _ in range(2):
-        padded = np.pad(image, ((reach, reach), (0, 0)), mode="edge")
-        image = sum(weight * padded[k : k + len(image)] for k, weight in enumerate(kernel)).T
-    return np.ascontiguousarray(image, np.float32)
+    """(H, W) under a Gaussian of ``sigma`` pixels that ends at three of them, its border repeated."""
+    import cv2
+
+    width = 2 * max(1, math.ceil(3 * sigma)) + 1
+    return np.asarray(cv2.GaussianBlur(image, (width, width), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _window(picture: NDArray[np.uint8], place: Placement) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what the crop touches."""
     angle = math.radians(place.tilt)
     reach = place.side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle))) + 1
-    height, width = picture.shape[:2]
-    return (
-        max(0, math.floor(place.x - reach)),
-        max(0, math.floor(place.y - reach)),
-        min(width, math.ceil(place.x + reach)),
-        min(height, math.ceil(place.y + reach)),
-    )
+    right, bottom = min(picture.shape[1], math.ceil(place.x + reach)), min(picture.shape[0], math.ceil(place.y + reach))
+    return max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach)), right, bottom
 
 
 def _warp(layer: Grey, place: Placement, corner: tuple[int, int], shape: tuple[int, ...]) -> Grey:

@@ -15,7 +15,7 @@ from configs.cli import UserError
 from encoder.emotions import Emotion
 from eval.benchmarks import prior, vq
 from eval.benchmarks.interleaved import held_against, summarise, time_by_turns
-from generation import pipeline
+from generation import draw
 from generation.verify import Verdict
 
 
@@ -138,7 +138,7 @@ def test_the_prior_benchmark_without_peers_says_so(
         tries.append(1)
         return Verdict(tuple(read), Emotion.ANGER, 1.0, len(tries) != 3)
 
-    monkeypatch.setattr(pipeline, "judge", agree)
+    monkeypatch.setattr(draw, "judge", agree)
     out = tmp_path / "prior.json"
     options = ["--groups", "2", "--batch", "1", "2", "--verified", "1", "--weights", str(weights), "--out", str(out)]
     options += ["--precision", "bf16"]

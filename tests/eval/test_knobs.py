@@ -15,7 +15,7 @@ from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES
 from eval import knobs, sweep
 from eval.measures.real_reference import read_real_faces
-from generation import pipeline
+from generation import draw
 from generation.pipeline import FacePipeline
 from generation.request import FaceRequest
 
@@ -124,14 +124,14 @@ def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
     import torch
 
     computed: list[tuple[int, torch.dtype]] = []
-    original = pipeline.sample_tokens
+    original = draw.sample_tokens
 
     def noted(prior: Any, asked: torch.Tensor, *rest: Any, **settings: Any) -> torch.Tensor:
         linear = torch.nn.functional.linear(torch.ones(1, 1), torch.ones(1, 1))
         computed.append((len(asked), linear.dtype))
         return original(prior, asked, *rest, **settings)
 
-    monkeypatch.setattr(pipeline, "sample_tokens", noted)
+    monkeypatch.setattr(draw, "sample_tokens", noted)
     assert knobs.main(arguments(weights, tmp_path, "--only", "precision")) == 0
     # Both are tried on two faces first, so that neither pays for the first pass.
     assert sorted(computed[:2], key=str) == [(2, torch.bfloat16), (2, torch.float32)]
@@ -173,7 +173,7 @@ def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path
 def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, calls = FacePipeline._draw, 0
+    original, calls = FacePipeline.draw, 0
 
     def stopped(self: FacePipeline, request: FaceRequest, *rest: Any) -> Any:
         nonlocal calls
@@ -184,7 +184,7 @@ def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
             raise KeyboardInterrupt
         return original(self, request, *rest)
 
-    monkeypatch.setattr(FacePipeline, "_draw", stopped)
+    monkeypatch.setattr(FacePipeline, "draw", stopped)
     with pytest.raises(KeyboardInterrupt):
         knobs.main(arguments(weights, tmp_path, "--only", "threshold", "--threshold", "0"))
     assert [path.stem for path in (tmp_path / "points").iterdir()] == ["base"]

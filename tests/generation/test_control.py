@@ -17,13 +17,6 @@ from generation.sample import main
 from generation.strip import interpolate, parse_path
 from generation.verify import judge
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
-
-
-@pytest.fixture(scope="module")
-def shipped() -> FacePipeline:
-    return FacePipeline.from_pretrained(PRETRAINED)
-
 
 def test_what_is_avoided_costs_match() -> None:
     read = parse_distribution("fear:0.6,sadness:0.3,surprise:0.1")
@@ -41,15 +34,6 @@ def test_an_avoided_emotion_is_read_less(shipped: FacePipeline) -> None:
         faces = shipped.draw_all(shipped.request("fear", 12, 0, avoid=avoid, **settings)).faces
         means.append(np.mean([face.verdict.distribution[Emotion.SURPRISE] for face in faces]))
     assert means[1] < means[0]
-
-
-def test_asking_for_and_avoiding_the_same_is_refused(pipe: FacePipeline) -> None:
-    with pytest.raises(UserError, match="surprise is asked for and to be avoided"):
-        pipe("happily surprised", 1, avoid="surprise")
-    with pytest.raises(UserError, match="neutral is asked for"):
-        pipe("fear", 1, intensity=0.5, avoid="neutral")
-    with pytest.raises(UserError, match="did you mean 'sadness'"):
-        pipe("fear", 1, avoid="sadnes")
 
 
 def test_one_seed_is_one_person_with_identity(shipped: FacePipeline) -> None:
@@ -100,10 +84,19 @@ def test_the_ends_of_a_strip_show_their_emotions(shipped: FacePipeline) -> None:
     assert np.array_equal(shipped.strip("happiness:surprise", 4, 1, 1, steps=8).rows[0][2].image, strip.rows[1][2].image)
 
 
-@pytest.mark.parametrize(("path", "message"), [("happiness", "from one emotion to another"), ("joy:fera", "did you mean 'fear'")])
-def test_bad_strips_are_refused(pipe: FacePipeline, path: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "settings", "message"),
+    [
+        ("happiness", {}, "from one emotion to another"),
+        ("joy:fera", {}, "did you mean 'fear'"),
+        ("fear:joy", {"frames": 1}, "frames must lie between"),
+        ("fear:joy", {"frames": 102}, "frames must lie between"),
+        ("fear:joy", {"best_of": 3}, "^best_of: "),
+    ],
+)
+def test_bad_strips_are_refused(pipe: FacePipeline, path: str, settings: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        pipe.strip(path)
+        pipe.strip(path, **settings)
 
 
 def test_rows_finished_before_ctrl_c_are_kept(pipe: FacePipeline) -> None:
@@ -113,12 +106,6 @@ def test_rows_finished_before_ctrl_c_are_kept(pipe: FacePipeline) -> None:
 
     strip = pipe.strip("fear:joy", 3, 5, steps=2, progress=stop)
     assert len(strip.rows) == 2
-
-
-@pytest.mark.parametrize("frames", [1, 102])
-def test_a_strip_has_at_least_two_frames(pipe: FacePipeline, frames: int) -> None:
-    with pytest.raises(UserError, match="frames must lie between"):
-        pipe.strip("fear:joy", frames)
 
 
 def test_the_command_writes_a_strip_with_its_provenance(

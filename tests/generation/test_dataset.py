@@ -8,23 +8,29 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import generation.dataset.files
 import generation.dataset.selection
 from configs.cli import UserError
 from encoder.data.load import load_faces
 from encoder.emotions import Emotion
-from generation.dataset.__main__ import INCOMPLETE_EXIT, main, make_dataset, parse_counts, share_of
-from generation.dataset.blocks import Block, DatasetRequest
+from generation.dataset.__main__ import INCOMPLETE_EXIT, main, parse_counts
+from generation.dataset.blocks import Block
+from generation.dataset.make import collect, make_dataset, share_of
+from generation.dataset.order import DatasetRequest
 from generation.dataset.selection import Selection, thumbnails
 from generation.faces import Face
 from generation.pipeline import FacePipeline
 from generation.verify import Verdict
 
+Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 EASY = ["--threshold", "0", "--max-tries", "40", "--steps", "2", "--device", "cpu", "--least-difference", "0"]
 
@@ -33,22 +39,28 @@ def command(weights: Path, out: Path, likely: str, count: int, *more: str) -> li
     return ["--counts", f"{likely}:{count}", "--out", str(out), "--weights", str(weights), *EASY, *more]
 
 
+@pytest.fixture
+def make(weights: Path, tmp_path: Path, likely: str) -> Make:
+    """``make(name, count, *options)``: a set in a folder of this name, by the command."""
+
+    def run(name: str, count: int, *more: str) -> Path:
+        assert main(command(weights, tmp_path / name, likely, count, *more, "--quiet")) == 0
+        return tmp_path / name
+
+    return run
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a set; of manifest and card, without time and command line."""
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     manifest = json.loads(found.pop("manifest.json"))
     card = found.pop("README.md").decode().replace(manifest["command"], "")
-    return {
-        **found,
-        "manifest.json": json.dumps(manifest | {"created": "", "command": ""}).encode(),
-        "README.md": card.encode(),
-    }
+    return {**found, "manifest.json": json.dumps(manifest | {"created": "", "command": ""}).encode(), "README.md": card.encode()}
 
 
 @pytest.mark.parametrize("form", ["folders", "parquet"])
-def test_our_readers_read_what_is_written(weights: Path, tmp_path: Path, likely: str, form: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 20, "--format", form, "--valid", "0.25", "--quiet")) == 0
+def test_our_readers_read_what_is_written(make: Make, likely: str, form: str) -> None:
+    out = make("faces", 20, "--format", form, "--valid", "0.25")
     train, valid = load_faces(out, "train", size=16), load_faces(out, "valid", size=16)
     assert (len(train), len(valid)) == (15, 5)
     assert {*train.labels, *valid.labels} == {int(Emotion[likely.upper()])}
@@ -62,55 +74,76 @@ def test_our_readers_read_what_is_written(weights: Path, tmp_path: Path, likely:
     assert not (out / ".work").exists()
 
 
-def test_every_file_says_that_it_is_generated(weights: Path, tmp_path: Path, likely: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 3, "--seed", "5", "--quiet")) == 0
+def test_every_file_says_that_it_is_generated_and_from_which_seed(make: Make, likely: str, pipe: FacePipeline) -> None:
+    out = make("faces", 3, "--seed", "5")
     pictures = sorted(out.rglob("*.png"))
-    assert len(pictures) == 3
     rows = (out / "faces.csv").read_text().splitlines()
-    assert len(rows) == 4
+    assert (len(pictures), len(rows)) == (3, 4)
     for path in pictures:
         with Image.open(path) as picture:
             assert picture.text["AI-generated"] == "true"
             assert picture.text["Seed"] == str(int(path.stem.split("-")[1]))
             assert "trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
         assert any(row.startswith(path.relative_to(out).as_posix()) for row in rows)
+    (again,) = pipe(likely, 1, int(path.stem.split("-")[1]), threshold=0.0, max_tries=40, steps=2).faces
+    assert np.array_equal(np.asarray(Image.open(path)), again.image)
 
 
-def test_parquet_holds_pictures_that_hugging_face_recognises(weights: Path, tmp_path: Path, likely: str) -> None:
+def test_parquet_grows_group_by_group_and_holds_pictures_that_hugging_face_recognises(
+    make: Make, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pyarrow.parquet as pq
 
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 3, "--format", "parquet", "--quiet")) == 0
-    table = pq.read_table(out / "train.parquet")
+    out, sizes, entries = tmp_path / "faces", list[int](), generation.dataset.files.entries
+
+    def watched(*arguments: Any) -> Iterator[Any]:
+        for entry in entries(*arguments):
+            yield entry
+            sizes.append(sum(path.stat().st_size for path in out.rglob("*.parquet")))
+
+    monkeypatch.setattr(generation.dataset.files, "entries", watched)
+    monkeypatch.setattr(generation.dataset.files, "ROWS_A_GROUP", 4)
+    make("faces", 12, "--format", "parquet")
+    assert sizes[2] < sizes[6] < sizes[10]
+    file = pq.ParquetFile(out / "train.parquet")
+    table = file.read()
+    assert (file.num_row_groups, table.num_rows) == (3, 11)
+    assert table.column("seed").to_pylist() == sorted(table.column("seed").to_pylist())
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert features["image"] == {"_type": "Image"}
     assert set(features) == set(table.column_names)
     assert table.column("image")[0].as_py()["path"].startswith(likely)
 
 
-def test_a_face_of_the_set_is_the_face_of_its_seed(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 4, "--quiet")) == 0
-    path = sorted(out.rglob("*.png"))[-1]
-    seed = int(path.stem.split("-")[1])
-    (again,) = pipe(likely, 1, seed, threshold=0.0, max_tries=40, steps=2).faces
-    assert np.array_equal(np.asarray(Image.open(path)), again.image)
-
-
-def test_the_pipeline_makes_the_set_of_the_command(weights: Path, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
-    assert main(command(weights, tmp_path / "command", likely, 4, "--seed", "3", "--valid", "0.25", "--quiet")) == 0
+def test_the_pipeline_makes_the_set_of_the_command(make: Make, tmp_path: Path, likely: str, pipe: FacePipeline) -> None:
+    make("command", 4, "--seed", "3", "--valid", "0.25")
     options = {"seed": 3, "valid": 0.25, "threshold": 0.0, "max_tries": 40, "steps": 2, "least_difference": 0.0}
     made = pipe.dataset(tmp_path / "python", counts={likely: 4}, **options)
     assert contents(tmp_path / "python") == contents(tmp_path / "command")
     assert made["command"].startswith("FacePipeline.dataset(")
-    for wrong, message in (({}, "either per_emotion or counts"), ({"per_emotion": 2, "stepps": 3}, "did you mean steps")):
-        with pytest.raises(UserError, match=message):
-            pipe.dataset(tmp_path / "wrong", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either per_emotion or counts"),
+        ({"per_emotion": 2, "stepps": 3}, "did you mean steps"),
+        ({"per_emotion": 2, "best_of": 3}, "^best_of: "),
+        ({"per_emotion": 2, "intensity": 0.2}, "^intensity: "),
+        ({"per_emotion": 2, "avoid": "surprise"}, "surprise is asked for and to be avoided"),
+        ({"counts": {"anger": 1, "fear": 2}, "avoid": "peur"}, "fear is asked for and to be avoided"),
+        ({"per_emotion": 2, "seed": 2**40 - 20}, "seed"),
+    ],
+)
+def test_a_set_that_cannot_be_made_is_refused_before_any_work(
+    pipe: FacePipeline, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe.dataset(tmp_path / "wrong", **options)
     assert not (tmp_path / "wrong").exists()
 
 
-def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, likely: str) -> None:
+def test_a_killed_run_ends_with_the_same_files(make: Make, weights: Path, tmp_path: Path, likely: str) -> None:
     asked = [*command(weights, tmp_path / "killed", likely, 600, "--format", "parquet", "--quiet")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-m", "generation.dataset", *asked], cwd=tmp_path, env=environment) as process:
@@ -123,17 +156,15 @@ def test_a_killed_run_ends_with_the_same_files(weights: Path, tmp_path: Path, li
     kept = {path.name: path.stat().st_mtime_ns for path in blocks.glob("block-*")}
     assert 2 <= len(kept) < 600 // 32
     assert not (tmp_path / "killed" / "manifest.json").exists()
-    assert main(asked) == 0
-    assert main(command(weights, tmp_path / "whole", likely, 600, "--format", "parquet", "--quiet")) == 0
+    make("killed", 600, "--format", "parquet")
+    make("whole", 600, "--format", "parquet")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_a_run_that_fails_while_writing_ends_with_the_same_files(
-    weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import generation.dataset.files as files
-
-    write, room = files.atomic_write_bytes, iter(range(5))
+    write, room = generation.dataset.files.atomic_write_bytes, iter(range(5))
 
     def filling_up(path: Path, data: bytes) -> None:
         if next(room, None) is None:
@@ -141,12 +172,12 @@ def test_a_run_that_fails_while_writing_ends_with_the_same_files(
         write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "atomic_write_bytes", filling_up)
+        patch.setattr(generation.dataset.files, "atomic_write_bytes", filling_up)
         with pytest.raises(UserError, match="disk is full"):
-            main(command(weights, tmp_path / "parts", likely, 12, "--quiet"))
+            make("parts", 12)
     assert len(list((tmp_path / "parts").rglob("*.png"))) == 5
-    assert main(command(weights, tmp_path / "parts", likely, 12, "--quiet")) == 0
-    assert main(command(weights, tmp_path / "whole", likely, 12, "--quiet")) == 0
+    make("parts", 12)
+    make("whole", 12)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
@@ -165,8 +196,6 @@ def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely
 
 
 def test_the_work_is_shared(pipe: FacePipeline, likely: str, tmp_path: Path) -> None:
-    from generation.dataset.__main__ import collect
-
     class Rank:
         """One of two processes, whose partner never writes."""
 
@@ -193,41 +222,39 @@ def test_too_few_faces_are_written_and_the_exit_code_says_so(
     assert "Incomplete" in (out / "README.md").read_text()
 
 
-def test_another_request_does_not_touch_a_set(weights: Path, tmp_path: Path, likely: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+def test_another_request_does_not_touch_a_set(make: Make, tmp_path: Path) -> None:
+    out = make("faces", 2)
     before = contents(out)
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    make("faces", 2)
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 3, "--quiet"))
+        make("faces", 3)
     assert contents(out) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
-        main(command(weights, tmp_path / "mine", likely, 2, "--quiet"))
+        make("mine", 2)
 
 
-def test_a_set_made_before_a_setting_existed_is_still_the_same_set(weights: Path, tmp_path: Path, likely: str) -> None:
-    out = tmp_path / "faces"
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+def test_a_set_made_before_a_setting_existed_is_still_the_same_set(make: Make) -> None:
+    out = make("faces", 2)
     manifest = json.loads((out / "manifest.json").read_text())
     del manifest["request"]["mark"], manifest["request"]["settings"]["precision"]
     (out / "manifest.json").write_text(json.dumps(manifest))
-    assert main(command(weights, out, likely, 2, "--quiet")) == 0
+    make("faces", 2)
     manifest["request"]["settings"]["magic"] = 1
     (out / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 2, "--quiet"))
+        make("faces", 2)
     (out / "manifest.json").write_text("[]")
     with pytest.raises(UserError, match="other settings"):
-        main(command(weights, out, likely, 2, "--quiet"))
+        make("faces", 2)
 
 
-def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, tmp_path: Path, likely: str) -> None:
+def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(make: Make, tmp_path: Path) -> None:
     from eval.faces.generated import read_set
 
     for name, more in (("plain", ()), ("marked", ("--mark",))):
-        assert main(command(weights, tmp_path / name, likely, 3, "--quiet", *more)) == 0
+        make(name, 3, *more)
     plain, marked = (sorted((tmp_path / name).rglob("*.png")) for name in ("plain", "marked"))
     assert [path.name for path in plain] == [path.name for path in marked]
     for one, two in zip(plain, marked, strict=True):
@@ -242,15 +269,13 @@ def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(weights: Path, 
 
 
 def test_a_damaged_block_is_named(pipe: FacePipeline, likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import generation.dataset.files as files
-
     request = DatasetRequest(counts={likely: 2}, settings={"threshold": 0.0, "steps": 2})
 
     def full(*_: object) -> None:
         raise UserError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_write_folders", full)
+        patch.setattr(generation.dataset.files, "_write_folders", full)
         with pytest.raises(UserError, match="disk is full"):
             make_dataset(pipe, request, tmp_path / "faces")
     (block,) = (tmp_path / "faces" / ".work").glob("block-*")
@@ -287,11 +312,8 @@ def test_near_copies_are_left_out(rng: np.random.Generator) -> None:
     assert selection.missing() == [1]
 
 
-def test_counts_are_read_in_both_languages_and_refused_by_name() -> None:
+def test_counts_are_read_in_both_languages() -> None:
     assert parse_counts("disgust:40,peur:2") == {"disgust": 40, "fear": 2}
-    for text, words in (("fear:2,peur:3", "named twice"), ("fear", "no whole number"), ("fera:3", "did you mean")):
-        with pytest.raises(UserError, match=words):
-            parse_counts(text)
 
 
 @pytest.mark.parametrize(
@@ -300,9 +322,13 @@ def test_counts_are_read_in_both_languages_and_refused_by_name() -> None:
         (["--per-emotion", "0"], "between 1 and"),
         (["--per-emotion", "3", "--steps", "0"], "steps"),
         (["--counts", "fear:1", "--valid", "2"], "valid_share"),
+        (["--counts", "fear:2,peur:3"], "named twice"),
+        (["--counts", "fear"], "no whole number"),
+        (["--counts", "fera:3"], "did you mean"),
+        (["--per-emotion", "3", "--avoidance", "1"], "^--avoidance: does nothing without --not"),
     ],
 )
-def test_bad_requests_are_refused_before_any_work(options: list[str], words: str, tmp_path: Path) -> None:
+def test_bad_commands_are_refused_before_any_work(options: list[str], words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
         main([*options, "--out", str(tmp_path / "faces")])
     assert not (tmp_path / "faces").exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from generation.edit import MISSED_EXIT, SKIPPED_EXIT, main
 from generation.editing.files import file_names
 from generation.pipeline import FacePipeline
 
+Edit = Callable[..., int]
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 
 
@@ -46,11 +49,6 @@ def scene(faces: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoder.detection.registry.create_detector", lambda name: Squares())
-
-
-@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
@@ -61,20 +59,21 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def edit(weights: Path, out: Path, *more: str) -> int:
+@pytest.fixture
+def edit(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
+    """``edit(out, *pictures and options)``: the command, with ``Squares`` as its detector."""
+    monkeypatch.setattr("encoder.detection.registry.create_detector", lambda name: Squares())
     easy = ["--weights", str(weights), "--judge", str(weights / "encoder"), "--device", "cpu", "--steps", "2", "--count", "3"]
-    return main([*more, "--emotion", "joy", "--out", str(out), "--threshold", "0", *easy])
+    return lambda out, *more: main([*map(str, more), "--emotion", "joy", "--out", str(out), "--threshold", "0", *easy])
 
 
 # ---- with the shipped weights
 
 
-def test_a_photograph_is_edited_and_the_rest_stays() -> None:
-    data = pytest.importorskip("skimage.data")
-    picture = data.astronaut()
-    pipe = FacePipeline.from_pretrained(PRETRAINED)
+def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> None:
+    picture = pytest.importorskip("skimage.data").astronaut()
     judge = EmotionEncoder.from_pretrained(PRETRAINED / "judge")
-    edited = pipe.edit(picture, "surprise", count=3, strip=(0.0, 1.0), judge=judge, embedder=Brightness())
+    edited = shipped.edit(picture, "surprise", count=3, strip=(0.0, 1.0), judge=judge, embedder=Brightness())
     assert edited.before.verdict.top is Emotion.HAPPINESS
     best = edited.edits[0]
     assert best.verdict.top is Emotion.SURPRISE
@@ -92,19 +91,18 @@ def test_a_photograph_is_edited_and_the_rest_stays() -> None:
     assert low < 0.3 < high
     assert best.identity is not None
     assert best.identity.distance < 20
-    again = pipe.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
+    again = shipped.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
     assert np.array_equal(again.edits[0].part, best.part)
 
 
 # ---- the command
 
 
-@pytest.mark.usefixtures("squares")
 def test_files_of_one_picture_say_what_they_are(
-    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    edit: Edit, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert edit(weights, out, str(photos / "a.png"), "--strip", "3", "--mark") in (0, MISSED_EXIT)
+    assert edit(out, photos / "a.png", "--strip", "3", "--mark") in (0, MISSED_EXIT)
     printed = capsys.readouterr().out
     assert "before" in printed
     assert "identity was not measured" in printed
@@ -128,12 +126,11 @@ def test_files_of_one_picture_say_what_they_are(
         assert picture.mode == "RGB"
 
 
-@pytest.mark.usefixtures("squares")
 def test_one_bad_picture_stops_none_of_the_others(
-    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    edit: Edit, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert edit(weights, out, str(photos)) == SKIPPED_EXIT
+    assert edit(out, photos) == SKIPPED_EXIT
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith("skipped") for line in lines) == 2
     assert any("empty.png: no face found" in line for line in lines)
@@ -142,9 +139,8 @@ def test_one_bad_picture_stops_none_of_the_others(
     assert len(json.loads((out / "manifest.json").read_text())["skipped"]) == 2
 
 
-@pytest.mark.usefixtures("squares")
 def test_the_same_command_goes_on_where_it_stopped(
-    weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edit: Edit, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, inside = tmp_path / "out", FacePipeline.edit
     done: list[int] = []
@@ -157,20 +153,19 @@ def test_the_same_command_goes_on_where_it_stopped(
 
     monkeypatch.setattr(FacePipeline, "edit", counted)
     with pytest.raises(KeyboardInterrupt):
-        edit(weights, out, str(photos))
+        edit(out, photos)
     first = (out / "a.json").stat().st_mtime_ns
-    assert edit(weights, out, str(photos)) == SKIPPED_EXIT
+    assert edit(out, photos) == SKIPPED_EXIT
     assert (out / "a.json").stat().st_mtime_ns == first
     assert (out / "a-2.json").exists()
     assert len(json.loads((out / "manifest.json").read_text())["pictures"]) == 2
     with pytest.raises(UserError, match="other settings"):
-        edit(weights, out, str(photos), "--seed", "9")
+        edit(out, photos, "--seed", "9")
     Image.fromarray(scene(1, seed=5)).save(photos / "a.png")
-    edit(weights, out, str(photos))
+    edit(out, photos)
     assert (out / "a.json").stat().st_mtime_ns != first
 
 
-@pytest.mark.usefixtures("squares")
 @pytest.mark.parametrize(
     ("picture", "options", "message"),
     [
@@ -189,48 +184,65 @@ def test_the_same_command_goes_on_where_it_stopped(
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    weights: Path, photos: Path, tmp_path: Path, picture: str, options: list[str], message: str
+    edit: Edit, photos: Path, tmp_path: Path, picture: str, options: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        edit(weights, tmp_path / "out", str(photos / picture), *options)
+        edit(tmp_path / "out", photos / picture, *options)
     assert not [path for path in (tmp_path / "out").glob("*") if path.suffix == ".png"]
 
 
-def test_a_small_face_is_refused(pipe: FacePipeline) -> None:
-    class Small:
-        def detect(self, picture: np.ndarray) -> list[Face]:
-            return [Face((10, 10, 20, 20))]
+class Small:
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        return [Face((10, 10, 20, 20))]
 
-    with pytest.raises(UserError, match="measures 20 pixels, and 32 are needed"):
-        pipe.edit(scene(1), "joy", detector=Small())
-    with pytest.raises(UserError, match="max_tries: has no meaning"):
-        pipe.edit(scene(1), "joy", detector=Squares(), max_tries=3)
+
+@pytest.mark.parametrize(
+    ("picture", "settings", "message"),
+    [
+        (scene(1), {"detector": Small()}, "measures 20 pixels, and 32 are needed"),
+        (scene(1), {"max_tries": 3}, "max_tries: has no meaning"),
+        (scene(1), {"best_of": 3}, "^best_of: "),
+        (np.zeros((48, 48)), {}, r"need \(H, W, 3\)"),
+    ],
+)
+def test_what_is_no_edit_is_refused(pipe: FacePipeline, picture: np.ndarray, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe.edit(picture, "joy", **{"detector": Squares(), **settings})
 
 
 def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:
     edited = pipe.edit(photos / "a.png", "joy", detector=Squares(), count=2, steps=2)
     assert edited.render(edited.edits[0]).shape == (48, 132, 3)
-    with pytest.raises(UserError, match="need \\(H, W, 3\\)"):
-        pipe.edit(np.zeros((48, 48)), "joy", detector=Squares())
 
 
-def test_a_record_that_is_none_of_ours_is_not_overwritten(weights: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match="not the record of an edit"):
-        edit(weights, tmp_path / "out", str(photos / "a.png"))
-    assert (tmp_path / "out" / "a.json").read_text() == "[1, 2]"
+def test_a_grid_that_does_not_divide_the_face_is_edited_too(uneven: FacePipeline) -> None:
+    edited = uneven.edit(scene(1), "joy", detector=Squares(), count=1, steps=2, region="mouth")
+    changed = (edited.render(edited.edits[0]) != scene(1)).any(axis=2)
+    assert changed.any()
+    assert not changed[:20].any()
 
 
-@pytest.mark.usefixtures("squares")
-def test_an_edit_by_other_weights_is_not_passed_off(weights: Path, photos: Path, tmp_path: Path) -> None:
-    assert edit(weights, tmp_path / "out", str(photos / "a.png")) in (0, MISSED_EXIT)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("a.json", "[1, 2]", "not the record of an edit"), ("manifest.json", '{"faces": []}', "not the manifest of edits")],
+)
+def test_a_file_that_is_none_of_ours_is_not_overwritten(
+    edit: Edit, photos: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        edit(tmp_path, photos / "a.png")
+    assert (tmp_path / name).read_text() == content
+
+
+def test_an_edit_by_other_weights_is_not_passed_off(edit: Edit, photos: Path, tmp_path: Path) -> None:
+    assert edit(tmp_path / "out", photos / "a.png") in (0, MISSED_EXIT)
     path = tmp_path / "out" / "a.json"
     record = json.loads(path.read_text())
     record["weights_sha256"]["prior"] = "0" * 64
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match="an edit by other weights"):
-        edit(weights, tmp_path / "out", str(photos / "a.png"))
+        edit(tmp_path / "out", photos / "a.png")
 
 
 def test_pictures_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
@@ -240,14 +252,13 @@ def test_pictures_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
     assert names["manifest.png"] != "manifest"
 
 
-@pytest.mark.usefixtures("squares")
 def test_a_later_picture_of_the_same_name_replaces_nothing(
-    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    edit: Edit, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
 
     def made(name: str, *settings: str) -> dict[str, bytes]:
-        assert edit(weights, out, str(photos / name), *settings) in (0, MISSED_EXIT)
+        assert edit(out, str(photos / name), *settings) in (0, MISSED_EXIT)
         return {path.name: path.read_bytes() for path in out.iterdir() if path.name != "manifest.json"}
 
     first = made("a.png")
@@ -276,46 +287,26 @@ def test_a_later_picture_of_the_same_name_replaces_nothing(
     assert "a-3.png" in fourth
 
 
-@pytest.mark.usefixtures("squares")
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_photograph_is_never_written_over(weights: Path, photos: Path, folder: bool) -> None:
+def test_a_photograph_is_never_written_over(edit: Edit, photos: Path, folder: bool) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="choose another"):
-        edit(weights, photos, str(photos if folder else photos / "a.png"))
+        edit(photos, str(photos if folder else photos / "a.png"))
     (photos / "deep" / "b.jpg").write_bytes(before[photos / "deep" / "a.png"])
     with pytest.raises(UserError, match="is none of the files of an edit"):
-        edit(weights, photos / "deep", str(photos / "a.png"))
+        edit(photos / "deep", photos / "a.png")
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-@pytest.mark.usefixtures("squares")
-def test_edits_inside_the_folder_of_pictures_are_not_edited_again(weights: Path, photos: Path) -> None:
-    assert edit(weights, photos / "edited", str(photos)) == SKIPPED_EXIT
+def test_edits_inside_the_folder_of_pictures_are_not_edited_again(edit: Edit, photos: Path) -> None:
+    assert edit(photos / "edited", photos) == SKIPPED_EXIT
     before = sorted((photos / "edited").iterdir())
-    assert edit(weights, photos / "edited", str(photos)) == SKIPPED_EXIT
+    assert edit(photos / "edited", photos) == SKIPPED_EXIT
     assert sorted((photos / "edited").iterdir()) == before
 
 
-@pytest.mark.usefixtures("squares")
-def test_the_manifest_keeps_pictures_of_earlier_commands(weights: Path, photos: Path, tmp_path: Path) -> None:
-    Image.fromarray(scene(1, seed=5)).save(photos / "b.png")
-    for name in ("a.png", "b.png", "a.png"):
-        assert edit(weights, tmp_path / "out", str(photos / name)) in (0, MISSED_EXIT)
-    listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
-    assert sorted(record["source"]["file"] for record in listed) == ["a.png", "b.png"]
-
-
-@pytest.mark.usefixtures("squares")
-def test_the_manifest_of_another_command_is_not_written_over(weights: Path, photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"faces": []}')
-    with pytest.raises(UserError, match="not the manifest of edits"):
-        edit(weights, tmp_path, str(photos / "a.png"))
-    assert (tmp_path / "manifest.json").read_text() == '{"faces": []}'
-
-
-@pytest.mark.usefixtures("squares")
 @pytest.mark.parametrize("option", [["--keep", "nan"], ["--face", "0"], ["--region", "nan,0,9,9"], ["--avoidance", "0.4"]])
-def test_a_bad_setting_is_refused_before_anything_is_made(weights: Path, photos: Path, tmp_path: Path, option: list[str]) -> None:
+def test_a_bad_setting_is_refused_before_anything_is_made(edit: Edit, photos: Path, tmp_path: Path, option: list[str]) -> None:
     with pytest.raises(UserError, match=f"^{option[0]}"):
-        edit(weights, tmp_path / "out", str(photos), *option)
+        edit(tmp_path / "out", photos, *option)
     assert not (tmp_path / "out").exists()

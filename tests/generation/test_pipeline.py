@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from generation.people import People
 from generation.pipeline import FacePipeline
 from vqvae.tokenizer import Tokenizer
 
@@ -54,7 +53,7 @@ def test_the_best_of_several_draws_is_kept(pipe: FacePipeline, likely: str) -> N
     assert best.complete
     for index, (first, face) in enumerate(zip(one.faces, best.faces, strict=True)):
         request = pipe.request(likely, 1, index, **settings)
-        drawn = [pipe._draw(request, [0], attempt, People(pipe, request))[0] for attempt in range(12)]
+        drawn = [pipe.draw(request, [index], attempt)[0] for attempt in range(12)]
         matches = [other.verdict.match for other in drawn if other.verdict.accepted] or [face.verdict.match]
         assert face.verdict.match == pytest.approx(max(matches), abs=1e-6)
         assert face.verdict.match >= first.verdict.match - 1e-6 or face.tries > 12
@@ -64,19 +63,6 @@ def test_the_best_of_several_draws_is_kept(pipe: FacePipeline, likely: str) -> N
     assert np.array_equal(alone.image, best.faces[2].image)
 
 
-@pytest.mark.parametrize("call", ["strip", "edit", "dataset"])
-def test_best_of_is_for_single_faces(pipe: FacePipeline, tmp_path: Path, call: str) -> None:
-    calls = {
-        "strip": lambda: pipe.strip("joy:fear", best_of=3),
-        "edit": lambda: pipe.edit(np.zeros((64, 64, 3), np.uint8), "joy", best_of=3),
-        "dataset": lambda: pipe.dataset(tmp_path / "set", per_emotion=2, best_of=3),
-    }
-    with pytest.raises(UserError, match=r"^best_of: "):
-        calls[call]()
-    with pytest.raises(UserError, match="need a max_tries as high, got 2"):
-        pipe("joy", best_of=3, max_tries=2)
-
-
 def test_what_cannot_be_delivered_is_not_padded(pipe: FacePipeline) -> None:
     batch = pipe("fear", 3, 0, threshold=1.0, max_tries=2, steps=2)
     assert batch.faces == ()
@@ -84,22 +70,17 @@ def test_what_cannot_be_delivered_is_not_padded(pipe: FacePipeline) -> None:
     assert not batch.complete
 
 
-def test_the_verdict_is_about_the_delivered_pixels(pipe: FacePipeline, likely: str) -> None:
-    face = pipe(likely, 1, 0, max_tries=200, **EASY).faces[0]
-    read = pipe.encoder.predict(face.image).distributions[0]
-    torch.testing.assert_close(read, torch.tensor(face.verdict.distribution), atol=1e-5, rtol=1e-4)
+def test_the_verdicts_are_about_the_delivered_images(pipe: FacePipeline, likely: str) -> None:
+    batch = pipe(likely, 2, 0, max_tries=200, **EASY)
+    assert [image.size for image in batch.images] == [(16, 16)] * 2
+    read = pipe.encoder.predict(np.stack([np.asarray(image) for image in batch.images])).distributions
+    torch.testing.assert_close(torch.tensor([verdict.distribution for verdict in batch.verdicts]), read, atol=1e-5, rtol=1e-4)
 
 
 def test_every_try_draws_another_face(pipe: FacePipeline) -> None:
     request = pipe.request("fear", 1, 0, **EASY)
     tries = [pipe.pixels(pipe.draw_tokens(request, [request.emotion], [0], attempt)).numpy().tobytes() for attempt in range(6)]
     assert len(set(tries)) > 3
-
-
-def test_images_are_pil(pipe: FacePipeline, likely: str) -> None:
-    batch = pipe(likely, 2, 0, max_tries=200, **EASY)
-    assert [image.size for image in batch.images] == [(16, 16)] * 2
-    assert len(batch.verdicts) == 2
 
 
 @pytest.mark.parametrize(
@@ -113,6 +94,10 @@ def test_images_are_pil(pipe: FacePipeline, likely: str) -> None:
         ({"threshold": 1.5}, "threshold"),
         ({"batch_size": 0}, "batch_size"),
         ({"emotion": [0.5] * 7}, "sum to 1"),
+        ({"best_of": 3, "max_tries": 2}, "need a max_tries as high, got 2"),
+        ({"emotion": "happily surprised", "avoid": "surprise"}, "surprise is asked for and to be avoided"),
+        ({"intensity": 0.5, "avoid": "neutral"}, "neutral is asked for"),
+        ({"avoid": "sadnes"}, "did you mean 'sadness'"),
     ],
 )
 def test_bad_requests_are_refused_by_name(pipe: FacePipeline, settings: dict, message: str) -> None:
@@ -120,19 +105,13 @@ def test_bad_requests_are_refused_by_name(pipe: FacePipeline, settings: dict, me
         pipe(**{"emotion": "fear", "count": 1, **settings})
 
 
-def test_a_prior_of_another_tokenizer_is_refused(weights: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "mixed"
-    shutil.copytree(weights, folder)
-    torch.manual_seed(99)
-    Tokenizer(Tokenizer.from_pretrained(weights / "tokenizer").config).save_pretrained(folder / "tokenizer")
-    with pytest.raises(UserError, match="does not make"):
-        FacePipeline.from_pretrained(folder)
-
-
-@pytest.mark.parametrize("part", ["encoder", "tokenizer", "prior"])
-def test_a_missing_part_is_named(weights: Path, tmp_path: Path, part: str) -> None:
-    folder = tmp_path / "less"
-    shutil.copytree(weights, folder)
-    shutil.rmtree(folder / part)
-    with pytest.raises(UserError, match=part):
+@pytest.mark.parametrize("part", ["encoder", "tokenizer", "prior", "other tokens"])
+def test_parts_that_are_missing_or_do_not_belong_together_are_named(weights: Path, tmp_path: Path, part: str) -> None:
+    folder = shutil.copytree(weights, tmp_path / "mixed")
+    if part == "other tokens":
+        torch.manual_seed(99)
+        Tokenizer(Tokenizer.from_pretrained(weights / "tokenizer").config).save_pretrained(folder / "tokenizer")
+    else:
+        shutil.rmtree(folder / part)
+    with pytest.raises(UserError, match="does not make" if part == "other tokens" else part):
         FacePipeline.from_pretrained(folder)

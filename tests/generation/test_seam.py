@@ -90,6 +90,23 @@ def test_the_mask_is_soft_and_ends_before_the_border() -> None:
     assert soft_mask(np.zeros((8, 8), bool), 64).max() == 0
 
 
+def test_the_mask_lies_on_the_tokens_of_a_grid_that_does_not_divide_the_face() -> None:
+    tokens = np.zeros((12, 12), bool)
+    tokens[6:9, 3:9] = True
+    rows, columns = np.nonzero(soft_mask(tokens, 64) > 0.8)
+    assert (rows.min(), rows.max()) == pytest.approx((32, 47), abs=1)
+    assert (columns.min(), columns.max()) == pytest.approx((16, 47), abs=1)
+
+
+def test_a_blur_keeps_the_mean_and_spreads_by_its_width() -> None:
+    dot = np.zeros((65, 65), np.float32)
+    dot[32, 32] = 1
+    spread, place = blur(dot, 4.0), np.arange(65) - 32
+    assert spread.sum() == pytest.approx(1, abs=1e-5)
+    assert np.sqrt((spread.sum(axis=0) * place**2).sum()) == pytest.approx(4, rel=0.03)
+    assert blur(np.full((9, 9), 7, np.float32), 4.0) == pytest.approx(7)
+
+
 def test_parts_of_a_face() -> None:
     mouth, eyes = (token_mask(region_boxes([name]), 8).view(8, 8) for name in ("mouth", "eyes"))
     assert mouth[6, 3]

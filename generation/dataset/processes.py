@@ -6,9 +6,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import torch
-
-from configs.cli import UserError
+from engine.devices import resolve_device
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -20,18 +18,11 @@ _PATIENCE = timedelta(hours=24)
 def process_state(device: str = "auto") -> PartialState:
     """Accelerate's view of this process: its rank, how many there are, its device.
 
-    Args:
-        device: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
-
     Raises:
         UserError: CUDA is asked for and there is none.
     """
     from accelerate import PartialState
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
     # Without a GPU, Accelerate makes a process group only where the CPU is asked for by name.
-    cpu = device == "cpu" or not torch.cuda.is_available()
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return PartialState(cpu=cpu)
-    return PartialState(cpu=cpu, timeout=_PATIENCE)
+    cpu = resolve_device(device).type == "cpu"
+    return PartialState(cpu=cpu) if os.environ.get("WORLD_SIZE", "1") == "1" else PartialState(cpu=cpu, timeout=_PATIENCE)

@@ -1,0 +1,79 @@
+"""Command-line options of the programs, made from the fields of what they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from configs.cli import UserError
+from configs.loader import StrictModel
+from generation.request import FaceRequest, make_request
+
+# What stands elsewhere on a command line, or is no single value.
+_OTHERWISE = {"emotion", "counts", "settings"}
+_NAMES = {"avoid": "not", "valid_share": "valid", "form": "format"}
+_METAVARS = {"avoid": "EMOTION"}
+# Options that would do nothing without another.
+_PARTNERS = {"avoidance": "avoid", "candidates": "encoder_guidance"}
+
+
+def add_field_options(
+    parser: argparse.ArgumentParser,
+    model: type[StrictModel],
+    *,
+    leave_out: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
+    """One option for each field of ``model``; its help is the field's description. What is not given stays None.
+
+    Args:
+        defaults: what the help says of a default, where it is not the field's own.
+    """
+    for name, field in model.model_fields.items():
+        if name in _OTHERWISE or name in leave_out:
+            continue
+        default = (defaults or {}).get(name, field.default)
+        text = "" if default is None else f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+        how: dict[str, Any] = {}
+        if field.annotation is bool:
+            how["action"], text = argparse.BooleanOptionalAction, text if default else ""
+        elif get_origin(field.annotation) is Literal:
+            how["choices"] = get_args(field.annotation)
+        else:
+            how["type"] = field.annotation if field.annotation in (int, float) else str
+            how["metavar"] = _METAVARS.get(name, "N" if field.annotation is int else "X")
+        option = "--" + _NAMES.get(name, name).replace("_", "-")
+        parser.add_argument(option, dest=name, default=None, help=f"{field.description}{text}".replace("%", "%%"), **how)
+
+
+def add_network_options(parser: argparse.ArgumentParser, devices: Sequence[str] | None = None) -> None:
+    """``--weights``, ``--encoder`` and ``--device``, one of ``devices`` if given, and ``--quiet``."""
+    parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
+    parser.add_argument("--encoder", help="another encoder than the one in --weights")
+    names = ", ".join(devices or ("auto", "cpu", "cuda", "cuda:1", "…"))
+    parser.add_argument("--device", choices=devices, default="auto", help=f"{names} (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def given(arguments: argparse.Namespace, model: type[StrictModel] = FaceRequest) -> dict[str, Any]:
+    """The fields of ``model`` that stand on the command line.
+
+    Raises:
+        UserError: an option would do nothing without another that is missing.
+    """
+    found = {name: getattr(arguments, name, None) for name in model.model_fields}
+    for name, partner in _PARTNERS.items():
+        if found.get(name) is not None and found[partner] is None:
+            option, other = (f"--{_NAMES.get(each, each).replace('_', '-')}" for each in (name, partner))
+            raise UserError(f"{option}: does nothing without {other}; add {other}, or leave it out")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_request(arguments: argparse.Namespace) -> FaceRequest:
+    """The request that a command line with ``--emotion`` and ``--intensity`` makes.
+
+    Raises:
+        UserError: a setting is out of range, or does nothing.
+    """
+    return make_request(**given(arguments), intensity=arguments.intensity)
