@@ -51,12 +51,10 @@ class Sampler:
 
 
 def count(module: nn.Module) -> int:
-    """Number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def ours(config: PriorConfig, positions: int, groups: int, codes: int, steps: int) -> Sampler:
-    """Our masked prior with random weights."""
     prior = MaskedPrior(PriorShape(prior=config, positions=positions, groups=groups, codebook_size=codes))
     prior.eval().requires_grad_(False)
 

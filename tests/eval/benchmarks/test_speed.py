@@ -13,8 +13,8 @@ import torch
 
 from configs.cli import UserError
 from encoder.emotions import Emotion
-from eval.benchmarks import prior, vq
-from eval.benchmarks.interleaved import held_against, summarise, time_by_turns
+from eval.benchmarks import harness, prior, vq
+from eval.benchmarks.harness import held_against, summarise, time_by_turns
 from generation import pipeline
 from generation.verify import Verdict
 
@@ -91,7 +91,7 @@ def test_a_missing_quantiser_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert vq.PEER not in calls["train"]
     rows = [{"groups": 1, "mode": "eval", "results": {}, "targets": {}}]
     report = {"positions": 1, "codes": 2, "dim": 1, "threads": 1, "rounds": 7, "machine": {"processor": "x"}, "rows": rows}
-    assert vq.format_table(report).endswith("is not installed and therefore absent: pip install 'mimique[bench]'")
+    assert vq.format_table(report)[-1].endswith("is not installed and therefore absent: pip install 'mimique[bench]'")
 
 
 SMALL = ["--positions", "16", "--codes", "8", "--width", "96", "--depth", "1", "--heads", "2", "--steps", "3", "--threads", "1"]
@@ -127,10 +127,8 @@ def test_a_peer_that_cannot_compute_in_bfloat16_is_left_out() -> None:
 def test_the_prior_benchmark_without_peers_says_so(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import eval.benchmarks.machine as machine
-
     without(monkeypatch, "muse_maskgit_pytorch", "x_transformers")
-    monkeypatch.setattr(machine, "describe_machine", lambda packages: {"processor": "x"})
+    monkeypatch.setattr(harness, "describe_machine", lambda packages: {"processor": "x"})
     # A random encoder agrees with nothing; here all faces are accepted but the first after the two of the warm-up.
     tries: list[int] = []
 
@@ -162,7 +160,7 @@ def test_the_prior_benchmark_without_peers_says_so(
         (["--positions", "60"], "no square number"),
         (["--width", "30"], "no multiple of --heads"),
         (["--rounds", "3"], "at least 7"),
-        (["--groups", "0"], "--groups: give at least 1"),
+        (["--groups", "0"], "--groups 0: give at least 1"),
         (["--verified", "-1"], "--verified -1: give at least 0"),
     ],
 )

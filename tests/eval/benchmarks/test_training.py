@@ -11,19 +11,8 @@ import torch
 from configs.cli import UserError
 from eval.benchmarks import gpu, shards, storage
 
-TINY = [
-    "tokenizer.size=16",
-    "tokenizer.widths=[8,16]",
-    "tokenizer.codebook_size=16",
-    "tokenizer.code_dim=4",
-    "prior.width=16",
-    "prior.depth=1",
-    "prior.heads=2",
-    "loss.perceptual=0",
-    "loss.emotion=0",
-    "encoder=null",
-    "precision=no",
-]
+TINY = ["tokenizer.size=16", "tokenizer.widths=[8,16]", "tokenizer.codebook_size=16", "tokenizer.code_dim=4", "prior.width=16",
+        "prior.depth=1", "prior.heads=2", "loss.perceptual=0", "loss.emotion=0", "encoder=null", "precision=no"]  # fmt: skip
 FEW = ["--batch", "8", "--samples", "3", "--warmup", "1", "--steps", "2", "--rounds", "2"]
 
 

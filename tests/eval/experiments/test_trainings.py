@@ -20,26 +20,19 @@ from encoder.data.face_set import FaceSet
 from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation.readings import read_heads
+from encoder.fitting import fit as fitting
 from encoder.fitting.fit import EncoderTask
 from encoder.inference.emotion_encoder import EmotionEncoder
-from eval import augmentation, cas, shortcut, training_rows
+from eval import augmentation, cas, shortcut
 from eval.faces.generated import read_set
 from eval.faces.look import through_tokenizer, tokenizer_of
-from eval.output.table import compared, figures_of
-from eval.training_rows import labelled, oversampled
+from eval.faces.mixing import labelled, oversampled
+from eval.measures.trainings import compared, figures_of
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import reconstruct_pairs
 
-TINY = [
-    "--epochs",
-    "2",
-    "--widths",
-    "4,8",
-    "model.depths=[1,1]",
-    "train.batch_size=32",
-    "train.device=cpu",
-    "train.ema_decay=0.5",
-]
+TINY = ["--epochs", "2", "--widths", "4,8", "model.depths=[1,1]", "train.batch_size=32", "train.device=cpu",
+        "train.ema_decay=0.5"]  # fmt: skip
 
 
 def run(program, out: Path, data: Path, made: Path, *more: str) -> int:  # type: ignore[no-untyped-def]
@@ -50,13 +43,13 @@ def run(program, out: Path, data: Path, made: Path, *more: str) -> int:  # type:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the runs that are trained, as they start."""
     started: list[str] = []
-    fit = training_rows.fit_encoder
+    fit = fitting.fit_encoder
 
     def counted(config, place: Path, resume: str | None, **told: str) -> int:  # type: ignore[no-untyped-def]
         started.append(place.name + (" resumed" if resume else ""))
         return fit(config, place, resume, **told)
 
-    monkeypatch.setattr(training_rows, "fit_encoder", counted)
+    monkeypatch.setattr(fitting, "fit_encoder", counted)
     return started
 
 
@@ -116,7 +109,7 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     for name in removed:
         shutil.rmtree(out / "rows" / name)
     with monkeypatch.context() as patch:
-        patch.setattr(training_rows, "fit_encoder", lambda *_, **__: 130)
+        patch.setattr(fitting, "fit_encoder", lambda *_, **__: 130)
         assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 130
     assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
     assert trainings == removed
@@ -270,21 +263,6 @@ def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
 def test_too_small_a_set_is_refused_by_name(drawn_data: Path, stand_in: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"40 faces of anger, but .* are needed"):
         run(cas, tmp_path, drawn_data, stand_in, "--times", "3")
-
-
-@pytest.mark.parametrize(
-    ("program", "option", "words"),
-    [
-        (cas, ["--times", "0,1"], "positive"),
-        (cas, ["--seeds", "0,0"], "each once"),
-        (cas, ["--widths", "a,b"], "whole numbers"),
-        (augmentation, ["--amounts", "0"], "at least 1"),
-        (augmentation, ["--emotions", "joyful,fera"], "did you mean"),
-    ],
-)
-def test_bad_options_are_one_line(program, option: Sequence[str], words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UserError, match=words):
-        program.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *option])
 
 
 def some_faces(labels: Sequence[int], rng: np.random.Generator) -> FaceSet:
