@@ -1,26 +1,23 @@
-"""One contestant of the speed benchmark, alone in its process: ``python -m eval.benchmarks.contestants JOB.json``.
-
-Alone, so that its peak memory is its own and no other library's threads disturb it. The job names the contestant, the file
-of crops and where to write the result.
-"""
+"""The contestants of the encoder's speed benchmark, each measured alone in a process of its own."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from configs.cli import UserError, run
+from configs.cli import UserError
 
 Crops = list[npt.NDArray[np.uint8]]
 # Reads all crops and returns (N, 7) or N results.
@@ -170,16 +167,21 @@ def measure(name: str, crops: Crops, *, weights: str, threads: int, rounds: int)
     }
 
 
-def main(argv: Sequence[str]) -> int:
-    """Do the job described by the JSON file ``argv[0]`` and write its result."""
-    from engine.storage.atomic import atomic_write_text
+def measure_apart(name: str, crops: Crops, weights: str, threads: int, rounds: int) -> dict[str, Any]:
+    """:func:`measure` in a fresh process, on the CPU: its peak memory is its own, and no other library disturbs it.
 
-    job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    crops = list(np.load(job["crops"], allow_pickle=False))
-    found = measure(job["name"], crops, weights=job["weights"], threads=job["threads"], rounds=job["rounds"])
-    atomic_write_text(job["result"], json.dumps(found))
-    return 0
+    Raises:
+        UserError: the contestant failed.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        try:
+            return process.submit(_child, name, crops, weights, threads, rounds).result()
+        except Exception as error:
+            raise UserError(f"{name} failed: {error}") from None
 
 
-if __name__ == "__main__":
-    run(main)
+def _child(name: str, crops: Crops, weights: str, threads: int, rounds: int) -> dict[str, Any]:
+    # Read by the libraries when they are first imported, which is below.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return measure(name, crops, weights=weights, threads=threads, rounds=rounds)

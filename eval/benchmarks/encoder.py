@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from configs.cli import UserError, command, command_parser
 from encoder.drawing.faces import draw_faces
 from eval.benchmarks import harness
+from eval.benchmarks.contestants import measure_apart
 from eval.benchmarks.harness import DEFAULT
 from eval.experiments.options import at_least
 from eval.faces.real import load_real
@@ -65,16 +63,13 @@ def main(argv: Sequence[str]) -> int:
     groups = asked.contestants or [name for name in GROUPS if name not in ONNX or _onnx_installed()]
     threads = asked.threads or harness.cores()
     results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        crops = _write_crops(asked, folder)
-        weights = {"mimique": asked.weights, "deepface": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        crops, weights = _crops(asked), {"mimique": asked.weights, "deepface": ""}
         if {*ONNX} & {*groups}:
-            weights |= _write_onnx(asked.weights, folder)
-        names = [(group, name) for group in groups for name in GROUPS[group]]
-        for group, name in tqdm(names, desc="contestants", disable=None):
-            job = {"name": name, "crops": str(crops), "weights": weights[group], "threads": threads, "rounds": asked.rounds}
-            results[name] = _run_job(job, folder, threads)
+            weights |= _write_onnx(asked.weights, Path(folder))
+        jobs = [(group, name) for group in groups for name in GROUPS[group]]
+        for group, name in tqdm(jobs, desc="contestants", disable=None):
+            results[name] = measure_apart(name, crops, weights[group], threads, asked.rounds)
             if group in ONNX:
                 results[name]["note"] = f"exported from {asked.weights}{ONNX[group]}"
     report = {
@@ -96,17 +91,15 @@ def _onnx_installed() -> bool:
     return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
 
 
-def _write_crops(arguments: argparse.Namespace, folder: Path) -> Path:
-    """The crops as one array (N, size, size, 3) in a file that every contestant reads."""
-    if arguments.data:
-        grey = load_real(arguments.data, "test", arguments.size).images[: arguments.faces]
-        if len(grey) < arguments.faces:
-            raise UserError(f"--faces {arguments.faces}: the test split has only {len(grey)}")
+def _crops(asked: argparse.Namespace) -> list[npt.NDArray[np.uint8]]:
+    """Crops (size, size, 3), the same for every contestant."""
+    if asked.data:
+        grey = load_real(asked.data, "test", asked.size).images[: asked.faces]
+        if len(grey) < asked.faces:
+            raise UserError(f"--faces {asked.faces}: the test split has only {len(grey)}")
     else:
-        grey = draw_faces(arguments.faces, seed=arguments.seed, size=arguments.size).images
-    path = folder / "crops.npy"
-    np.save(path, np.repeat(grey[..., None], 3, axis=3), allow_pickle=False)
-    return path
+        grey = draw_faces(asked.faces, seed=asked.seed, size=asked.size).images
+    return list(np.repeat(grey[..., None], 3, axis=3))
 
 
 def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
@@ -125,22 +118,6 @@ def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
     files["onnx"].write_bytes(whole)
     files["int8"].write_bytes(small)
     return {name: str(path) for name, path in files.items()}
-
-
-def _run_job(job: dict[str, Any], folder: Path, threads: int) -> dict[str, Any]:
-    """One contestant in a fresh process, on the CPU, held to ``threads`` threads."""
-    file, result = folder / "job.json", folder / "result.json"
-    result.unlink(missing_ok=True)
-    file.write_text(json.dumps({**job, "result": str(result)}), encoding="utf-8")
-    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment = {**os.environ, **limits, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "eval.benchmarks.contestants", str(file)]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)  # noqa: S603
-    if done.returncode or not result.is_file():
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{job['name']} failed: {last.removeprefix('error: ')}")
-    return json.loads(result.read_text(encoding="utf-8"))
 
 
 def compare(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

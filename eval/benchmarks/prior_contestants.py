@@ -82,13 +82,7 @@ def muse(config: PriorConfig, parameters: int, tokens: int, codes: int, steps: i
     def build(width: int) -> Any:
         T5_CONFIGS[name] = {"config": _Width(width)}
         return module.MaskGitTransformer(
-            num_tokens=codes,
-            seq_len=side**2,
-            dim=width,
-            depth=config.depth,
-            heads=config.heads,
-            dim_head=head,
-            t5_name=name,
+            num_tokens=codes, seq_len=side**2, dim=width, depth=config.depth, heads=config.heads, dim_head=head, t5_name=name
         )
 
     def used(net: Any) -> int:

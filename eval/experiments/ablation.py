@@ -153,12 +153,6 @@ exit codes: 0 done, 1 a row failed, 2 bad input, 130 stopped by Ctrl-C and 143 b
         settings = self.points[name].config.without_folders()
         return {"settings": settings, "minutes": self.arguments.minutes_per_row, **self.made_from}
 
-    def keep(self, name: str, figures: Figures) -> None:
-        """A failed row is not kept: the next command tries it again."""
-        if "failed" not in figures:
-            super().keep(name, figures)
-            (self.folder(name) / "failure.txt").unlink(missing_ok=True)
-
     def measure(self, point: TokenizerRow) -> Figures:
         """Train the row if it is not there yet, and measure it; ``failed`` says why where that cannot be done.
 
@@ -166,23 +160,23 @@ exit codes: 0 done, 1 a row failed, 2 bad input, 130 stopped by Ctrl-C and 143 b
             Stopped: Ctrl-C or SIGTERM; what is done is kept.
         """
         folder = self.folder(point.name)
+        report = folder / "failure.txt"
         print(f"ablation: {point.label}", file=sys.stderr)
         try:
             if not _trained(folder, point.config.without_folders()):
                 self._train(folder, point.config)
-            return self._measure(folder, point.config)
+            figures = self._measure(folder, point.config)
         except Stopped:
             raise
         except Exception as error:
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            reason, report = " ".join(reason.split()), folder / "failure.txt"
+            reason = " ".join(reason.split())
             folder.mkdir(parents=True, exist_ok=True)
             report.write_text(traceback.format_exc(), encoding="utf-8")
             print(f"ablation: {point.label} failed: {reason} ({report})", file=sys.stderr)
             return {"failed": reason}
-
-    def exit_code(self, done: Mapping[str, Figures]) -> int:
-        return int(any("failed" in figures for figures in done.values()))
+        report.unlink(missing_ok=True)
+        return figures
 
     def write(self, done: Mapping[str, Figures]) -> str:
         rows = []

@@ -13,17 +13,8 @@ from tqdm import tqdm
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES, parse_emotion
 from engine.storage.atomic import write_json
+from eval.experiments import options
 from eval.experiments.experiment import DrawingExperiment, Figures
-from eval.experiments.options import (
-    DEFAULT,
-    add_data,
-    add_networks,
-    add_out,
-    add_settings,
-    given_settings,
-    parse_emotions,
-    words,
-)
 from eval.faces.real import load_real
 from eval.measures.accuracy import wilson
 from eval.output.sheet import write_sheet
@@ -65,24 +56,24 @@ is in percent of the full range of luma. Identity is left out without --embedder
 
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
-        add_data(parser, drawn=False)
-        parser.add_argument("--from", dest="start", default="neutral", help=f"label of the faces ({DEFAULT})")
-        parser.add_argument("--emotions", type=words, help="default: all but that of the faces")
-        parser.add_argument("--count", type=int, default=24, help=f"faces ({DEFAULT})")
-        parser.add_argument("--proposals", type=int, default=8, help=f"of which the best counts ({DEFAULT})")
+        options.add_data(parser, drawn=False)
+        parser.add_argument("--from", dest="start", default="neutral", help=f"label of the faces ({options.DEFAULT})")
+        parser.add_argument("--emotions", type=options.words, help="default: all but that of the faces")
+        parser.add_argument("--count", type=int, default=24, help=f"faces ({options.DEFAULT})")
+        parser.add_argument("--proposals", type=int, default=8, help=f"of which the best counts ({options.DEFAULT})")
         parser.add_argument("--intensity", type=float, default=1.0)
-        parser.add_argument("--keep", type=float, default=2.0, help=DEFAULT)
-        parser.add_argument("--region", default="brows,eyes,mouth", help=DEFAULT)
-        add_settings(parser, "encoder_guidance", "guidance", "source")
+        parser.add_argument("--keep", type=float, default=2.0, help=options.DEFAULT)
+        parser.add_argument("--region", default="brows,eyes,mouth", help=options.DEFAULT)
+        options.add_settings(parser, "encoder_guidance", "guidance", "source")
         parser.add_argument("--seed", type=int, default=0, help="chooses faces and proposals")
         parser.add_argument("--embedder", metavar="NAME", help="dlib:FILE or deepface:Facenet512")
-        add_networks(parser)
-        add_out(parser, cls.name, sheet="also write the first faces before and after, for people who may see them")
+        options.add_networks(parser)
+        options.add_out(parser, cls.name, sheet="also write the first faces before and after, for people who may see them")
 
     def plan(self) -> dict[str, str]:
         self.start = parse_emotion(self.arguments.start)
         self.shown: list[list[EditedFace]] = []
-        emotions = parse_emotions(self.arguments.emotions, without=self.start.label)
+        emotions = options.parse_emotions(self.arguments.emotions, without=self.start.label)
         return dict(zip(emotions, emotions, strict=True))
 
     def load(self) -> None:
@@ -95,7 +86,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
 
     def measure(self, point: str) -> Figures:
         asked = self.arguments
-        settings = {"intensity": asked.intensity, "region": asked.region, "keep": asked.keep, **given_settings(asked)}
+        settings = {"intensity": asked.intensity, "region": asked.region, "keep": asked.keep, **options.given_settings(asked)}
         tools: dict[str, Any] = {"detector": WholePicture(), "judge": self.judge, "embedder": self.embedder}
         edited = [
             # Seeds of its own for every face: with the same ones all faces would share the luck of a few draws.
@@ -120,7 +111,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
             "split": "test",
             "from": self.start.label,
             **{name: getattr(asked, name) for name in named},
-            "settings": given_settings(asked),
+            "settings": options.given_settings(asked),
             "weights_sha256": self.pipe.weights,
             "emotions": done,
         }

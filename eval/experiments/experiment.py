@@ -70,7 +70,7 @@ class Experiment(ABC, Generic[T]):
 
     @classmethod
     def main(cls, argv: Sequence[str]) -> int:
-        """Run the experiment; returns the exit code."""
+        """Run the experiment; returns the exit code, 1 where a point failed."""
         self = cls(cls.build_parser().parse_args(argv), argv)
         try:
             return self.run()
@@ -95,7 +95,7 @@ class Experiment(ABC, Generic[T]):
             for line in self.lines(name, done[name]):
                 tqdm.write(aligned(line, self.columns), file=sys.stdout)
         print(self.write(_in_order(points, done)))
-        return self.exit_code(done)
+        return int(any("failed" in figures for figures in done.values()))
 
     @classmethod
     @abstractmethod
@@ -115,7 +115,7 @@ class Experiment(ABC, Generic[T]):
 
     @abstractmethod
     def measure(self, point: T) -> Figures:
-        """The figures of one point, ready for JSON."""
+        """The figures of one point, ready for JSON; ``failed`` with the reason of one that cannot be measured."""
 
     @abstractmethod
     def write(self, done: Mapping[str, Figures]) -> str:
@@ -143,14 +143,10 @@ class Experiment(ABC, Generic[T]):
         return None if place is None else kept_row(place, self.basis(name))
 
     def keep(self, name: str, figures: Figures) -> None:
-        """Store the figures of a point for :meth:`kept`."""
+        """Store the figures of a point for :meth:`kept`; one that failed is tried again by the next command."""
         place = self.place(name)
-        if place is not None:
+        if place is not None and "failed" not in figures:
             keep_row(place, self.basis(name), figures)
-
-    def exit_code(self, done: Mapping[str, Figures]) -> int:
-        """What the program ends with when all points are there."""
-        return 0
 
 
 def _in_order(points: Iterable[str], done: Mapping[str, Figures]) -> dict[str, Figures]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,13 +104,13 @@ class Grid(DrawingExperiment[GridPoint]):
         """The faces of one emotion: first draws, none refused."""
         return self.pipe.draw_all(request)
 
+    @abstractmethod
     def head(self, point: GridPoint, batches: list[FaceBatch]) -> Figures:
         """What a point is, how many faces it gave, and how fast."""
-        raise NotImplementedError
 
+    @abstractmethod
     def see(self, readings: list[Prediction], real: RealFeatures) -> Figures:
         """Distances in one reader's features, of ``all`` and of each emotion."""
-        raise NotImplementedError
 
     def faces_line(self) -> str:
         """Which faces the figures rest on, for the head of a table."""

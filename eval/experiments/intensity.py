@@ -13,17 +13,8 @@ from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES, Emotion
 from engine.storage.atomic import write_json
 from engine.storage.provenance import weights_text
+from eval.experiments import options
 from eval.experiments.experiment import DrawingExperiment, Figures, read
-from eval.experiments.options import (
-    DEFAULT,
-    add_networks,
-    add_out,
-    add_settings,
-    at_least,
-    given_settings,
-    parse_emotions,
-    words,
-)
 from eval.measures.distances import bootstrap
 from eval.output.chart import Panel, in_rows, write_chart
 from eval.output.sheet import write_sheet
@@ -50,24 +41,24 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
 
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--count", type=int, default=32, help=f"faces of each emotion and level ({DEFAULT})")
-        parser.add_argument("--levels", type=int, default=11, help=f"intensities from 0 to 1 ({DEFAULT})")
-        parser.add_argument("--emotions", type=words, help="default: all but neutral")
+        parser.add_argument("--count", type=int, default=32, help=f"faces of each emotion and level ({options.DEFAULT})")
+        parser.add_argument("--levels", type=int, default=11, help=f"intensities from 0 to 1 ({options.DEFAULT})")
+        parser.add_argument("--emotions", type=options.words, help="default: all but neutral")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--identity", action="store_true", help="change only brows, eyes and mouth of one person a seed")
-        add_settings(parser, "guidance", "encoder_guidance", "steps", "temperature", "source")
-        add_networks(parser)
-        add_out(parser, cls.name, sheet="also write faces: one emotion and one person a row")
+        options.add_settings(parser, "guidance", "encoder_guidance", "steps", "temperature", "source")
+        options.add_networks(parser)
+        options.add_out(parser, cls.name, sheet="also write faces: one emotion and one person a row")
 
     def plan(self) -> dict[str, str]:
-        emotions = parse_emotions(self.arguments.emotions, without=Emotion.NEUTRAL.label)
+        emotions = options.parse_emotions(self.arguments.emotions, without=Emotion.NEUTRAL.label)
         if Emotion.NEUTRAL.label in emotions:
             raise UserError("--emotions: neutral is where intensity begins; leave it out")
         if not 3 <= self.arguments.levels <= 101:
             raise UserError(f"--levels: must lie between 3 and 101, got {self.arguments.levels}")
-        at_least(self.arguments, count=2)
+        options.at_least(self.arguments, count=2)
         self.levels = [number / (self.arguments.levels - 1) for number in range(self.arguments.levels)]
-        self.settings = given_settings(self.arguments)
+        self.settings = options.given_settings(self.arguments)
         return dict(zip(emotions, emotions, strict=True))
 
     def measure(self, point: str) -> Figures:

@@ -18,15 +18,8 @@ from encoder.data.duplicates import twins
 from encoder.data.face_set import FaceSet
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.evaluation.metrics import wilson_interval
-from eval.measures.distances import (
-    NEIGHBOURS,
-    Features,
-    bootstrap,
-    density_and_coverage,
-    frechet_distance,
-    kernel_distance,
-    mean_pairwise_distance,
-)
+from eval.measures import distances
+from eval.measures.distances import NEIGHBOURS, Features
 
 if TYPE_CHECKING:
     from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
@@ -131,7 +124,7 @@ def diversity(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> d
     for emotion, name in enumerate(EMOTION_NAMES):
         floors = [draw[emotion] for draw in real.floors]
         enough = len(made[emotion]) >= 2
-        found[name] = _compare(mean_pairwise_distance, made[emotion], floors, rounds) if enough else None
+        found[name] = _compare(distances.mean_pairwise_distance, made[emotion], floors, rounds) if enough else None
     each = [figures for figures in found.values() if figures is not None]
     return {"all": _mean(each) if len(each) == NUM_EMOTIONS else None, **found}
 
@@ -142,12 +135,12 @@ def closeness(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> d
     The Fréchet distance is given for all together only: the faces of one emotion are fewer than its dimensions.
 
     Args:
-        rounds: of the bootstrap over generated faces; the real ones stay.
+        rounds: of the distances.bootstrap over generated faces; the real ones stay.
     """
     everything, pooled = np.concatenate(real.reference), np.concatenate(list(made))
     whole = [np.concatenate(draw) for draw in real.floors]
     found = {"all": _distances(pooled, everything, whole, rounds)}
-    found["all"]["frechet"] = _compare(lambda rows: frechet_distance(everything, rows), pooled, whole, rounds)
+    found["all"]["frechet"] = _compare(lambda rows: distances.frechet_distance(everything, rows), pooled, whole, rounds)
     for emotion, name in enumerate(EMOTION_NAMES):
         floors = [draw[emotion] for draw in real.floors]
         found[name] = _distances(made[emotion], real.reference[emotion], floors, rounds)
@@ -168,9 +161,9 @@ def _mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _distances(made: Features, real: Features, floors: Sequence[Features], rounds: int) -> dict[str, Any]:
     return {
-        "kernel": _compare(lambda rows: kernel_distance(real, rows), made, floors, rounds, difference=True),
-        "density": _compare(lambda rows: density_and_coverage(real, rows)[0], made, floors, rounds),
-        "coverage": _compare(lambda rows: density_and_coverage(real, rows)[1], made, floors, rounds),
+        "kernel": _compare(lambda rows: distances.kernel_distance(real, rows), made, floors, rounds, difference=True),
+        "density": _compare(lambda rows: distances.density_and_coverage(real, rows)[0], made, floors, rounds),
+        "coverage": _compare(lambda rows: distances.density_and_coverage(real, rows)[1], made, floors, rounds),
     }
 
 
@@ -178,7 +171,7 @@ def _compare(
     statistic: Callable[[Features], float], made: Features, floors: Sequence[Features], rounds: int, *, difference: bool = False
 ) -> dict[str, Any]:
     value = statistic(made)
-    interval = bootstrap(lambda rows: statistic(made[rows]), len(made), rounds=rounds, centre=value)
+    interval = distances.bootstrap(lambda rows: statistic(made[rows]), len(made), rounds=rounds, centre=value)
     return figure(value, interval, float(np.mean([statistic(floor) for floor in floors])), difference=difference)
 
 

@@ -12,16 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.measures.distances import (
-    NEIGHBOURS,
-    Array,
-    Features,
-    frechet_distance,
-    kernel,
-    mean_of_pairs,
-    squared_distances,
-    within_reach,
-)
+from eval.measures.distances import NEIGHBOURS, Array, Features, frechet_distance, kernel, mean_of_pairs, within_reach
 
 Z = 1.959964
 # What a figure can be at all; the unbiased kernel distance may be negative.
@@ -138,8 +129,9 @@ def _estimate(value: float, samples: Array, limits: tuple[float, float] = (-np.i
 
 def diversity(features: Features, *, rounds: int = 200, seed: int = 0) -> Estimate:
     """Mean distance over all pairs of one set of (N, D) features: how unlike each other its faces are."""
-    distances = np.sqrt(squared_distances(features, features))
-    rng = np.random.default_rng(seed)
+    from scipy.spatial.distance import pdist, squareform
+
+    distances, rng = squareform(pdist(features.astype(np.float64))), np.random.default_rng(seed)
     samples = np.array([mean_of_pairs(distances, _drawn(rng, len(features))) for _ in range(rounds)])
     return _estimate(mean_of_pairs(distances), samples)
 

@@ -12,7 +12,7 @@ from configs.cli import UserError
 from encoder.drawing.faces import draw_faces
 from encoder.inference.emotion_encoder import EmotionEncoder
 from eval.benchmarks import encoder
-from eval.benchmarks.contestants import CONTESTANTS
+from eval.benchmarks.contestants import CONTESTANTS, measure_apart
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,7 @@ def test_deepface_answers_for_every_crop_without_its_weights(
     crops: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path))
-    np.save(tmp_path / "crops.npy", np.stack(crops), allow_pickle=False)
-    job = {"name": "DeepFace.analyze, list", "crops": str(tmp_path / "crops.npy"), "weights": "", "threads": 1, "rounds": 1}
-    found = encoder._run_job(job, tmp_path, 1)
+    found = measure_apart("DeepFace.analyze, list", crops, "", threads=1, rounds=1)
     assert found["note"].startswith("random weights")
     assert found["faces_per_second"] > 0
 
@@ -79,9 +77,3 @@ def test_a_contestant_that_fails_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mimique, batch 1 failed: nowhere: no such folder"):
         encoder.main(["--contestants", "mimique", "--faces", "2", "--weights", "nowhere", "--out", str(tmp_path / "b.json")])
     assert not (tmp_path / "b.json").exists()
-
-
-@pytest.mark.parametrize("option", ["--faces", "--size", "--rounds", "--threads"])
-def test_numbers_that_make_no_sense_are_one_line(option: str) -> None:
-    with pytest.raises(UserError, match=f"{option} 0: give at least"):
-        encoder.main([option, "0"])

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from configs.cli import UserError
 from encoder.emotions import Emotion
 from eval.benchmarks import harness, prior, vq
 from eval.benchmarks.harness import held_against, summarise, time_by_turns
@@ -152,21 +151,3 @@ def test_the_prior_benchmark_without_peers_says_so(
     shown = capsys.readouterr().out
     for name in ("muse-maskgit-pytorch", "x-transformers"):
         assert f"{name} is not installed and therefore absent" in shown
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--positions", "60"], "no square number"),
-        (["--width", "30"], "no multiple of --heads"),
-        (["--rounds", "3"], "at least 7"),
-        (["--groups", "0"], "--groups 0: give at least 1"),
-        (["--verified", "-1"], "--verified -1: give at least 0"),
-    ],
-)
-def test_numbers_that_make_no_sense_are_one_line(options: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        prior.main(options)
-    if options[0] == "--rounds":
-        with pytest.raises(UserError, match=message):
-            vq.main(options)

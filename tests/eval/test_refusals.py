@@ -34,6 +34,19 @@ NEEDS = {
         ("ablation", ["--judge", "nowhere"], "nowhere: no such folder"),
         ("augmentation", ["--amounts", "0"], "at least 1"),
         ("augmentation", ["--emotions", "joyful,fera"], "did you mean"),
+        *(
+            ("benchmarks.encoder", [option, "0"], f"{option} 0: give at least")
+            for option in ("--faces", "--size", "--rounds", "--threads")
+        ),
+        *(("benchmarks.gpu", [option, "0"], f"{option} 0: give at least 1") for option in ("--batch", "--samples", "--warmup")),
+        *(("benchmarks.gpu", [option, "0"], f"{option} 0: give at least 1") for option in ("--steps", "--rounds")),
+        ("benchmarks.prior", ["--groups", "0"], "--groups 0: give at least 1"),
+        ("benchmarks.prior", ["--positions", "60"], "no square number"),
+        ("benchmarks.prior", ["--rounds", "3"], "at least 7"),
+        ("benchmarks.prior", ["--verified", "-1"], "--verified -1: give at least 0"),
+        ("benchmarks.prior", ["--width", "30"], "no multiple of --heads"),
+        ("benchmarks.shards", ["--faces", "63"], "--faces 63: give at least 64"),
+        ("benchmarks.vq", ["--rounds", "3"], "at least 7"),
         ("cas", ["--seeds", "0,0"], "each once"),
         ("cas", ["--times", "0,1"], "positive"),
         ("cas", ["--widths", "a,b"], "whole numbers"),
@@ -65,7 +78,7 @@ NEEDS = {
 def test_options_that_make_no_sense(name: str, options: list[str], message: str, tmp_path: Path) -> None:
     pytest.importorskip("torchmetrics")
     with pytest.raises(UserError, match=message):
-        importlib.import_module(f"eval.{name}").main([*NEEDS[name], "--out", str(tmp_path / "out"), *options])
+        importlib.import_module(f"eval.{name}").main([*NEEDS.get(name, []), "--out", str(tmp_path / "out"), *options])
     assert not any(tmp_path.iterdir())
 
 
