@@ -1,4 +1,4 @@
-"""What editing does to real faces: the emotion by two judges, the change, and identity if an embedder is named."""
+"""What editing does to real faces: the emotion by two readers, the change, and identity if an embedder is named."""
 
 from configs.cli import command
 from eval.experiments.editing import Editing

@@ -1,4 +1,4 @@
-"""Does a face show more of an emotion when more is asked for? Two judges read generated faces over rising intensity."""
+"""Does a face show more of an emotion when more is asked for? Two readers look at faces over rising intensity."""
 
 from configs.cli import command
 from eval.experiments.intensity import Intensity

@@ -1,4 +1,4 @@
-"""What survives the tokenizer: PSNR, SSIM, codebook usage, and the emotion by two judges."""
+"""What survives the tokenizer: PSNR, SSIM, codebook usage, and the emotion by two readers."""
 
 from configs.cli import command
 from eval.experiments.reconstruction import Reconstruction

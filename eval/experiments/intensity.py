@@ -1,4 +1,4 @@
-"""Does a face show more of an emotion when more is asked for? Two judges read generated faces over rising intensity."""
+"""Does a face show more of an emotion when more is asked for? Two readers look at faces over rising intensity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Intensity(DrawingExperiment[str]):
   python -m eval.intensity --emotions fear,happiness --levels 6 --guidance 1.5
   python -m eval.intensity --sheet docs/intensity.png
 
-For each emotion but neutral the same seeds are drawn at every level, without any selection, and both judges say how
+For each emotion but neutral the same seeds are drawn at every level, without any selection, and both readers say how
 probable the emotion is. "rank" is Spearman's correlation of level and probability over all faces, "person" its mean over
 seeds (a seed whose readings never change counts 0), "falls" the steps at which the mean goes down. Written: intensity.json
 and the plot intensity.png; with --sheet also one person a row at rising intensity, best of a few draws."""

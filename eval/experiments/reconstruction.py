@@ -1,4 +1,4 @@
-"""What survives the tokenizer: PSNR, SSIM, codebook usage, and the emotion by two judges."""
+"""What survives the tokenizer: PSNR, SSIM, codebook usage, and the emotion by two readers."""
 
 from __future__ import annotations
 

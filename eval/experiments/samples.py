@@ -38,7 +38,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         parser.add_argument("--seed", type=int, default=0)
         add_settings(parser, "guidance", "steps", "temperature", "threshold", "source")
         add_networks(parser)
-        parser.add_argument("--data", help="folder with FER-2013: adds the judges' shares on real test faces")
+        parser.add_argument("--data", help="folder with FER-2013: adds the readers' shares on real test faces")
         add_out(parser, cls.name, sheet="also write a contact sheet, one emotion a row")
         parser.add_argument("--columns", type=int, default=8, help=f"faces a row on the sheet ({DEFAULT})")
 

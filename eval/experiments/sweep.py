@@ -66,7 +66,7 @@ values to it. Real faces are those of --split valid; --split test is for the las
 
 OUT/sweep.csv, sweep.json, sweep.md and sweep.png hold, per point, for all faces and for each emotion: the share of faces to
 which the encoder and the second judge give the emotion asked for; diversity (mean distance between faces of one emotion);
-Fréchet and kernel distance, density and coverage against real faces, in both judges' features. "relative" is the ratio to
+Fréchet and kernel distance, density and coverage against real faces, in both readers' features. "relative" is the ratio to
 the floor: what as many real train faces get (for accuracy: what real faces of that label get; for the kernel distance, whose
 floor is about zero, the difference). Intervals are 95 %: Wilson for shares, else bootstrap over the generated faces."""
 

@@ -29,12 +29,12 @@ MAX_PER_EMOTION, MAX_FLOORS = 200, 10
 
 @dataclass(frozen=True)
 class RealFeatures:
-    """Real faces in one judge's feature space, the emotions in equal parts.
+    """Real faces in one reader's feature space, the emotions in equal parts.
 
     Attributes:
         reference: per emotion, features (R, D) of held-out faces.
         floors: per draw and emotion, features (N, D) of train faces.
-        recall: per emotion, the share of all held-out faces with that label to which the judge gives it.
+        recall: per emotion, the share of all held-out faces with that label to which the reader gives it.
     """
 
     reference: tuple[Features, ...]
@@ -43,9 +43,9 @@ class RealFeatures:
 
 
 def read_real_faces(
-    judges: Mapping[str, EmotionEncoder], train: FaceSet, held_out: FaceSet, per_emotion: int, *, seed: int = 0
+    readers: Mapping[str, EmotionEncoder], train: FaceSet, held_out: FaceSet, per_emotion: int, *, seed: int = 0
 ) -> dict[str, RealFeatures]:
-    """What each judge sees in real faces; held-out faces with a pixel-identical twin in train are left out.
+    """What each reader sees in real faces; held-out faces with a pixel-identical twin in train are left out.
 
     Raises:
         UserError: an emotion has too few faces.
@@ -64,10 +64,10 @@ def read_real_faces(
         raise UserError(f"--per-emotion {per_emotion}: train has only {fewest} faces of {_scarce(pools)} for the floor")
     drawn = np.concatenate([pool[: draws * per_emotion] for pool in pools])
     found: dict[str, RealFeatures] = {}
-    for name, judge in judges.items():
-        held = judge.predict(held_out.images)
+    for name, reader in readers.items():
+        held = reader.predict(held_out.images)
         tops, features = held.distributions.argmax(dim=1).numpy(), held.embeddings.numpy()
-        learned = judge.predict(train.images[drawn]).embeddings.numpy()
+        learned = reader.predict(train.images[drawn]).embeddings.numpy()
         learned = learned.reshape(NUM_EMOTIONS, draws, per_emotion, -1)
         found[name] = RealFeatures(
             tuple(features[chosen] for chosen in reference),
@@ -82,7 +82,7 @@ def _scarce(rows: Sequence[npt.NDArray[np.intp]]) -> str:
 
 
 def accuracies(readings: Sequence[Prediction], recall: Sequence[float]) -> dict[str, dict[str, Any] | None]:
-    """Share of faces to which a judge gives the emotion asked for, of ``all`` and of each emotion; None of no faces.
+    """Share of faces to which a reader gives the emotion asked for, of ``all`` and of each emotion; None of no faces.
 
     Args:
         readings: of the faces of each emotion. recall: the same shares of real faces.
