@@ -1,97 +1,68 @@
-"""One contestant of the speed benchmark, alone in its process: ``python -m eval.benchmarks.contestants JOB.json``.
-
-Alone, so that its peak memory is its own and no other library's threads disturb it. The job names the contestant, the file
-of crops and where to write the result.
-"""
+"""The contestants of the encoder's speed benchmark, each measured alone in a process of its own."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from configs.cli import UserError, run
+from configs.cli import UserError
 
 Crops = list[npt.NDArray[np.uint8]]
-# Reads all crops and returns (N, 7) or N results; and a note on how it was set up.
-Contestant = tuple[Callable[[Crops], Any], str]
+# Reads all crops and returns (N, 7) or N results.
+Read = Callable[[Crops], Any]
+# Makes such a function of weights and a number of threads, and a note on how it was set up.
+Make = Callable[[str, int], tuple[Read, str]]
 DEEPFACE_WEIGHTS = "facial_expression_model_weights.pth"
 
 
-def mimique_single(weights: str, _threads: int) -> Contestant:
-    """Our encoder, one call a crop."""
-    encoder = _encoder(weights)
-    return lambda crops: [encoder.predict(crop[None]).distributions[0] for crop in crops], weights
-
-
-def mimique_batched(weights: str, _threads: int) -> Contestant:
-    """Our encoder, one call for all crops."""
-    encoder = _encoder(weights)
-    return lambda crops: encoder.predict(np.stack(crops)).distributions.numpy(), weights
-
-
-def _encoder(weights: str) -> Any:
+def mimique(weights: str, _threads: int) -> tuple[Read, str]:
     from encoder.inference.emotion_encoder import EmotionEncoder
     from engine.storage.weights import resolve_folder
 
-    return EmotionEncoder.from_pretrained(resolve_folder(weights))
+    encoder = EmotionEncoder.from_pretrained(resolve_folder(weights))
+    return lambda crops: encoder.predict(np.stack(crops)).distributions.numpy(), weights
 
 
-def onnx_single(weights: str, threads: int) -> Contestant:
-    """Our encoder through ONNX Runtime, one call a crop; grey and resized in NumPy and Pillow."""
-    session, size = _session(weights, threads)
-    return lambda crops: [session.run(["distribution"], {"faces": _grey_input([crop], size)})[0][0] for crop in crops], weights
+def onnx(file: str, threads: int) -> tuple[Read, str]:
+    """Our encoder through ONNX Runtime; grey and resized in NumPy and Pillow."""
+    from PIL import Image
 
-
-def onnx_batched(weights: str, threads: int) -> Contestant:
-    """Our encoder through ONNX Runtime, one call for all crops."""
-    session, size = _session(weights, threads)
-
-    def read(crops: Crops) -> npt.NDArray[np.float32]:
-        # As in EmotionEncoder.predict, small batches that stay in the processor's caches.
-        chunks = (crops[start : start + 16] for start in range(0, len(crops), 16))
-        return np.concatenate([session.run(["distribution"], {"faces": _grey_input(chunk, size)})[0] for chunk in chunks])
-
-    return read, weights
-
-
-def _session(file: str, threads: int) -> tuple[Any, int]:
     from encoder.inference.onnx_graph import open_session
 
     session = open_session(file, threads)
-    return session, int(session.get_inputs()[0].shape[-1])
+    size = int(session.get_inputs()[0].shape[-1])
+
+    def read(crops: Crops) -> npt.NDArray[np.float32]:
+        rows = []
+        # As in EmotionEncoder.predict, small batches that stay in the processor's caches.
+        for start in range(0, len(crops), 16):
+            grey = (Image.fromarray(crop).convert("L") for crop in crops[start : start + 16])
+            faces = np.stack([np.asarray(each.resize((size, size), Image.Resampling.BILINEAR)) for each in grey])[:, None]
+            rows.append(session.run(["distribution"], {"faces": faces})[0])
+        return np.concatenate(rows)
+
+    return read, file
 
 
-def _grey_input(crops: Crops, size: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    grey = (Image.fromarray(crop).convert("L").resize((size, size), Image.Resampling.BILINEAR) for crop in crops)
-    return np.stack([np.asarray(picture) for picture in grey])[:, None]
-
-
-def deepface_single(_weights: str, _threads: int) -> Contestant:
-    """``DeepFace.analyze``, one call a crop, without detection."""
-    analyze, note = _deepface_analyze()
-    return lambda crops: [analyze(crop)[0]["emotion"] for crop in crops], note
-
-
-def deepface_list(_weights: str, _threads: int) -> Contestant:
-    """``DeepFace.analyze``, one call with the list of all crops."""
+def deepface(_weights: str, _threads: int) -> tuple[Read, str]:
+    """``DeepFace.analyze``, without detection, with the list of crops."""
     analyze, note = _deepface_analyze()
     return lambda crops: [found[0]["emotion"] for found in analyze(crops)], note
 
 
-def deepface_network(_weights: str, _threads: int) -> Contestant:
+def deepface_network(_weights: str, _threads: int) -> tuple[Read, str]:
     """DeepFace's emotion network in true batches of 64, which ``analyze`` does not use; crops resized by OpenCV as it does."""
     _analyze, note = _deepface_analyze()
     import cv2
@@ -131,15 +102,25 @@ def _deepface_analyze() -> tuple[Callable[[Any], Any], str]:
     return analyze, "published weights" if found else "random weights (the published ones are not on disk)"
 
 
-CONTESTANTS: dict[str, Callable[[str, int], Contestant]] = {
-    "mimique, batch 1": mimique_single,
-    "mimique, batched": mimique_batched,
-    "mimique ONNX, batch 1": onnx_single,
-    "mimique ONNX, batched": onnx_batched,
-    "mimique ONNX int8, batch 1": onnx_single,
-    "mimique ONNX int8, batched": onnx_batched,
-    "DeepFace.analyze, batch 1": deepface_single,
-    "DeepFace.analyze, list": deepface_list,
+def one_by_one(make: Make) -> Make:
+    """The same contestant, called once a crop."""
+
+    def made(weights: str, threads: int) -> tuple[Read, str]:
+        read, note = make(weights, threads)
+        return lambda crops: [read([crop])[0] for crop in crops], note
+
+    return made
+
+
+CONTESTANTS: dict[str, Make] = {
+    "mimique, batch 1": one_by_one(mimique),
+    "mimique, batched": mimique,
+    "mimique ONNX, batch 1": one_by_one(onnx),
+    "mimique ONNX, batched": onnx,
+    "mimique ONNX int8, batch 1": one_by_one(onnx),
+    "mimique ONNX int8, batched": onnx,
+    "DeepFace.analyze, batch 1": one_by_one(deepface),
+    "DeepFace.analyze, list": deepface,
     "DeepFace network, batched": deepface_network,
 }
 
@@ -186,16 +167,21 @@ def measure(name: str, crops: Crops, *, weights: str, threads: int, rounds: int)
     }
 
 
-def main(argv: Sequence[str]) -> int:
-    """Do the job described by the JSON file ``argv[0]`` and write its result."""
-    from engine.storage.atomic import atomic_write_text
+def measure_apart(name: str, crops: Crops, weights: str, threads: int, rounds: int) -> dict[str, Any]:
+    """:func:`measure` in a fresh process, on the CPU: its peak memory is its own, and no other library disturbs it.
 
-    job = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    crops = list(np.load(job["crops"], allow_pickle=False))
-    found = measure(job["name"], crops, weights=job["weights"], threads=job["threads"], rounds=job["rounds"])
-    atomic_write_text(job["result"], json.dumps(found))
-    return 0
+    Raises:
+        UserError: the contestant failed.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        try:
+            return process.submit(_child, name, crops, weights, threads, rounds).result()
+        except Exception as error:
+            raise UserError(f"{name} failed: {error}") from None
 
 
-if __name__ == "__main__":
-    run(main)
+def _child(name: str, crops: Crops, weights: str, threads: int, rounds: int) -> dict[str, Any]:
+    # Read by the libraries when they are first imported, which is below.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return measure(name, crops, weights=weights, threads=threads, rounds=rounds)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from configs.cli import UserError, command, command_parser
-from eval.benchmarks.machine import cores, describe_machine
+from encoder.drawing.faces import draw_faces
+from eval.benchmarks import harness
+from eval.benchmarks.contestants import measure_apart
+from eval.benchmarks.harness import DEFAULT
+from eval.experiments.options import at_least
+from eval.faces.real import load_real
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.encoder
@@ -33,66 +37,52 @@ GROUPS = {
     "int8": ("mimique ONNX int8, batch 1", "mimique ONNX int8, batched"),
     "deepface": ("DeepFace.analyze, batch 1", "DeepFace.analyze, list", "DeepFace network, batched"),
 }
+# What is said of exported files.
+ONNX = {"onnx": "", "int8": ", calibrated on drawn faces (its accuracy: python -m encoder.export --help)"}
 # What the project aims at: so many times as fast as DeepFace.analyze.
 TARGETS = (("batch 1", "DeepFace.analyze, batch 1", 2.0), ("batched", "DeepFace.analyze, list", 10.0))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.encoder", __doc__, EXAMPLES)
-    parser.add_argument("--weights", default="pretrained/encoder", help="folder with our weights (default: %(default)s)")
+    parser.add_argument("--weights", default="pretrained/encoder", help=f"folder with our weights ({DEFAULT})")
     parser.add_argument("--contestants", nargs="+", choices=tuple(GROUPS), help="default: all that are installed")
     parser.add_argument("--data", help="folder with FER-2013; default: drawn faces")
-    parser.add_argument("--faces", type=int, default=512, help="number of crops (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=96, help="pixels of a crop's side (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn faces (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-encoder.json"), help="default: %(default)s")
+    parser.add_argument("--faces", type=int, default=512, help=f"number of crops ({DEFAULT})")
+    parser.add_argument("--size", type=int, default=96, help=f"pixels of a crop's side ({DEFAULT})")
+    harness.add_options(parser, "encoder", rounds=3, seed="of the drawn faces")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run every contestant and print the table; exit code 0 whether or not the targets are met."""
-    arguments = build_parser().parse_args(argv)
-    for name in ("faces", "size", "rounds", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < (2 if name == "faces" else 1):
-            raise UserError(f"--{name} {value}: give at least {2 if name == 'faces' else 1}")
+    asked = build_parser().parse_args(argv)
+    at_least(asked, faces=2, size=1, rounds=1, threads=1)
     from tqdm import tqdm
 
-    from engine.storage.atomic import atomic_write_text, make_folder
-
-    groups = arguments.contestants or [name for name in GROUPS if name not in ("onnx", "int8") or _onnx_installed()]
-    threads = arguments.threads or cores()
+    groups = asked.contestants or [name for name in GROUPS if name not in ONNX or _onnx_installed()]
+    threads = asked.threads or harness.cores()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        crops = _write_crops(arguments, Path(folder))
-        weights = {"mimique": arguments.weights, "deepface": ""}
-        if {"onnx", "int8"} & {*groups}:
-            weights.update(_write_onnx(arguments.weights, Path(folder)))
-        names = [(group, name) for group in groups for name in GROUPS[group]]
-        for group, name in tqdm(names, desc="contestants", disable=None):
-            job = {"name": name, "crops": str(crops), "weights": weights[group], "threads": threads, "rounds": arguments.rounds}
-            results[name] = _run_job(job, Path(folder), threads)
-            if group in ("onnx", "int8"):
-                how = ", calibrated on drawn faces (its accuracy: python -m encoder.export --help)" if group == "int8" else ""
-                results[name]["note"] = f"exported from {arguments.weights}{how}"
+        crops, weights = _crops(asked), {"mimique": asked.weights, "deepface": ""}
+        if {*ONNX} & {*groups}:
+            weights |= _write_onnx(asked.weights, Path(folder))
+        jobs = [(group, name) for group in groups for name in GROUPS[group]]
+        for group, name in tqdm(jobs, desc="contestants", disable=None):
+            results[name] = measure_apart(name, crops, weights[group], threads, asked.rounds)
+            if group in ONNX:
+                results[name]["note"] = f"exported from {asked.weights}{ONNX[group]}"
     report = {
-        "faces": arguments.faces,
-        "crop_size": arguments.size,
-        "source": "fer2013 test" if arguments.data else f"drawn, seed {arguments.seed}",
+        "faces": asked.faces,
+        "crop_size": asked.size,
+        "source": "fer2013 test" if asked.data else f"drawn, seed {asked.seed}",
         "threads": threads,
-        "rounds": arguments.rounds,
-        "machine": describe_machine(("torch", "deepface", "onnxruntime")),
+        "rounds": asked.rounds,
+        "machine": harness.describe_machine(("torch", "deepface", "onnxruntime")),
         "results": results,
         "targets": compare(results),
     }
-    make_folder(arguments.out.parent)
-    atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2) if arguments.json else f"{format_table(report)}\n\nwritten: {arguments.out}")
-    return 0
+    return harness.finish(report, format_table(report), asked.out, as_json=asked.json)
 
 
 def _onnx_installed() -> bool:
@@ -101,28 +91,19 @@ def _onnx_installed() -> bool:
     return all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime"))
 
 
-def _write_crops(arguments: argparse.Namespace, folder: Path) -> Path:
-    """The crops as one array (N, size, size, 3) in a file that every contestant reads."""
-    import numpy as np
-
-    if arguments.data:
-        from encoder.data.load import load_faces
-
-        grey = load_faces(Path(arguments.data).expanduser(), "test", size=arguments.size).images[: arguments.faces]
-        if len(grey) < arguments.faces:
-            raise UserError(f"--faces {arguments.faces}: the test split has only {len(grey)}")
+def _crops(asked: argparse.Namespace) -> list[npt.NDArray[np.uint8]]:
+    """Crops (size, size, 3), the same for every contestant."""
+    if asked.data:
+        grey = load_real(asked.data, "test", asked.size).images[: asked.faces]
+        if len(grey) < asked.faces:
+            raise UserError(f"--faces {asked.faces}: the test split has only {len(grey)}")
     else:
-        from encoder.drawing.faces import draw_faces
-
-        grey = draw_faces(arguments.faces, seed=arguments.seed, size=arguments.size).images
-    path = folder / "crops.npy"
-    np.save(path, np.repeat(grey[..., None], 3, axis=3), allow_pickle=False)
-    return path
+        grey = draw_faces(asked.faces, seed=asked.seed, size=asked.size).images
+    return list(np.repeat(grey[..., None], 3, axis=3))
 
 
 def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
     """Files of the exported encoder by group."""
-    from encoder.drawing.faces import draw_faces
     from encoder.inference.emotion_encoder import EmotionEncoder
     from encoder.inference.onnx_graph import to_onnx
     from encoder.inference.onnx_int8 import quantize
@@ -139,22 +120,6 @@ def _write_onnx(weights: str, folder: Path) -> dict[str, str]:
     return {name: str(path) for name, path in files.items()}
 
 
-def _run_job(job: dict[str, Any], folder: Path, threads: int) -> dict[str, Any]:
-    """One contestant in a fresh process, on the CPU, held to ``threads`` threads."""
-    file, result = folder / "job.json", folder / "result.json"
-    result.unlink(missing_ok=True)
-    file.write_text(json.dumps({**job, "result": str(result)}), encoding="utf-8")
-    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment = {**os.environ, **limits, "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "eval.benchmarks.contestants", str(file)]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)  # noqa: S603
-    if done.returncode or not result.is_file():
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{job['name']} failed: {last.removeprefix('error: ')}")
-    return json.loads(result.read_text(encoding="utf-8"))
-
-
 def compare(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How many times as fast ours is as theirs, for every way of ours that has a target."""
     found = []
@@ -166,27 +131,23 @@ def compare(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def format_table(report: Mapping[str, Any]) -> str:
-    """The report as lines for a terminal."""
-    machine = report["machine"]
-    lines = [
+def format_table(report: Mapping[str, Any]) -> list[str]:
+    results, cells = report["results"], []
+    for name, row in results.items():
+        speed, memory = row["faces_per_second"], (f"{row[key]:.0f}" for key in ("peak_mib", "loaded_mib"))
+        cells.append((name, f"{speed:.1f}", f"{1000 / speed:.2f}", *memory))
+    return [
         f"{report['faces']} crops of {report['crop_size']} x {report['crop_size']} ({report['source']}), {report['threads']} "
-        f"thread(s), median of {report['rounds']} rounds, {machine['processor']}",
+        f"thread(s), median of {report['rounds']} rounds, {report['machine']['processor']}",
         "",
-        f"{'contestant':<28} {'faces/s':>9} {'ms/face':>9} {'peak MiB':>9} {'loaded':>8}",
+        *harness.table(("contestant", "faces/s", "ms/face", "peak MiB", "loaded"), cells),
+        "",
+        *(
+            f"{held['ours']} / {held['theirs']}: {held['ratio']:.1f} x ({harness.verdict(held, ' x')})"
+            for held in report["targets"]
+        ),
+        *sorted({f"{name.split(',')[0]}: {row['note']}" for name, row in results.items()}),
     ]
-    for name, row in report["results"].items():
-        speed = row["faces_per_second"]
-        lines.append(f"{name:<28} {speed:>9.1f} {1000 / speed:>9.2f} {row['peak_mib']:>9.0f} {row['loaded_mib']:>8.0f}")
-    lines.append("")
-    for target in report["targets"]:
-        verdict = "met" if target["met"] else "not met"
-        lines.append(
-            f"{target['ours']} / {target['theirs']}: {target['ratio']:.1f} x (target {target['target']:.0f} x: {verdict})"
-        )
-    for note in sorted({f"{name.split(',')[0]}: {row['note']}" for name, row in report["results"].items()}):
-        lines.append(note)
-    return "\n".join(lines)
 
 
 cli = command(main)

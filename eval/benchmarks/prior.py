@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
+from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from eval.benchmarks import harness
+from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
+from eval.experiments.options import at_least
 
 if TYPE_CHECKING:
     from eval.benchmarks.prior_contestants import Sampler
@@ -33,81 +39,55 @@ pip install 'mimique[bench]'; one that is missing is absent from the table."""
 
 LATENCY_TARGET, THROUGHPUT_TARGET = 2.0, 1.0
 GUIDANCE = 3.0
+PEERS = ("muse-maskgit-pytorch", "x-transformers")
 _REPORTED = ("positions", "codes", "depth", "heads", "steps", "precision", "rounds", "seed")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.prior", __doc__, EXAMPLES)
-    parser.add_argument("--positions", type=int, default=64, help="of our prior, a square number (default: %(default)s)")
+    parser.add_argument("--positions", type=int, default=64, help=f"of our prior, a square number ({DEFAULT})")
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 2], help="codes a position; each a table (default: 1 2)")
-    parser.add_argument("--codes", type=int, default=512, help="codes of a codebook (default: %(default)s)")
-    parser.add_argument("--width", type=int, default=224, help="of our prior (default: %(default)s)")
-    parser.add_argument("--depth", type=int, default=6, help="of all contestants (default: %(default)s)")
-    parser.add_argument("--heads", type=int, default=7, help="of all contestants (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=12, help="of ours and muse (default: %(default)s)")
+    parser.add_argument("--codes", type=int, default=512, help=f"codes of a codebook ({DEFAULT})")
+    parser.add_argument("--width", type=int, default=224, help=f"of our prior ({DEFAULT})")
+    parser.add_argument("--depth", type=int, default=6, help=f"of all contestants ({DEFAULT})")
+    parser.add_argument("--heads", type=int, default=7, help=f"of all contestants ({DEFAULT})")
+    parser.add_argument("--steps", type=int, default=12, help=f"of ours and muse ({DEFAULT})")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="faces at once (default: 1 16)")
-    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
-    parser.add_argument("--rounds", type=int, default=7, help="timed rounds, at least 7 (default: %(default)s)")
     parser.add_argument(
-        "--precision", choices=("float32", "bf16"), default="float32", help="of everybody's arithmetic (default: %(default)s)"
+        "--precision", choices=("float32", "bf16"), default="float32", help=f"of everybody's arithmetic ({DEFAULT})"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and faces (default: %(default)s)")
-    parser.add_argument("--weights", default="pretrained", help="for verified faces (default: %(default)s)")
-    parser.add_argument("--verified", type=int, default=16, help="faces of each emotion; 0: none (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-prior.json"), help="default: %(default)s")
+    parser.add_argument("--weights", default="pretrained", help=f"for verified faces ({DEFAULT})")
+    parser.add_argument("--verified", type=int, default=16, help=f"faces of each emotion; 0: none ({DEFAULT})")
+    harness.add_options(parser, "prior", rounds=7, seed="of weights and faces", least=", at least 7")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Time everything and print the table; exit code 0 whether or not the targets are met."""
-    arguments = build_parser().parse_args(argv)
-    from eval.benchmarks.machine import cores, describe_machine
-
-    _check(arguments)
+    asked = build_parser().parse_args(argv)
+    at_least(asked, positions=1, codes=2, width=16, depth=1, heads=1, steps=1, threads=1, rounds=LEAST_ROUNDS)
+    at_least(asked, verified=0, groups=1, batch=1)
+    if math.isqrt(asked.positions) ** 2 != asked.positions:
+        raise UserError(f"--positions {asked.positions}: is no square number like 64")
+    if asked.width % asked.heads:
+        raise UserError(f"--width {asked.width}: is no multiple of --heads {asked.heads}")
     import torch
 
-    from engine.storage.atomic import write_json
-    from eval.benchmarks.prior_contestants import AUTOREGRESSIVE, MUSE
-
-    threads = arguments.threads or cores()
+    threads = asked.threads or harness.cores()
     torch.set_num_threads(threads)
-    with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
-        tables = [_table(arguments, groups) for groups in arguments.groups]
+    with torch.autocast("cpu", torch.bfloat16, enabled=asked.precision == "bf16"):
+        tables = [_table(asked, groups) for groups in asked.groups]
     report = {
-        **{name: getattr(arguments, name) for name in _REPORTED},
+        **{name: getattr(asked, name) for name in _REPORTED},
         "guidance": GUIDANCE,
         "threads": threads,
-        "machine": describe_machine(("torch", MUSE, AUTOREGRESSIVE)),
+        "machine": harness.describe_machine(("torch", *PEERS)),
         "tables": tables,
-        "verified": _verified(arguments) if arguments.verified else None,
+        "verified": _verified(asked) if asked.verified else None,
     }
-    write_json(arguments.out, report)
-    print(f"{format_tables(report)}\n\nwritten: {arguments.out}")
-    return 0
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    import math
-
-    from eval.benchmarks.interleaved import LEAST_ROUNDS
-
-    least = {"positions": 1, "codes": 2, "width": 16, "depth": 1, "heads": 1, "steps": 1, "threads": 1, "rounds": LEAST_ROUNDS}
-    for name, low in {**least, "verified": 0}.items():
-        value = getattr(arguments, name)
-        if value is not None and value < low:
-            raise UserError(f"--{name} {value}: give at least {low}")
-    for name in ("groups", "batch"):
-        if min(getattr(arguments, name)) < 1:
-            raise UserError(f"--{name}: give at least 1")
-    if math.isqrt(arguments.positions) ** 2 != arguments.positions:
-        raise UserError(f"--positions {arguments.positions}: is no square number like 64")
-    if arguments.width % arguments.heads:
-        raise UserError(f"--width {arguments.width}: is no multiple of --heads {arguments.heads}")
+    return harness.finish(report, format_tables(report), asked.out)
 
 
 def contestants(arguments: argparse.Namespace, groups: int) -> dict[str, Sampler]:
-    """Ours and every peer that is installed."""
     import torch
 
     from eval.benchmarks import prior_contestants as samplers
@@ -135,13 +115,8 @@ def contestants(arguments: argparse.Namespace, groups: int) -> dict[str, Sampler
 
 
 def _table(arguments: argparse.Namespace, groups: int) -> dict[str, Any]:
-    from functools import partial
-
     import torch
     from tqdm import tqdm
-
-    from encoder.emotions import NUM_EMOTIONS
-    from eval.benchmarks.interleaved import summarise, time_by_turns
 
     samplers = contestants(arguments, groups)
     rows = []
@@ -153,8 +128,8 @@ def _table(arguments: argparse.Namespace, groups: int) -> dict[str, Any]:
             for name, sampler in samplers.items()
             if sampler.guided or not guidance
         }
-        seconds = time_by_turns(calls, rounds=arguments.rounds)
-        results = {name: summarise(each, batch) for name, each in seconds.items()}
+        seconds = harness.time_by_turns(calls, rounds=arguments.rounds)
+        results = {name: harness.summarise(each, batch) for name, each in seconds.items()}
         rows.append({"batch": batch, "guided": guidance > 0, "results": results, "targets": compare(batch, results)})
     who = {
         name: {"parameters": each.parameters, "tokens": each.tokens, "passes": each.passes, "note": each.note}
@@ -165,8 +140,6 @@ def _table(arguments: argparse.Namespace, groups: int) -> dict[str, Any]:
 
 def compare(batch: int, results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """How many times as fast ours is as each peer, beside the target for one face or for many at once."""
-    from eval.benchmarks.interleaved import held_against
-
     ours = results["mimique"]["median_ms"]
     target = LATENCY_TARGET if batch == 1 else THROUGHPUT_TARGET
     return {name: held_against(row["median_ms"] / ours, target) for name, row in results.items() if name != "mimique"}
@@ -174,9 +147,6 @@ def compare(batch: int, results: Mapping[str, Mapping[str, Any]]) -> dict[str, d
 
 def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
     """Accepted faces by seconds, over rounds of other seeds."""
-    import statistics
-
-    from encoder.emotions import EMOTION_NAMES
     from generation.pipeline import FacePipeline
 
     pipe = FacePipeline.from_pretrained(arguments.weights)
@@ -201,42 +171,30 @@ def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def format_tables(report: Mapping[str, Any]) -> str:
-    """The report as lines for a terminal."""
+def format_tables(report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{report['steps']} steps, {report['codes']} codes, {report['precision']}, {report['threads']} thread(s), "
-        f"median of {report['rounds']} rounds, "
-        f"{report['machine']['processor']}"
+        f"median of {report['rounds']} rounds, {report['machine']['processor']}"
     ]
     for table in report["tables"]:
         lines += ["", f"{table['groups']} code(s) a position"]
         for name, each in table["contestants"].items():
             size = f"{each['parameters'] / 1e6:.2f} M parameters, {each['tokens']} tokens, {each['passes']} passes"
-            lines.append(f"  {name:<22} {size}; {each['note']}")
-        lines.append(f"  {'contestant':<22} {'faces':>5} {'guided':>6} {'ms':>9} {'quartiles':>19} {'faces/s':>8}")
+            lines.append(f"{name}: {size}; {each['note']}")
+        cells, targets = [], []
         for row in table["rows"]:
             for name, found in row["results"].items():
-                low, high = found["quartiles_ms"]
-                guided = "yes" if row["guided"] else "no"
-                lines.append(
-                    f"  {name:<22} {row['batch']:>5} {guided:>6} {found['median_ms']:>9.1f} {low:>9.1f} {high:>9.1f} "
-                    f"{found['per_second']:>8.2f}"
-                )
-        for row in table["rows"]:
+                quartiles = " to ".join(f"{end:.1f}" for end in found["quartiles_ms"])
+                speeds = (f"{found['median_ms']:.1f}", quartiles, f"{found['per_second']:.2f}")
+                cells.append((name, row["batch"], "yes" if row["guided"] else "no", *speeds))
+            case = f"{row['batch']} face(s){', guided' if row['guided'] else ''}"
             for name, held in row["targets"].items():
-                case = f"{row['batch']} face(s){', guided' if row['guided'] else ''}"
-                verdict = f"target {held['target']:g} x: {'met' if held['met'] else 'not met'}"
-                lines.append(f"  {case}: {held['ratio']:.2f} x as fast as {name} ({verdict})")
+                targets.append(f"{case}: {held['ratio']:.2f} x as fast as {name} ({harness.verdict(held, ' x')})")
+        lines += [*harness.table(("contestant", "faces", "guided", "ms", "quartiles, ms   ", "faces/s"), cells), *targets]
     if (verified := report["verified"]) is not None:
-        lines += [
-            "",
-            f"verified faces: {verified['faces_per_second']:.2f} a second, default settings "
-            f"({verified['accepted']} of {verified['asked']} asked for, {verified['tried']} drawn)",
-        ]
-    for name in ("muse-maskgit-pytorch", "x-transformers"):
-        if name not in report["machine"]:
-            lines.append(f"{name} is not installed and therefore absent: pip install 'mimique[bench]'")
-    return "\n".join(lines)
+        accepted = f"{verified['accepted']} of {verified['asked']} asked for, {verified['tried']} drawn"
+        lines += ["", f"verified faces: {verified['faces_per_second']:.2f} a second, default settings ({accepted})"]
+    return [*lines, *harness.absent(report["machine"], *PEERS)]
 
 
 cli = command(main)

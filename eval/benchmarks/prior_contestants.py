@@ -51,12 +51,10 @@ class Sampler:
 
 
 def count(module: nn.Module) -> int:
-    """Number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def ours(config: PriorConfig, positions: int, groups: int, codes: int, steps: int) -> Sampler:
-    """Our masked prior with random weights."""
     prior = MaskedPrior(PriorShape(prior=config, positions=positions, groups=groups, codebook_size=codes))
     prior.eval().requires_grad_(False)
 
@@ -84,13 +82,7 @@ def muse(config: PriorConfig, parameters: int, tokens: int, codes: int, steps: i
     def build(width: int) -> Any:
         T5_CONFIGS[name] = {"config": _Width(width)}
         return module.MaskGitTransformer(
-            num_tokens=codes,
-            seq_len=side**2,
-            dim=width,
-            depth=config.depth,
-            heads=config.heads,
-            dim_head=head,
-            t5_name=name,
+            num_tokens=codes, seq_len=side**2, dim=width, depth=config.depth, heads=config.heads, dim_head=head, t5_name=name
         )
 
     def used(net: Any) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from configs.cli import UserError, command, command_parser
+from eval.benchmarks import harness
+from eval.benchmarks.harness import DEFAULT
+from eval.experiments.options import at_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,69 +29,44 @@ tiny prior train on each for --steps steps of 32; the prior first turns every fa
 that a process held for itself (anonymous pages; those of mapped files the system takes back when it needs them), and how
 many faces a second the reader alone delivers in random order."""
 
-SETTINGS = [
-    "tokenizer.size=32",
-    "tokenizer.widths=[8,16]",
-    "tokenizer.codebook_size=64",
-    "tokenizer.code_dim=4",
-    "prior.width=32",
-    "prior.depth=1",
-    "prior.heads=2",
-    "loss.adversarial=0",
-    "tokenizer_stage.max_minutes=null",
-    "prior_stage.max_minutes=null",
-    "tokenizer_stage.batch_size=32",
-    "prior_stage.batch_size=32",
-    "device=cpu",
-    "precision=no",
-]
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = ["tokenizer.size=32", "tokenizer.widths=[8,16]", "tokenizer.codebook_size=64", "tokenizer.code_dim=4",
+            "prior.width=32", "prior.depth=1", "prior.heads=2", "loss.adversarial=0", "tokenizer_stage.batch_size=32",
+            "prior_stage.batch_size=32", "tokenizer_stage.max_minutes=null", "prior_stage.max_minutes=null", "device=cpu",
+            "precision=no", "faces.source=shards", "faces.look=drawn"]  # fmt: skip
+BATCH, READS = 64, 30
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.shards", __doc__, EXAMPLES)
-    parser.add_argument("--faces", type=int, default=5000, help="of the smaller set (default: %(default)s)")
-    parser.add_argument("--times", type=int, default=10, help="how much larger the other is (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=100, help="of each stage (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of pixels and order (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-shards.json"), help="default: %(default)s")
-    parser.add_argument("--child", metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--faces", type=int, default=5000, help=f"of the smaller set ({DEFAULT})")
+    parser.add_argument("--times", type=int, default=10, help=f"how much larger the other is ({DEFAULT})")
+    parser.add_argument("--steps", type=int, default=100, help=f"of each stage ({DEFAULT})")
+    parser.add_argument("--seed", type=int, default=0, help=f"of pixels and order ({DEFAULT})")
+    parser.add_argument("--out", type=Path, default=Path("out/benchmark-shards.json"), help=DEFAULT)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Write both sets, train on each, print the memory of both."""
-    arguments = build_parser().parse_args(argv)
-    for name in ("faces", "times", "steps"):
-        if getattr(arguments, name) < (64 if name == "faces" else 1):
-            raise UserError(f"--{name} {getattr(arguments, name)}: give at least {64 if name == 'faces' else 1}")
-    if arguments.child is not None:
-        return _child(arguments)
-    from engine.storage.atomic import atomic_write_text, make_folder
-
-    rows = []
+    asked = build_parser().parse_args(argv)
+    at_least(asked, faces=64, times=1, steps=1)
+    if not Path("/proc/self/status").is_file():
+        raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
+    rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for count in (arguments.faces, arguments.faces * arguments.times):
+        for count in (asked.faces, asked.faces * asked.times):
             place = Path(folder) / str(count)
-            _write(place, count, arguments.seed)
-            command = [sys.executable, "-m", "eval.benchmarks.shards", "--child", str(place), "--faces", str(count)]
-            command += ["--steps", str(arguments.steps), "--seed", str(arguments.seed)]
-            root = Path(__file__).resolve().parents[2]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)  # noqa: S603
-            if done.returncode:
-                raise UserError(f"training on {count} faces failed: {done.stderr.strip().splitlines()[-1]}")
-            rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
-    report = {"seed": arguments.seed, "steps": arguments.steps, "cores": len(os.sched_getaffinity(0)), "sets": rows}
-    make_folder(arguments.out.parent)
-    atomic_write_text(arguments.out, json.dumps(report, indent=2) + "\n")
-    print(f"{'faces':>12}{'shards, MB':>12}{'own memory, MiB':>18}{'with mapped files':>20}{'read, faces/s':>16}")
-    for row in rows:
-        print(
-            f"{row['faces']:>12,}{row['megabytes']:>12,.0f}{row['anonymous_mib']:>18,.0f}{row['resident_mib']:>20,.0f}"
-            f"{row['reads_per_second']:>16,.0f}"
-        )
-    print(f"\n{arguments.times} times the faces: {rows[1]['anonymous_mib'] - rows[0]['anonymous_mib']:+.1f} MiB")
-    return 0
+            _write(place, count, asked.seed)
+            rows.append({"faces": count, "megabytes": sum(path.stat().st_size for path in place.glob("*.tar")) / 1e6})
+            rows[-1] |= _train(place, asked.steps * 32 / count, asked.seed)
+            rows[-1]["reads_per_second"] = _reads_per_second(place, asked.seed)
+    kinds = ("megabytes", "anonymous_mib", "resident_mib", "reads_per_second")
+    cells = [(f"{row['faces']:,}", *(f"{row[kind]:,.0f}" for kind in kinds)) for row in rows]
+    columns = ("faces", "shards, MB", "own memory, MiB", "with mapped files", "read, faces/s")
+    more = f"{asked.times} times the faces: {rows[1]['anonymous_mib'] - rows[0]['anonymous_mib']:+.1f} MiB"
+    report = {"seed": asked.seed, "steps": asked.steps, "cores": harness.cores(), "sets": rows}
+    return harness.finish(report, [*harness.table(columns, cells), "", more], asked.out)
 
 
 def _write(place: Path, count: int, seed: int) -> None:
@@ -109,63 +85,43 @@ def _write(place: Path, count: int, seed: int) -> None:
     write_shards(place, "valid", faces(64))
 
 
-class _Watch(threading.Thread):
-    """Notes the most memory that this process held, twenty times a second."""
+def _train(shards: Path, epochs: float, seed: int) -> dict[str, float]:
+    """Train both stages; MiB that the process held at most, for itself and with mapped files, read twenty times a second."""
+    settings = [f"{stage}_stage.epochs={max(epochs, 1e-6):.9f}" for stage in ("tokenizer", "prior")]
+    settings += [*SETTINGS, f"faces.shards={shards}", f"seed={seed}"]
+    command = [sys.executable, "-m", "vqvae.train", *settings, "--out", str(_run(shards))]
+    most = {"RssAnon": 0, "VmRSS": 0}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, cwd=ROOT)  # noqa: S603
+        while process.poll() is None:
+            with suppress(OSError):  # it has just ended
+                for line in Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
+                    name, _, rest = line.partition(":")
+                    if name in most:
+                        most[name] = max(most[name], int(rest.split()[0]))
+            time.sleep(0.05)
+        said.seek(0)
+        if process.returncode:
+            raise UserError(f"training on {shards.name} faces failed: {said.read().strip().splitlines()[-1]}")
+    return {"anonymous_mib": most["RssAnon"] / 1024, "resident_mib": most["VmRSS"] / 1024}
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most = {"RssAnon": 0, "VmRSS": 0}
-        self._over = threading.Event()
 
-    def run(self) -> None:
-        while not self._over.wait(0.05):
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                name, _, rest = line.partition(":")
-                if name in self.most:
-                    self.most[name] = max(self.most[name], int(rest.split()[0]))
-
-    def end(self) -> dict[str, float]:
-        """MiB of each kind."""
-        self._over.set()
-        self.join()
-        return {name: kib / 1024 for name, kib in self.most.items()}
+def _run(shards: Path) -> Path:
+    return shards.with_name(f"run-{shards.name}")
 
 
-def _child(arguments: argparse.Namespace) -> int:
-    """Train on one set and print what it took as JSON."""
-    if not Path("/proc/self/status").is_file():
-        raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
+def _reads_per_second(shards: Path, seed: int) -> float:
     import numpy as np
 
     from encoder.data.sharded_faces import open_shards
     from engine.training.batches import GlobalBatches
-    from vqvae.train import main as train
 
-    place = Path(arguments.child)
-    epochs = max(arguments.steps * 32 / arguments.faces, 1e-6)
-    stages = [f"{stage}_stage.epochs={epochs:.9f}" for stage in ("tokenizer", "prior")]
-    out = place.with_name(f"run-{place.name}")
-    watch = _Watch()
-    watch.start()
-    shards = ["faces.source=shards", f"faces.shards={place}", "faces.look=drawn", f"seed={arguments.seed}"]
-    code = train([*SETTINGS, *shards, *stages, "--out", str(out)])
-    memory = watch.end()
-    if code:
-        return code
-    faces = open_shards(str(place), "train", size=32, cache=out / "cache")
-    batches = GlobalBatches(len(faces), 64, seed=arguments.seed)
-    started, rounds = time.perf_counter(), 30
-    for step in range(rounds):
+    faces = open_shards(str(shards), "train", size=32, cache=_run(shards) / "cache")
+    batches = GlobalBatches(len(faces), BATCH, seed=seed)
+    started = time.perf_counter()
+    for step in range(READS):
         faces.read(np.sort(batches(step)[1]))
-    result: dict[str, Any] = {
-        "faces": len(faces),
-        "megabytes": sum(path.stat().st_size for path in place.glob("*.tar")) / 1e6,
-        "anonymous_mib": memory["RssAnon"],
-        "resident_mib": memory["VmRSS"],
-        "reads_per_second": rounds * 64 / (time.perf_counter() - started),
-    }
-    print(json.dumps(result))
-    return 0
+    return READS * BATCH / (time.perf_counter() - started)
 
 
 cli = command(main)

@@ -19,7 +19,6 @@ EXAMPLES = """examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.startup", __doc__, EXAMPLES)
     parser.add_argument("--emotion", default="fear")
     parser.add_argument("--rounds", type=int, default=5, help="both commands, by turns (default: %(default)s)")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from configs.cli import UserError, command, command_parser
+from eval.benchmarks.harness import DEFAULT
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.storage data/fer2013
@@ -20,12 +21,11 @@ second of this process's time on a core, so that other work on the machine chang
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.storage", __doc__, EXAMPLES)
     parser.add_argument("data", metavar="DATA", type=Path, help="a data set")
-    parser.add_argument("--size", type=int, default=64, help="side of the faces in pixels (default: %(default)s)")
-    parser.add_argument("--faces", type=int, default=10000, help="in the shards (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of reading (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=64, help=f"side of the faces in pixels ({DEFAULT})")
+    parser.add_argument("--faces", type=int, default=10000, help=f"in the shards ({DEFAULT})")
+    parser.add_argument("--seed", type=int, default=0, help=f"of the order of reading ({DEFAULT})")
     return parser
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import command, command_parser
+from eval.benchmarks import harness
+from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
+from eval.experiments.options import at_least
 
 EXAMPLES = """examples:
   python -m eval.benchmarks.vq
@@ -31,16 +33,12 @@ Call = Callable[[], object]
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; imports nothing heavy."""
     parser = command_parser("python -m eval.benchmarks.vq", __doc__, EXAMPLES)
-    parser.add_argument("--positions", type=int, default=4096, help="vectors of each group at once (default: %(default)s)")
-    parser.add_argument("--codes", type=int, default=512, help="codes of each codebook (default: %(default)s)")
-    parser.add_argument("--dim", type=int, default=16, help="channels of a code (default: %(default)s)")
+    parser.add_argument("--positions", type=int, default=4096, help=f"vectors of each group at once ({DEFAULT})")
+    parser.add_argument("--codes", type=int, default=512, help=f"codes of each codebook ({DEFAULT})")
+    parser.add_argument("--dim", type=int, default=16, help=f"channels of a code ({DEFAULT})")
     parser.add_argument("--groups", type=int, nargs="+", default=[1, 2], help="codebooks; each number is a row (default: 1 2)")
-    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
-    parser.add_argument("--rounds", type=int, default=11, help="timed rounds, at least 7 (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of vectors and codes (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-vq.json"), help="default: %(default)s")
+    harness.add_options(parser, "vq", rounds=11, seed="of vectors and codes", least=", at least 7")
     return parser
 
 
@@ -117,46 +115,31 @@ def contestants(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Time everything and print the table; exit code 0 whether or not the targets are met."""
-    arguments = build_parser().parse_args(argv)
-    from eval.benchmarks.interleaved import LEAST_ROUNDS, summarise, time_by_turns
-    from eval.benchmarks.machine import cores, describe_machine
-
-    for name, least in (("positions", 1), ("codes", 2), ("dim", 1), ("rounds", LEAST_ROUNDS), ("threads", 1)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: give at least {least}")
-    if min(arguments.groups) < 1:
-        raise UserError("--groups: give at least 1")
+    asked = build_parser().parse_args(argv)
+    at_least(asked, positions=1, codes=2, dim=1, rounds=LEAST_ROUNDS, threads=1, groups=1)
     import torch
     from tqdm import tqdm
 
-    from engine.storage.atomic import write_json
-
-    threads = arguments.threads or cores()
+    threads = asked.threads or harness.cores()
     torch.set_num_threads(threads)
     rows: list[dict[str, Any]] = []
-    for groups in tqdm(arguments.groups, desc="codebooks", disable=None):
-        calls, _ = contestants(arguments.positions, arguments.codes, arguments.dim, groups, seed=arguments.seed)
+    for groups in tqdm(asked.groups, desc="codebooks", disable=None):
+        calls, _ = contestants(asked.positions, asked.codes, asked.dim, groups, seed=asked.seed)
         for mode, by_name in calls.items():
-            seconds = time_by_turns(by_name, rounds=arguments.rounds)
-            results = {name: summarise(each, arguments.positions * groups) for name, each in seconds.items()}
+            seconds = harness.time_by_turns(by_name, rounds=asked.rounds)
+            results = {name: harness.summarise(each, asked.positions * groups) for name, each in seconds.items()}
             rows.append({"groups": groups, "mode": mode, "results": results, "targets": compare(mode, results)})
     report = {
-        **{name: getattr(arguments, name) for name in ("positions", "codes", "dim", "rounds", "seed")},
+        **{name: getattr(asked, name) for name in ("positions", "codes", "dim", "rounds", "seed")},
         "threads": threads,
-        "machine": describe_machine(("torch", PEER)),
+        "machine": harness.describe_machine(("torch", PEER)),
         "rows": rows,
     }
-    write_json(arguments.out, report)
-    print(f"{format_table(report)}\n\nwritten: {arguments.out}")
-    return 0
+    return harness.finish(report, format_table(report), asked.out)
 
 
 def compare(mode: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """How many times as fast ours is as each other contestant, or as slow as the floor, beside the targets."""
-    from eval.benchmarks.interleaved import held_against
-
     found, ours = {}, results[OURS]["median_ms"]
     if PEER in results:
         target = TRAIN_TARGET if mode == "train" else EVAL_TARGET
@@ -166,30 +149,21 @@ def compare(mode: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, di
     return found
 
 
-def format_table(report: Mapping[str, Any]) -> str:
-    """The report as lines for a terminal."""
-    lines = [
+def format_table(report: Mapping[str, Any]) -> list[str]:
+    head = (
         f"{report['positions']} vectors, {report['codes']} codes of {report['dim']} channels, {report['threads']} thread(s), "
-        f"median of {report['rounds']} rounds, {report['machine']['processor']}",
-        "",
-        f"{'groups':>6} {'mode':<6} {'contestant':<24} {'ms':>8} {'quartiles':>17} {'M codes/s':>10}",
-    ]
+        f"median of {report['rounds']} rounds, {report['machine']['processor']}"
+    )
+    cells, targets = [], []
     for row in report["rows"]:
         for name, found in row["results"].items():
-            low, high = found["quartiles_ms"]
-            lines.append(
-                f"{row['groups']:>6} {row['mode']:<6} {name:<24} {found['median_ms']:>8.2f} {low:>8.2f} {high:>8.2f} "
-                f"{found['per_second'] / 1e6:>10.2f}"
-            )
-    lines.append("")
-    for row in report["rows"]:
+            quartiles = " to ".join(f"{end:.2f}" for end in found["quartiles_ms"])
+            speeds = (f"{found['median_ms']:.2f}", quartiles, f"{found['per_second'] / 1e6:.2f}")
+            cells.append((name, row["groups"], row["mode"], *speeds))
         for what, held in row["targets"].items():
-            verdict = "met" if held["met"] else "not met"
-            where = f"{row['groups']} group(s), {row['mode']}"
-            lines.append(f"{where}: {what}: {held['ratio']:.2f} (target {held['target']:g}: {verdict})")
-    if PEER not in report["machine"]:
-        lines.append(f"{PEER} is not installed and therefore absent: pip install 'mimique[bench]'")
-    return "\n".join(lines)
+            targets.append(f"{row['groups']} group(s), {row['mode']}: {what}: {held['ratio']:.2f} ({harness.verdict(held)})")
+    lines = harness.table(("contestant", "groups", "mode", "ms", "quartiles, ms   ", "M codes/s"), cells)
+    return [head, "", *lines, "", *targets, *harness.absent(report["machine"], PEER)]
 
 
 cli = command(main)

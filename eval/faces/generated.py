@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from configs.cli import UserError
+from encoder.data.face_set import Split
 from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from generation.dataset.files import MANIFEST
-from generation.dataset.make import make_dataset
-from generation.dataset.order import DatasetRequest
-from generation.pipeline import FacePipeline
+
+if TYPE_CHECKING:
+    from generation.pipeline import FacePipeline
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class GeneratedSet:
     manifest: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
-        """Faces by emotion."""
         return {name: int((self.labels == k).sum()) for k, name in enumerate(EMOTION_NAMES)}
 
     def first(self, per_emotion: dict[str, int]) -> GeneratedSet:
@@ -65,6 +65,8 @@ def read_set(folder: Path, size: int) -> GeneratedSet:
     Raises:
         UserError: no such set, or one with an unreadable file.
     """
+    from generation.dataset.files import MANIFEST
+
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -77,29 +79,24 @@ def read_set(folder: Path, size: int) -> GeneratedSet:
         raise UserError(f"{folder}: its faces carry a visible mark, which would be measured too; make a set without --mark")
     if not manifest["splits"]:
         raise UserError(f"{folder}: this set has no faces")
-    images, labels, names = [], [], list[str]()
     # Of folders without valid the reader holds out a tenth of train by itself, so both splits are read there in any case.
-    for split in ("train", "valid") if (folder / "train").is_dir() else manifest["splits"]:
-        faces = load_faces(folder, split, size=size)
-        images.append(faces.images)
-        labels.append(faces.labels.astype(np.int64))
-        names += [Path(name).name for name in faces.ids]
+    splits: Sequence[Split] = ("train", "valid") if (folder / "train").is_dir() else tuple(manifest["splits"])
+    parts = [load_faces(folder, split, size=size) for split in splits]
+    names = [Path(name).name for part in parts for name in part.ids]
     order = sorted(range(len(names)), key=lambda row: _place(names[row]))
-    return GeneratedSet(
-        np.concatenate(images)[order], np.concatenate(labels)[order], tuple(names[row] for row in order), manifest
-    )
+    images = np.concatenate([part.images for part in parts])[order]
+    labels = np.concatenate([part.labels for part in parts])[order].astype(np.int64)
+    return GeneratedSet(images, labels, tuple(names[row] for row in order), manifest)
 
 
 def _place(name: str) -> tuple[int, int]:
-    """Emotion and seed from a file's name."""
     emotion, _, seed = Path(name).stem.partition("-")
     return EMOTION_NAMES.index(emotion), int(seed)
 
 
-def obtain_set(pipe: FacePipeline, counts: dict[str, int], seed: int, folder: Path, command: str) -> GeneratedSet:
-    """Make the set in ``folder``, or go on with one that was interrupted, and read it."""
-    request = DatasetRequest(counts=counts, seed=seed, valid_share=0.0, form="parquet")
-    make_dataset(pipe, request, folder, command=command)
+def obtain_set(pipe: FacePipeline, counts: dict[str, int], seed: int, folder: Path) -> GeneratedSet:
+    """Make the set in ``folder``, or go on with one that was interrupted, and read it at the generator's own size."""
+    pipe.dataset(folder, counts=counts, seed=seed, valid=0.0, format="parquet")
     return read_set(folder, pipe.tokenizer.config.size)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -40,15 +41,19 @@ def through_tokenizer(faces: FaceSet, tokenizer: Tokenizer) -> FaceSet:
     They are enlarged to the tokenizer's side and brought back as generated faces are, by Lanczos resampling.
     """
     side, there = faces.images.shape[-1], tokenizer.config.size
-    device = next(tokenizer.parameters()).device
-    made = []
-    for chunk in np.array_split(faces.images, max(1, len(faces) // 256)):
-        batch = torch.from_numpy(np.stack([_resized(image, there) for image in chunk])).unsqueeze(1).to(device).float() / 255.0
+    decoded = decoded_again(np.stack([_resized(image, there) for image in faces.images]), tokenizer)
+    return dataclasses.replace(faces, images=np.stack([_resized(image, side) for image in decoded]))
+
+
+def decoded_again(images: npt.NDArray[np.uint8], tokenizer: Tokenizer) -> npt.NDArray[np.uint8]:
+    """Faces (N, S, S) of the tokenizer's size, encoded to tokens and decoded again."""
+    device, made = next(tokenizer.parameters()).device, []
+    for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
         with torch.inference_mode():
-            decoded = (tokenizer.decode(tokenizer.encode(batch)).squeeze(1) * 255.0).round().clamp(0, 255).byte().cpu().numpy()
-        made += [_resized(image, side) for image in decoded]
-    return dataclasses.replace(faces, images=np.stack(made))
+            decoded = tokenizer.decode(tokenizer.encode(chunk.to(device).float() / 255.0))
+        made.append((decoded.squeeze(1) * 255.0).round().clamp(0, 255).byte().cpu().numpy())
+    return np.concatenate(made)
 
 
-def _resized(image: np.ndarray, side: int) -> np.ndarray:
+def _resized(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))

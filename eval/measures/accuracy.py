@@ -19,14 +19,16 @@ def reading(labels: npt.NDArray[np.integer], predictions: npt.NDArray[np.integer
     return confusion_matrix(labels[known], predictions[known].astype(np.int64), NUM_EMOTIONS)
 
 
+def wilson(hits: int, faces: int) -> list[float]:
+    """Wilson's 95 % interval of a share, rounded."""
+    return [round(end, 4) for end in wilson_interval(hits, faces)]
+
+
 def resampled_balanced_accuracy(confusion: Confusion, rounds: int, seed: int) -> npt.NDArray[np.float64]:
     """(rounds,) bootstrap values of the mean recall; faces are drawn anew within each class that has any."""
     rng = np.random.default_rng(seed)
-    values = []
-    for row, support in enumerate(confusion.sum(axis=1)):
-        if support:
-            values.append(rng.binomial(support, confusion[row, row] / support, rounds) / support)
-    return np.mean(values, axis=0)
+    supports = [(row, support) for row, support in enumerate(confusion.sum(axis=1)) if support]
+    return np.mean([rng.binomial(n, confusion[row, row] / n, rounds) / n for row, n in supports], axis=0)
 
 
 def summary(confusion: Confusion, *, rounds: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def summary(confusion: Confusion, *, rounds: int = 1000, seed: int = 0) -> dict[
             name: {
                 "faces": int(support[k]),
                 "value": round(float(recalls[k]), 4) if support[k] else None,
-                "interval": [round(x, 4) for x in wilson_interval(int(confusion[k, k]), int(support[k]))],
+                "interval": wilson(int(confusion[k, k]), int(support[k])),
             }
             for k, name in enumerate(EMOTION_NAMES)
         },

@@ -19,28 +19,29 @@ LPIPS_FILE = "alexnet-owt-7be5be79.pth"
 _BATCH = 64
 
 
-def missing(file: str, *packages: str) -> str | None:
-    """Why a network cannot be used: a package or its weights are absent; None where it can."""
-    if not (_checkpoints() / file).is_file():
-        return f"not measured: weights absent ({file} is not in $TORCH_HOME/hub/checkpoints)"
-    for package in packages:
-        if find_spec(package) is None:
-            return f"not measured: package {package} is not installed"
-    return None
-
-
 def _checkpoints() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+def _missing(file: str, *packages: str) -> str | None:
+    """Why a network cannot be used: a package or its weights are absent; None where it can."""
+    if not (_checkpoints() / file).is_file():
+        return f"not measured: weights absent ({file} is not in $TORCH_HOME/hub/checkpoints)"
+    absent = [package for package in packages if find_spec(package) is None]
+    return f"not measured: package {absent[0]} is not installed" if absent else None
+
+
 def inception_missing() -> str | None:
-    """Why Inception features cannot be had, or None."""
-    return missing(INCEPTION_FILE, "torchmetrics", "torch_fidelity")
+    return _missing(INCEPTION_FILE, "torchmetrics", "torch_fidelity")
 
 
 def lpips_missing() -> str | None:
-    """Why LPIPS cannot be had, or None."""
-    return missing(LPIPS_FILE, "lpips")
+    return _missing(LPIPS_FILE, "lpips")
+
+
+def _coloured(images: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """(N, 3, S, S) of (N, S, S) grey faces."""
+    return torch.from_numpy(images).unsqueeze(1).expand(-1, 3, -1, -1).contiguous().to(device)
 
 
 @torch.inference_mode()
@@ -56,10 +57,8 @@ def inception_features(images: npt.NDArray[np.uint8], device: torch.device) -> n
 
     weights = str(_checkpoints() / INCEPTION_FILE)
     net = NoTrainInceptionV3("inception-v3-compat", ["2048"], weights).to(device).eval()
-    rows = []
-    for chunk in torch.from_numpy(images).unsqueeze(1).split(_BATCH):
-        rows.append(net(chunk.expand(-1, 3, -1, -1).contiguous().to(device)).float().cpu())
-    return torch.cat(rows).numpy()
+    parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    return torch.cat([net(_coloured(part, device)).float().cpu() for part in parts]).numpy()
 
 
 @torch.inference_mode()
@@ -79,9 +78,6 @@ def lpips_diversity(images: npt.NDArray[np.uint8], device: torch.device, *, pair
     second = (first + rng.integers(1, len(images), pairs)) % len(images)
     total = 0.0
     for start in range(0, pairs, _BATCH):
-        one, two = (
-            torch.from_numpy(images[index[start : start + _BATCH]]).unsqueeze(1).expand(-1, 3, -1, -1).to(device).float() / 255
-            for index in (first, second)
-        )
+        one, two = (_coloured(images[index[start : start + _BATCH]], device).float() / 255 for index in (first, second))
         total += float(net(one, two, normalize=True).sum())
     return total / pairs

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Features = npt.NDArray[np.floating]
+Array = npt.NDArray[np.float64]
+NEIGHBOURS = 5
 
 
 def frechet_distance(a: Features, b: Features) -> float:
@@ -36,17 +38,30 @@ def kernel_distance(a: Features, b: Features) -> float:
     Zero in expectation for two sets from the same source, and therefore sometimes negative.
     """
     a, b = _checked(a), _checked(b)
-
-    def kernel(x: Features, y: Features) -> npt.NDArray[np.float64]:
-        return (x @ y.T / x.shape[1] + 1.0) ** 3
-
-    n, m = len(a), len(b)
-    within_a, within_b = kernel(a, a), kernel(b, b)
-    same = (within_a.sum() - np.trace(within_a)) / (n * (n - 1)) + (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
-    return float(same - 2.0 * kernel(a, b).mean())
+    return mean_of_pairs(kernel(a, a)) + mean_of_pairs(kernel(b, b)) - 2.0 * float(kernel(a, b).mean())
 
 
-def density_and_coverage(real: Features, made: Features, neighbours: int = 5) -> tuple[float, float]:
+def kernel(a: Features, b: Features) -> Array:
+    """(N, M) kernels of :func:`kernel_distance` of (N, D) and (M, D) features."""
+    return np.asarray((a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1.0) ** 3)
+
+
+def mean_of_pairs(matrix: Array, times: Array | None = None) -> float:
+    """Mean of a symmetric (N, N) matrix over pairs of different faces.
+
+    Args:
+        times: (N,) how often each face counts, else once; a face never makes a pair with its own copy.
+
+    Returns:
+        ``nan`` where one face is all there is.
+    """
+    times = np.ones(len(matrix)) if times is None else times
+    pairs = times.sum() ** 2 - np.square(times).sum()
+    total = times @ matrix @ times - np.square(times) @ np.diag(matrix)
+    return float(total / pairs) if pairs else float("nan")
+
+
+def density_and_coverage(real: Features, made: Features, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
     """Density and coverage (Naeem et al., 2020): how much of ``made`` lies where real faces are dense, and the share of
     real faces that have a made one within reach of their ``neighbours``-th real neighbour.
 
@@ -56,21 +71,36 @@ def density_and_coverage(real: Features, made: Features, neighbours: int = 5) ->
     Raises:
         ValueError: no more than ``neighbours`` real faces.
     """
-    real, made = _checked(real), _checked(made)
+    inside = within_reach(_checked(real), _checked(made), neighbours)
+    return float(inside.sum() / (neighbours * len(made))), float(inside.any(axis=1).mean())
+
+
+def within_reach(real: Features, made: Features, neighbours: int = NEIGHBOURS) -> npt.NDArray[np.bool_]:
+    """(N, M) whether a made face lies nearer to a real one than that one's ``neighbours``-th real neighbour.
+
+    Raises:
+        ValueError: no more than ``neighbours`` real faces.
+    """
     if len(real) <= neighbours:
         raise ValueError(f"{len(real)} real faces cannot have {neighbours} neighbours each")
-    within = _distances(real, real)
-    np.fill_diagonal(within, np.inf)
-    reach = np.partition(within, neighbours - 1, axis=1)[:, neighbours - 1]
-    inside = _distances(real, made) < reach[:, None]
-    return float(inside.sum() / (neighbours * len(made))), float(inside.any(axis=1).mean())
+    near = squared_distances(real, real)
+    np.fill_diagonal(near, np.inf)
+    reach = np.partition(near, neighbours - 1, axis=1)[:, neighbours - 1]
+    return squared_distances(real, made) < reach[:, None]
+
+
+def squared_distances(a: Features, b: Features) -> Array:
+    """(N, M) squared Euclidean distances of (N, D) to (M, D) features; as a matrix product, many times faster than cdist."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2.0 * a @ b.T
+    return np.asarray(squared.clip(min=0.0))
 
 
 def mean_pairwise_distance(features: Features) -> float:
     """Mean Euclidean distance over all pairs of one set: how unlike each other its faces are."""
-    features = _checked(features)
-    distances = _distances(features, features)
-    return float(distances.sum() / (len(features) * (len(features) - 1)))
+    from scipy.spatial.distance import pdist
+
+    return float(pdist(_checked(features)).mean())
 
 
 def bootstrap(
@@ -96,12 +126,7 @@ def bootstrap(
     return float(low), float(high)
 
 
-def _checked(features: Features) -> npt.NDArray[np.float64]:
+def _checked(features: Features) -> Array:
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"need features of at least two faces, (N, D), got {features.shape}")
     return features.astype(np.float64)
-
-
-def _distances(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2.0 * a @ b.T
-    return np.sqrt(squared.clip(min=0.0))

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from encoder.evaluation.metrics import area_under_curve, wilson_interval
+from encoder.evaluation.metrics import area_under_curve
+from eval.measures.accuracy import wilson
 from eval.measures.distances import bootstrap
 
 _CHUNK = 256
@@ -37,14 +38,8 @@ def nearest(queries: npt.NDArray[np.floating], train: npt.NDArray[np.floating], 
     return Nearest(np.concatenate(found), np.concatenate(rows))
 
 
-def pixels(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float32]:
-    """(N, size * size) grey levels in [0, 255] of (N, S, S) faces, resized with antialiasing where they differ in size."""
-    from PIL import Image
-
-    from encoder.pictures.face_images import fit_square
-
-    if images.shape[-1] != size:
-        images = np.stack([fit_square(Image.fromarray(image), size) for image in images])
+def pixels(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """(N, S * S) grey levels in [0, 255] of (N, S, S) faces."""
     return images.reshape(len(images), -1).astype(np.float32)
 
 
@@ -73,5 +68,5 @@ def compare_nearest(made: Nearest, real: Nearest, *, rounds: int = 200, seed: in
         "chance_nearer": round(area_under_curve(positive, scores), 4),
         "chance_nearer_interval": [round(x, 4) for x in bootstrap(chance, len(scores), rounds=rounds, seed=seed)],
         "closer_than_hundredth": round(close / count, 4),
-        "closer_than_hundredth_interval": [round(x, 4) for x in wilson_interval(close, count)],
+        "closer_than_hundredth_interval": wilson(close, count),
     }

@@ -11,13 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from eval.measures.distances import Features, frechet_distance
+from eval.measures.distances import NEIGHBOURS, Array, Features, frechet_distance, kernel, mean_of_pairs, within_reach
 
-Array = npt.NDArray[np.float64]
-NEIGHBOURS = 5
 Z = 1.959964
+# What a figure can be at all; the unbiased kernel distance may be negative.
+_RANGES = {
+    "kernel_distance": (-np.inf, np.inf),
+    "frechet_distance": (0.0, np.inf),
+    "density": (0.0, np.inf),
+    "coverage": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -64,33 +68,42 @@ def compare_sets(
         raise ValueError(f"{len(made)} made faces but a floor of {len(floor)}: the distances depend on the number")
     if len(real) <= NEIGHBOURS or len(made) < 2:
         raise ValueError(f"{len(real)} real and {len(made)} made faces are too few")
-    rows = np.random.default_rng(seed)
-    draws = [tuple(rows.integers(0, len(part), len(part)) for part in (real, made, floor)) for _ in range(rounds)]
-    figures: dict[str, Callable[[npt.NDArray[np.intp], npt.NDArray[np.intp], int], float]] = {}
-    kernels = _Kernels(real, (made, floor))
-    insides = _Insides(real, (made, floor))
-    figures["kernel_distance"] = kernels.distance
-    if frechet:
-        sets = (made, floor)
-        figures["frechet_distance"] = lambda i, j, which: frechet_distance(real[i], sets[which][j])
-    figures["density"] = insides.density
-    figures["coverage"] = insides.coverage
-    everyone = np.arange(len(real)), np.arange(len(made))
+    rng, sets = np.random.default_rng(seed), (made, floor)
+    draws = [tuple(_drawn(rng, len(part)) for part in (real, made, floor)) for _ in range(rounds)]
+    everyone = tuple(np.ones(len(part)) for part in (real, made, floor))
     result = {}
-    for name, figure in figures.items():
-        values = np.array([figure(*everyone, which) for which in (0, 1)])
-        samples = np.array([[figure(i, j, 0), figure(i, k, 1)] for i, j, k in draws]).reshape(-1, 2)
-        result[name] = _comparison(values, samples, _RANGES[name])
+    for name, figure in _figures(real, sets, frechet).items():
+        values, *samples = ([figure(a, each, which) for which, each in enumerate(others)] for a, *others in (everyone, *draws))
+        result[name] = _comparison(np.array(values), np.array(samples).reshape(-1, 2), _RANGES[name])
     return result
 
 
-# What a figure can be at all; the unbiased kernel distance may be negative.
-_RANGES = {
-    "kernel_distance": (-np.inf, np.inf),
-    "frechet_distance": (0.0, np.inf),
-    "density": (0.0, np.inf),
-    "coverage": (0.0, 1.0),
-}
+def _figures(real: Features, sets: tuple[Features, Features], frechet: bool) -> dict[str, Callable[[Array, Array, int], float]]:
+    """Per name a function of how often each real face and each face of one of ``sets`` counts; matrices are made once."""
+    within = kernel(real, real)
+    kernels = [(kernel(each, each), kernel(real, each)) for each in sets]
+    inside = [within_reach(real, each).astype(np.float64) for each in sets]
+
+    def kernel_distance(a: Array, b: Array, which: int) -> float:
+        own, across = kernels[which]
+        return mean_of_pairs(within, a) + mean_of_pairs(own, b) - 2.0 * float(a @ across @ b) / (a.sum() * b.sum())
+
+    def frechet_of(a: Array, b: Array, which: int) -> float:
+        one, two = (np.repeat(part, times.astype(int), axis=0) for part, times in ((real, a), (sets[which], b)))
+        return frechet_distance(one, two)
+
+    figures: dict[str, Callable[[Array, Array, int], float]] = {
+        "kernel_distance": kernel_distance,
+        "frechet_distance": frechet_of,
+        "density": lambda a, b, which: float(a @ inside[which] @ b / (NEIGHBOURS * b.sum())),
+        "coverage": lambda a, b, which: float(a @ (inside[which] @ b > 0) / a.sum()),
+    }
+    return {name: figure for name, figure in figures.items() if frechet or name != "frechet_distance"}
+
+
+def _drawn(rng: np.random.Generator, count: int) -> Array:
+    """(count,) how often each face is drawn, ``count`` times with replacement."""
+    return np.bincount(rng.integers(0, count, count), minlength=count).astype(np.float64)
 
 
 def _comparison(values: Array, samples: Array, limits: tuple[float, float]) -> Comparison:
@@ -114,91 +127,17 @@ def _estimate(value: float, samples: Array, limits: tuple[float, float] = (-np.i
     return Estimate(value, max(value - half, limits[0]), min(value + half, limits[1]))
 
 
-def _times(index: npt.NDArray[np.intp], count: int) -> Array:
-    """(count,) how often each row was drawn."""
-    return np.bincount(index, minlength=count).astype(np.float64)
-
-
-def _mean_of_pairs(matrix: Array, times: Array) -> float:
-    """Mean over pairs of different faces, each counted as often as it was drawn; ``nan`` where one face is all there is."""
-    pairs = times.sum() ** 2 - np.square(times).sum()
-    total = times @ matrix @ times - np.square(times) @ np.diag(matrix)
-    return float(total / pairs) if pairs else float("nan")
-
-
-class _Kernels:
-    """Kernel matrices of a reference with itself and with others, computed once for all resamples."""
-
-    def __init__(self, real: Features, others: tuple[Features, ...]) -> None:
-        self._within = _kernel(real, real)
-        self._others = [(_kernel(other, other), _kernel(real, other)) for other in others]
-
-    def distance(self, i: npt.NDArray[np.intp], j: npt.NDArray[np.intp], which: int) -> float:
-        within, across = self._others[which]
-        a, b = _times(i, len(self._within)), _times(j, len(within))
-        crossed = float(a @ across @ b) / (a.sum() * b.sum())
-        return _mean_of_pairs(self._within, a) + _mean_of_pairs(within, b) - 2.0 * crossed
-
-
-def _kernel(a: Features, b: Features) -> Array:
-    """The kernel of :func:`eval.measures.distances.kernel_distance`."""
-    return np.asarray((a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1.0) ** 3)
-
-
-class _Insides:
-    """Which faces lie within reach of which real one's fifth real neighbour, computed once for all resamples."""
-
-    def __init__(self, real: Features, others: tuple[Features, ...]) -> None:
-        near = squared_distances(real, real)
-        np.fill_diagonal(near, np.inf)
-        reach = np.partition(near, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
-        self._inside = [(squared_distances(real, other) < reach[:, None]).astype(np.float64) for other in others]
-
-    def density(self, i: npt.NDArray[np.intp], j: npt.NDArray[np.intp], which: int) -> float:
-        inside = self._inside[which]
-        return float(_times(i, len(inside)) @ inside @ _times(j, inside.shape[1]) / (NEIGHBOURS * len(j)))
-
-    def coverage(self, i: npt.NDArray[np.intp], j: npt.NDArray[np.intp], which: int) -> float:
-        inside = self._inside[which]
-        return float(_times(i, len(inside)) @ (inside @ _times(j, inside.shape[1]) > 0) / len(i))
-
-
-def squared_distances(a: Features, b: Features) -> Array:
-    """(N, M) squared Euclidean distances of (N, D) to (M, D) features, in float64."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2.0 * a @ b.T
-    return np.asarray(squared.clip(min=0.0))
-
-
 def diversity(features: Features, *, rounds: int = 200, seed: int = 0) -> Estimate:
     """Mean distance over all pairs of one set of (N, D) features: how unlike each other its faces are."""
-    distances = np.sqrt(squared_distances(features, features))
-    count, rows = len(features), np.random.default_rng(seed)
-    samples = np.array([_mean_of_pairs(distances, _times(rows.integers(0, count, count), count)) for _ in range(rounds)])
-    return _estimate(_mean_of_pairs(distances, np.ones(count)), samples)
+    from scipy.spatial.distance import pdist, squareform
 
-
-def same_mix(labels: npt.NDArray[np.integer], wanted: npt.NDArray[np.integer], *, seed: int = 0) -> npt.NDArray[np.intp]:
-    """Rows of ``labels`` (N,) that hold the classes in the proportions of ``wanted`` (M,), as many as there can be.
-
-    Faces of a class are taken by chance, without replacement; unknown classes (-1) are never taken.
-    """
-    rng = np.random.default_rng(seed)
-    classes, counts = np.unique(wanted[wanted >= 0], return_counts=True)
-    shares = counts / counts.sum()
-    there = [rng.permutation(np.flatnonzero(labels == k)) for k in classes]
-    total = min(len(rows) / share for rows, share in zip(there, shares, strict=True))
-    taken = [rows[: int(np.floor(total * share + 1e-9))] for rows, share in zip(there, shares, strict=True)]
-    return np.sort(np.concatenate(taken))
+    distances, rng = squareform(pdist(features.astype(np.float64))), np.random.default_rng(seed)
+    samples = np.array([mean_of_pairs(distances, _drawn(rng, len(features))) for _ in range(rounds)])
+    return _estimate(mean_of_pairs(distances), samples)
 
 
 def as_dicts(comparisons: Mapping[str, Comparison]) -> dict[str, dict[str, dict[str, float | None] | None]]:
-    """Comparisons for JSON and for the page."""
     return {
-        name: {
-            "made": found.made.as_dict(),
-            "floor": found.floor.as_dict(),
-            "multiple": None if found.multiple is None else found.multiple.as_dict(),
-        }
+        name: {part: estimate and estimate.as_dict() for part, estimate in vars(found).items()}
         for name, found in comparisons.items()
     }

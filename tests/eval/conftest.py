@@ -70,3 +70,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2), positions=16, groups=1, codebook_size=8)
     MaskedPrior(shape).save_pretrained(folder / "prior")
     return folder
+
+
+@pytest.fixture
+def places(weights: Path, tmp_path: Path) -> list[str]:
+    """Options of a program that draws: tiny random networks on the CPU, results in ``tmp_path``."""
+    return ["--weights", str(weights), "--judge", str(weights / "judge"), "--device", "cpu", "--out", str(tmp_path)]

@@ -11,19 +11,8 @@ import torch
 from configs.cli import UserError
 from eval.benchmarks import gpu, shards, storage
 
-TINY = [
-    "tokenizer.size=16",
-    "tokenizer.widths=[8,16]",
-    "tokenizer.codebook_size=16",
-    "tokenizer.code_dim=4",
-    "prior.width=16",
-    "prior.depth=1",
-    "prior.heads=2",
-    "loss.perceptual=0",
-    "loss.emotion=0",
-    "encoder=null",
-    "precision=no",
-]
+TINY = ["tokenizer.size=16", "tokenizer.widths=[8,16]", "tokenizer.codebook_size=16", "tokenizer.code_dim=4", "prior.width=16",
+        "prior.depth=1", "prior.heads=2", "loss.perceptual=0", "loss.emotion=0", "encoder=null", "precision=no"]  # fmt: skip
 FEW = ["--batch", "8", "--samples", "3", "--warmup", "1", "--steps", "2", "--rounds", "2"]
 
 
@@ -47,12 +36,6 @@ def test_its_code_runs_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert 1e-4 < row["gflop_per_image"] < 1.0
     assert set(report["sampling"]["faces_per_second"]) == {"1", "3"}
     assert "sampling 3 at a time" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("option", ["--batch", "--samples", "--warmup", "--steps", "--rounds"])
-def test_numbers_that_make_no_sense_are_one_line(option: str) -> None:
-    with pytest.raises(UserError, match=f"{option} 0: give at least 1"):
-        gpu.main([option, "0"])
 
 
 @pytest.mark.slow

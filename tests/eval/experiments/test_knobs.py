@@ -11,23 +11,22 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES
-from eval import knobs, sweep
-from eval.measures.real_reference import read_real_faces
+from eval import sweep
+from eval.experiments import knobs
+from eval.experiments.grid import GridPoint
+from eval.experiments.knobs import Knobs
 from generation import draw
 from generation.pipeline import FacePipeline
 from generation.request import FaceRequest
 
-OPTIONS = ["--data", "drawn", "--per-emotion", "3", "--bootstrap", "3", "--device", "cpu"]
+OPTIONS = ["--data", "drawn", "--per-emotion", "3", "--bootstrap", "3"]
 
 
-def arguments(weights: Path, out: Path, *more: str) -> list[str]:
-    return [*OPTIONS, "--weights", str(weights), "--judge", str(weights / "judge"), "--out", str(out), *more]
-
-
-def planned(*more: str) -> tuple[list[knobs.Row], dict[str, knobs.Point]]:
-    return knobs.plan(knobs.build_parser().parse_args(["--data", "DATA", *more]))
+def planned(*more: str) -> tuple[list[knobs.KnobRow], dict[str, GridPoint]]:
+    experiment = Knobs(Knobs.build_parser().parse_args(["--data", "DATA", *more]))
+    points = experiment.plan()
+    return experiment.rows, points
 
 
 def test_only_one_thing_differs_from_the_defaults() -> None:
@@ -63,24 +62,24 @@ def test_every_value_is_a_point_of_its_own_and_shared_ones_are_measured_once() -
 
 
 def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn: list[str] = []
-    original = knobs.measure_point
+    original = Knobs.measure
 
-    def counted(pipe: Any, judges: Any, real: Any, point: knobs.Point, rounds: int) -> dict[str, Any]:
+    def counted(self: Knobs, point: GridPoint) -> dict[str, Any]:
         drawn.append(knobs.point_name(point.settings, knobs.base_settings("drawn")))
-        return original(pipe, judges, real, point, rounds)
+        return original(self, point)
 
-    monkeypatch.setattr(knobs, "measure_point", counted)
+    monkeypatch.setattr(Knobs, "measure", counted)
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
-    few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1"]
-    assert knobs.main(arguments(weights, tmp_path, *first)) == 0
+    few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
+    assert Knobs.main([*OPTIONS, *places, *first]) == 0
     assert drawn == ["base", "steps-2"]
     before = json.loads((tmp_path / "knobs.json").read_text())["points"]
     capsys.readouterr()
-    assert knobs.main(arguments(weights, tmp_path, *few)) == 0
+    assert Knobs.main([*OPTIONS, *places, *few]) == 0
     assert drawn[2:].count("base") + drawn[2:].count("steps-2") == 0
     report = json.loads((tmp_path / "knobs.json").read_text())
     assert {name: report["points"][name] for name in before} == before
@@ -106,20 +105,20 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
         assert picture.width > 900
         assert picture.height > 800
     with pytest.raises(UserError, match="made with other seed"):
-        knobs.main(arguments(weights, tmp_path, *first, "--seed", "7"))
+        Knobs.main([*OPTIONS, *places, *first, "--seed", "7"])
 
 
-def test_results_of_another_command_in_the_same_folder_stay(weights: Path, tmp_path: Path) -> None:
+def test_results_of_another_command_in_the_same_folder_stay(places: list[str], tmp_path: Path) -> None:
     one = ["--steps", "2", "--guidance", "0", "--temperature", "1"]
-    assert sweep.main(arguments(weights, tmp_path, "--source", "drawn", *one)) == 0
+    assert sweep.main([*OPTIONS, *places, "--source", "drawn", *one]) == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert len(before) == 5
-    assert knobs.main(arguments(weights, tmp_path, "--only", "steps", "--steps", "2")) == 0
+    assert Knobs.main([*OPTIONS, *places, "--only", "steps", "--steps", "2"]) == 0
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -132,7 +131,7 @@ def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
         return original(prior, asked, *rest, **settings)
 
     monkeypatch.setattr(draw, "sample_tokens", noted)
-    assert knobs.main(arguments(weights, tmp_path, "--only", "precision")) == 0
+    assert Knobs.main([*OPTIONS, *places, "--only", "precision"]) == 0
     # Both are tried on two faces first, so that neither pays for the first pass.
     assert sorted(computed[:2], key=str) == [(2, torch.bfloat16), (2, torch.float32)]
     assert computed[2:] == [(3, torch.float32)] * 7 + [(3, torch.bfloat16)] * 7
@@ -140,20 +139,10 @@ def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
     assert (default["value"], other["value"]) == ("float32 (default)", "bf16")
 
 
-def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path, tmp_path: Path) -> None:
-    more = [
-        "--only",
-        "threshold,max-tries,best-of",
-        "--threshold",
-        "0,1",
-        "--max-tries",
-        "1",
-        "--best-of",
-        "3",
-        "--per-emotion",
-        "2",
-    ]
-    assert knobs.main(arguments(weights, tmp_path, *more)) == 0
+def test_verified_points_count_only_faces_that_the_encoder_accepts(places: list[str], tmp_path: Path) -> None:
+    more = ["--only", "threshold,max-tries,best-of", "--threshold", "0,1", "--max-tries", "1"]
+    more += ["--best-of", "3", "--per-emotion", "2"]
+    assert Knobs.main([*OPTIONS, *places, *more]) == 0
     points = json.loads((tmp_path / "knobs.json").read_text())["points"]
     assert points["base"]["faces"] == points["base"]["asked"]
     assert points["threshold-0.5_best-of-3"]["drawn"] >= 3 * points["base"]["asked"]
@@ -171,7 +160,7 @@ def test_verified_points_count_only_faces_that_the_encoder_accepts(weights: Path
 
 
 def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, calls = FacePipeline.draw, 0
 
@@ -186,46 +175,23 @@ def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
 
     monkeypatch.setattr(FacePipeline, "draw", stopped)
     with pytest.raises(KeyboardInterrupt):
-        knobs.main(arguments(weights, tmp_path, "--only", "threshold", "--threshold", "0"))
+        Knobs.main([*OPTIONS, *places, "--only", "threshold", "--threshold", "0"])
     assert [path.stem for path in (tmp_path / "points").iterdir()] == ["base"]
 
 
-def test_what_is_avoided_is_what_is_measured(weights: Path) -> None:
-    pipe = FacePipeline.from_pretrained(weights).to("cpu")
-    _, points = planned("--only", "avoidance", "--avoidance", "1", "--per-emotion", "4", "--source", "drawn")
-    requests = points["avoidance-1"].requests
-    for emotion, request in requests.items():
+def test_what_is_avoided_is_what_is_measured(places: list[str], tmp_path: Path) -> None:
+    more = ["--only", "avoidance", "--avoidance", "1", "--per-emotion", "4"]
+    experiment = Knobs(Knobs.build_parser().parse_args([*OPTIONS, *places, *more]))
+    point = experiment.plan()["avoidance-1"]
+    experiment.load()
+    for emotion, request in point.requests.items():
         assert request.as_record()["avoid"][knobs.AVOIDED[emotion]] == 1.0
         assert request.avoidance == 1.0
-    batches = [pipe.draw_all(request) for request in requests.values()]
-    judges = {"judge": pipe.encoder}
-    real = read_real_faces(judges, drawn_set("train", 140, size=16), drawn_set("valid", 140, size=16), 4)
-    found = knobs.measure_point(pipe, judges, real, points["avoidance-1"], 3)["judge"]["avoided"]["value"]
+    found = experiment.measure(point)["judge"]["avoided"]["value"]
     seen = [
         face.verdict.distribution[EMOTION_NAMES.index(knobs.AVOIDED[name])]
-        for name, batch in zip(requests, batches, strict=True)
-        for face in batch.faces
+        for name, request in point.requests.items()
+        for face in experiment.pipe.draw_all(request).faces
     ]
+    # Encoder and judge are the same network here.
     assert found == pytest.approx(sum(seen) / len(seen), abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--only", "steps,colour"], "no knob 'colour'; known are steps, guidance"),
-        (["--steps", "2.5"], "--steps: 2.5 is no whole number"),
-        (["--candidates", "nan"], "--candidates: nan is no whole number"),
-        (["--guidance", "0,99"], "guidance"),
-        (["--intensity", "2"], "intensity must lie between 0"),
-        (["--avoidance=-1"], "avoidance"),
-        (["--source", "oil"], "source"),
-        (["--precision", "half"], "precision"),
-        (["--per-emotion", "1"], "at least 2"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused_before_anything_is_drawn(
-    weights: Path, tmp_path: Path, options: list[str], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        knobs.main(arguments(weights, tmp_path, *options))
-    assert not any(tmp_path.iterdir())

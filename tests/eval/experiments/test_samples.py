@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
 from eval import reconstruction, samples
+from eval.experiments import reconstruction as experiment
+from eval.faces.real import load_real
+from eval.measures.reconstruction import kept
 
 
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.drawing.faces import drawn_set
-
-    monkeypatch.setattr(reconstruction, "load_images", lambda _data, split, size: drawn_set(split, 40, size=size).images)
+    monkeypatch.setattr(experiment, "load_real", partial(load_real, drawn=40))
     parts = [
         f"--{name}={weights / folder}" for name, folder in (("weights", "tokenizer"), ("encoder", "encoder"), ("judge", "judge"))
     ]
@@ -35,22 +39,31 @@ def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monk
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
     judge = EmotionEncoder.from_pretrained(weights / "judge")
     read = judge.predict(torch.rand(12, 1, 16, 16))
-    assert reconstruction.kept(read, read) == 12
+    assert kept(read, read) == 12
 
 
-def test_samples_reports_every_emotion(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_reports_every_emotion_and_reads_all_faces_at_one_size(
+    places: list[str], drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes, predict = set(), EmotionEncoder.predict
+
+    def noted(self: EmotionEncoder, faces: Any) -> Any:
+        sizes.add(faces.shape[-1])
+        return predict(self, faces)
+
+    monkeypatch.setattr(EmotionEncoder, "predict", noted)
     sheet = tmp_path / "sheet.png"
-    judge = str(weights / "judge")
-    options = ["--per-emotion", "2", "--threshold", "0", "--steps", "2", "--columns", "2", "--device", "cpu"]
-    more = ["--weights", str(weights), "--judge", judge, "--out", str(tmp_path), "--sheet", str(sheet)]
-    assert samples.main([*options, *more]) == 0
+    options = ["--per-emotion", "2", "--threshold", "0", "--steps", "2", "--columns", "2", "--sheet", str(sheet)]
+    assert samples.main([*options, *places, "--data", str(drawn_data)]) == 0
+    assert sizes - {1} == {16}  # 1: of no faces, where none was accepted
     report = json.loads((tmp_path / "samples.json").read_text())
-    for emotion in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"):
+    for emotion in EMOTION_NAMES:
         assert report[emotion]["asked"] == 2
         assert 0 <= report[emotion]["judge_first_try"] <= 1
         assert report[emotion]["accepted"] <= report[emotion]["tried"]
+        assert set(report[emotion]["real"]) == {"encoder", "judge"}
     with Image.open(sheet) as picture:
         assert "/trainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
         assert picture.text["Seed"] == "0 and following"
         assert report["weights"]["prior"] in picture.text["Weights SHA-256"]
-    assert "judge" in capsys.readouterr().out
+    assert "judge, real" in capsys.readouterr().out

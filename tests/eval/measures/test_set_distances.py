@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eval.faces.mixing import same_mix
 from eval.measures.distances import density_and_coverage, frechet_distance, kernel_distance, mean_pairwise_distance
-from eval.measures.set_distances import compare_sets, diversity, same_mix
+from eval.measures.set_distances import compare_sets, diversity
 
 
 def test_the_figures_are_those_of_the_plain_metrics(rng: np.random.Generator) -> None:
@@ -46,7 +47,11 @@ def test_copies_do_not_look_diverse(rng: np.random.Generator) -> None:
     faces = rng.normal(size=(50, 8))
     spread = diversity(faces, rounds=50)
     assert spread.low < spread.value < spread.high
-    assert diversity(np.repeat(faces[:2], 25, axis=0), rounds=50).value < 0.8 * spread.value
+    # A face and its copy are a pair at no distance. Of 100 faces, each there twice, one pair in 99 is such a pair.
+    assert diversity(np.repeat(faces, 2, axis=0), rounds=2).value == pytest.approx(spread.value * 98 / 99)
+    # Of two faces that are there 25 times each, 24 in 49 pairs are.
+    apart = float(np.linalg.norm(faces[0] - faces[1]))
+    assert diversity(np.repeat(faces[:2], 25, axis=0), rounds=2).value == pytest.approx(apart * 25 / 49)
 
 
 def test_a_multiple_of_nothing_is_not_given(rng: np.random.Generator) -> None:

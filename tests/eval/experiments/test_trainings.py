@@ -20,49 +20,48 @@ from encoder.data.face_set import FaceSet
 from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation.readings import read_heads
+from encoder.fitting import fit as fitting
 from encoder.fitting.fit import EncoderTask
 from encoder.inference.emotion_encoder import EmotionEncoder
-from eval import augmentation, cas, shortcut, training_rows
+from eval import augmentation, cas, shortcut
 from eval.faces.generated import read_set
 from eval.faces.look import through_tokenizer, tokenizer_of
-from eval.output.table import compared, figures_of
-from eval.training_rows import labelled, oversampled
+from eval.faces.mixing import labelled, oversampled
+from eval.measures.trainings import compared, figures_of
 from vqvae.tokenizer import Tokenizer, reconstruct_pairs
 
-TINY = [
-    "--epochs",
-    "2",
-    "--widths",
-    "4,8",
-    "model.depths=[1,1]",
-    "train.batch_size=32",
-    "train.device=cpu",
-    "train.ema_decay=0.5",
-]
+TINY = ["--epochs", "2", "--widths", "4,8", "model.depths=[1,1]", "train.batch_size=32", "train.device=cpu",
+        "train.ema_decay=0.5"]  # fmt: skip
 
 
-def run(program, out: Path, data: Path, made: Path, *more: str) -> int:  # type: ignore[no-untyped-def]
-    return program.main(["--data", str(data), "--out", str(out), "--generated", str(made), *TINY, *more])
+def run(program: Any, out: Path, sets: list[str], *more: str) -> int:
+    return program.main([*sets, "--out", str(out), *TINY, *more])
+
+
+@pytest.fixture(scope="module")
+def sets(drawn_data: Path, stand_in: Path) -> list[str]:
+    """Options that name real and generated faces."""
+    return ["--data", str(drawn_data), "--generated", str(stand_in)]
 
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the runs that are trained, as they start."""
     started: list[str] = []
-    fit = training_rows.fit_encoder
+    fit = fitting.fit_encoder
 
     def counted(config, place: Path, resume: str | None, **told: str) -> int:  # type: ignore[no-untyped-def]
         started.append(place.name + (" resumed" if resume else ""))
         return fit(config, place, resume, **told)
 
-    monkeypatch.setattr(training_rows, "fit_encoder", counted)
+    monkeypatch.setattr(fitting, "fit_encoder", counted)
     return started
 
 
 @pytest.fixture(scope="module")
-def compared_sets(tmp_path_factory: pytest.TempPathFactory, drawn_data: Path, stand_in: Path) -> Path:
+def compared_sets(tmp_path_factory: pytest.TempPathFactory, sets: list[str]) -> Path:
     out = tmp_path_factory.mktemp("cas")
-    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+    assert run(cas, out, sets, "--times", "0.5,1") == 0
     return out
 
 
@@ -95,14 +94,13 @@ def test_rows_of_generated_faces_see_no_real_face(compared_sets: Path, drawn_dat
     assert len(set(seen)) == len(seen) == len(train) + len(valid)
 
 
-def test_rows_of_other_settings_are_not_mixed(compared_sets: Path, drawn_data: Path, stand_in: Path) -> None:
+def test_rows_of_other_settings_are_not_mixed(compared_sets: Path, sets: list[str]) -> None:
     with pytest.raises(UserError, match="other settings"):
-        run(cas, compared_sets, drawn_data, stand_in, "--times", "0.5,1", "train.learning_rate=0.5")
+        run(cas, compared_sets, sets, "--times", "0.5,1", "train.learning_rate=0.5")
 
 
 def test_a_stopped_comparison_goes_on_where_it_was(
-    drawn_data: Path,
-    stand_in: Path,
+    sets: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     trainings: list[str],
@@ -115,36 +113,16 @@ def test_a_stopped_comparison_goes_on_where_it_was(
     for name in removed:
         shutil.rmtree(out / "rows" / name)
     with monkeypatch.context() as patch:
-        patch.setattr(training_rows, "fit_encoder", lambda *_, **__: 130)
-        assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 130
-    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+        patch.setattr(fitting, "fit_encoder", lambda *_, **__: 130)
+        assert run(cas, out, sets, "--times", "0.5,1") == 130
+    assert run(cas, out, sets, "--times", "0.5,1") == 0
     assert trainings == removed
     one, two = (json.loads((folder / "cas.json").read_text())["rows"] for folder in (compared_sets, out))
     assert one == two
     capsys.readouterr()
-    assert run(cas, out, drawn_data, stand_in, "--times", "0.5,1") == 0
+    assert run(cas, out, sets, "--times", "0.5,1") == 0
     assert trainings == removed
     assert (out / "cas.md").read_text() in capsys.readouterr().out
-
-
-def test_an_interrupted_training_is_resumed(
-    drawn_data: Path, stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainings: list[str]
-) -> None:
-    step = EncoderTask.train_step
-    stops = [4]
-
-    def interrupted(self, number: int, progress: float):  # type: ignore[no-untyped-def]
-        if number in stops:
-            signal.raise_signal(signal.SIGTERM)
-        return step(self, number, progress)
-
-    monkeypatch.setattr(EncoderTask, "train_step", interrupted)
-    assert run(cas, tmp_path, drawn_data, stand_in, "--times", "1") == 143
-    assert not (tmp_path / "cas.json").exists()
-    stops[:] = [0]  # lets the first row finish, and stops the second
-    assert run(cas, tmp_path, drawn_data, stand_in, "--times", "1") == 143
-    assert trainings == ["real-fer2013-s0", "real-fer2013-s0 resumed", "real-ferplus-s0"]
-    assert list(json.loads((tmp_path / "cas.json").read_text())["rows"]) == ["real-fer2013"]
 
 
 @pytest.mark.parametrize(
@@ -152,19 +130,19 @@ def test_an_interrupted_training_is_resumed(
     [(cas, signal.SIGINT, 130, ("--times", "1")), (augmentation, signal.SIGTERM, 143, ("--amounts", "30"))],
 )
 def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
-    drawn_data: Path,
-    stand_in: Path,
+    sets: list[str],
     weights: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    trainings: list[str],
     program: Any,
     number: signal.Signals,
     code: int,
     size: tuple[str, str],
 ) -> None:
     more = [*size, "--rounds", "20", "--weights", str(weights), "train.learning_rate=0.01"]
-    assert run(program, tmp_path / "whole", drawn_data, stand_in, *more) == 0
+    assert run(program, tmp_path / "whole", sets, *more) == 0
     step, taken = EncoderTask.train_step, []
 
     def interrupted(self, *arguments):  # type: ignore[no-untyped-def]
@@ -174,13 +152,17 @@ def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
         return step(self, *arguments)
 
     monkeypatch.setattr(EncoderTask, "train_step", interrupted)
-    stops = 0
-    while (ended := run(program, tmp_path / "broken", drawn_data, stand_in, *more)) != 0:
+    trainings.clear()
+    name, finished = program.__name__.removeprefix("eval."), []
+    while (ended := run(program, tmp_path / "broken", sets, *more)) != 0:
         assert ended == code
-        stops += 1
         assert capfd.readouterr().err.splitlines()[-1].endswith("; run the same command again to go on")
-    assert stops == 3
-    name = program.__name__.removeprefix("eval.")
+        table = tmp_path / "broken" / f"{name}.json"
+        finished.append(len(json.loads(table.read_text())["rows"]) if table.is_file() else 0)
+    # The table holds the rows that were finished by then, and a row that was not goes on where it was.
+    assert len(finished) == 3
+    assert finished[:2] == [0, 1]
+    assert trainings[1] == f"{trainings[0]} resumed"
     assert (tmp_path / "broken" / f"{name}.csv").read_bytes() == (tmp_path / "whole" / f"{name}.csv").read_bytes()
     rows = [path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/rows/*/weights/model.safetensors")]
     assert rows
@@ -189,10 +171,10 @@ def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
 
 
 def test_augmentation_sets_generated_faces_against_the_best_baseline(
-    drawn_data: Path, stand_in: Path, weights: Path, tmp_path: Path, trainings: list[str]
+    drawn_data: Path, sets: list[str], weights: Path, tmp_path: Path, trainings: list[str]
 ) -> None:
     options = ["--amounts", "30", "--seeds", "3", "--weights", str(weights)]
-    assert run(augmentation, tmp_path, drawn_data, stand_in, *options) == 0
+    assert run(augmentation, tmp_path, sets, *options) == 0
     assert len(trainings) == 8
     content = json.loads((tmp_path / "augmentation.json").read_text())
     rows = content["rows"]
@@ -266,24 +248,9 @@ def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
         tokenizer_of(made.manifest, tmp_path)
 
 
-def test_too_small_a_set_is_refused_by_name(drawn_data: Path, stand_in: Path, tmp_path: Path) -> None:
+def test_too_small_a_set_is_refused_by_name(sets: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"40 faces of anger, but .* are needed"):
-        run(cas, tmp_path, drawn_data, stand_in, "--times", "3")
-
-
-@pytest.mark.parametrize(
-    ("program", "option", "words"),
-    [
-        (cas, ["--times", "0,1"], "positive"),
-        (cas, ["--seeds", "0,0"], "each once"),
-        (cas, ["--widths", "a,b"], "whole numbers"),
-        (augmentation, ["--amounts", "0"], "at least 1"),
-        (augmentation, ["--emotions", "joyful,fera"], "did you mean"),
-    ],
-)
-def test_bad_options_are_one_line(program, option: Sequence[str], words: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UserError, match=words):
-        program.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *option])
+        run(cas, tmp_path, sets, "--times", "3")
 
 
 def some_faces(labels: Sequence[int], rng: np.random.Generator) -> FaceSet:

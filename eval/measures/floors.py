@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +18,23 @@ from encoder.data.duplicates import twins
 from encoder.data.face_set import FaceSet
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.evaluation.metrics import wilson_interval
-from encoder.inference.emotion_encoder import EmotionEncoder
-from eval.measures.distances import (
-    Features,
-    bootstrap,
-    density_and_coverage,
-    frechet_distance,
-    kernel_distance,
-    mean_pairwise_distance,
-)
+from eval.measures import distances
+from eval.measures.distances import NEIGHBOURS, Features
 
-NEIGHBOURS = 5
+if TYPE_CHECKING:
+    from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+
 MAX_PER_EMOTION, MAX_FLOORS = 200, 10
 
 
 @dataclass(frozen=True)
-class RealFaces:
-    """Real faces in one judge's feature space, the emotions in equal parts.
+class RealFeatures:
+    """Real faces in one reader's feature space, the emotions in equal parts.
 
     Attributes:
         reference: per emotion, features (R, D) of held-out faces.
         floors: per draw and emotion, features (N, D) of train faces.
-        recall: per emotion, the share of all held-out faces with that label to which the judge gives it.
+        recall: per emotion, the share of all held-out faces with that label to which the reader gives it.
     """
 
     reference: tuple[Features, ...]
@@ -48,9 +43,9 @@ class RealFaces:
 
 
 def read_real_faces(
-    judges: Mapping[str, EmotionEncoder], train: FaceSet, held_out: FaceSet, per_emotion: int, *, seed: int = 0
-) -> dict[str, RealFaces]:
-    """What each judge sees in real faces; held-out faces with a pixel-identical twin in train are left out.
+    readers: Mapping[str, EmotionEncoder], train: FaceSet, held_out: FaceSet, per_emotion: int, *, seed: int = 0
+) -> dict[str, RealFeatures]:
+    """What each reader sees in real faces; held-out faces with a pixel-identical twin in train are left out.
 
     Raises:
         UserError: an emotion has too few faces.
@@ -60,27 +55,42 @@ def read_real_faces(
     rows = [np.flatnonzero(held_out.labels == emotion) for emotion in range(NUM_EMOTIONS)]
     count = min(min(map(len, rows)), MAX_PER_EMOTION)
     if count <= NEIGHBOURS:
-        scarce = EMOTION_NAMES[min(range(NUM_EMOTIONS), key=lambda emotion: len(rows[emotion]))]
-        raise UserError(f"held-out faces: {count} of {scarce}; coverage needs more than {NEIGHBOURS} of each emotion")
+        raise UserError(f"held-out faces: {count} of {_scarce(rows)}; coverage needs more than {NEIGHBOURS} of each emotion")
     reference = [np.sort(rng.permutation(found)[:count]) for found in rows]
     pools = [rng.permutation(np.flatnonzero(train.labels == emotion)) for emotion in range(NUM_EMOTIONS)]
-    draws = min(min(map(len, pools)) // per_emotion, MAX_FLOORS)
+    fewest = min(map(len, pools))
+    draws = min(fewest // per_emotion, MAX_FLOORS)
     if draws < 1:
-        scarce = EMOTION_NAMES[min(range(NUM_EMOTIONS), key=lambda emotion: len(pools[emotion]))]
-        raise UserError(f"--per-emotion {per_emotion}: train has only {min(map(len, pools))} faces of {scarce} for the floor")
+        raise UserError(f"--per-emotion {per_emotion}: train has only {fewest} faces of {_scarce(pools)} for the floor")
     drawn = np.concatenate([pool[: draws * per_emotion] for pool in pools])
-    found: dict[str, RealFaces] = {}
-    for name, judge in judges.items():
-        held = judge.predict(held_out.images)
+    found: dict[str, RealFeatures] = {}
+    for name, reader in readers.items():
+        held = reader.predict(held_out.images)
         tops, features = held.distributions.argmax(dim=1).numpy(), held.embeddings.numpy()
-        learned = judge.predict(train.images[drawn]).embeddings.numpy()
+        learned = reader.predict(train.images[drawn]).embeddings.numpy()
         learned = learned.reshape(NUM_EMOTIONS, draws, per_emotion, -1)
-        found[name] = RealFaces(
+        found[name] = RealFeatures(
             tuple(features[chosen] for chosen in reference),
             tuple(tuple(learned[:, draw]) for draw in range(draws)),
             tuple(float((tops[each] == emotion).mean()) for emotion, each in enumerate(rows)),
         )
     return found
+
+
+def _scarce(rows: Sequence[npt.NDArray[np.intp]]) -> str:
+    return EMOTION_NAMES[min(range(NUM_EMOTIONS), key=lambda emotion: len(rows[emotion]))]
+
+
+def accuracies(readings: Sequence[Prediction], recall: Sequence[float]) -> dict[str, dict[str, Any] | None]:
+    """Share of faces to which a reader gives the emotion asked for, of ``all`` and of each emotion; None of no faces.
+
+    Args:
+        readings: of the faces of each emotion. recall: the same shares of real faces.
+    """
+    hits = [each.distributions.argmax(dim=1).numpy() == emotion for emotion, each in enumerate(readings)]
+    rows = {"all": (np.concatenate(hits), float(np.mean(recall)))}
+    rows |= dict(zip(EMOTION_NAMES, zip(hits, recall, strict=True), strict=True))
+    return {name: share(mine, real) if len(mine) else None for name, (mine, real) in rows.items()}
 
 
 def share(hits: npt.NDArray[np.bool_], real: float) -> dict[str, Any]:
@@ -107,36 +117,33 @@ def as_ratio(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": value, "interval": [low, high]}
 
 
-def diversity(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, dict[str, Any] | None]:
+def diversity(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> dict[str, dict[str, Any] | None]:
     """Mean distance between generated faces, (N, D) per emotion, of one emotion, and the mean of all seven (``all``): not
     the distances between a sad and a happy face. None where an emotion has fewer than two faces."""
     found: dict[str, dict[str, Any] | None] = {}
     for emotion, name in enumerate(EMOTION_NAMES):
         floors = [draw[emotion] for draw in real.floors]
         enough = len(made[emotion]) >= 2
-        found[name] = _compare(mean_pairwise_distance, made[emotion], floors, rounds) if enough else None
+        found[name] = _compare(distances.mean_pairwise_distance, made[emotion], floors, rounds) if enough else None
     each = [figures for figures in found.values() if figures is not None]
     return {"all": _mean(each) if len(each) == NUM_EMOTIONS else None, **found}
 
 
-def closeness(made: Sequence[Features], real: RealFaces, *, rounds: int) -> dict[str, Any]:
+def closeness(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> dict[str, Any]:
     """All distances of generated faces, (N, D) per emotion, for each emotion and for all together.
 
     The Fréchet distance is given for all together only: the faces of one emotion are fewer than its dimensions.
 
     Args:
-        rounds: of the bootstrap over generated faces; the real ones stay.
+        rounds: of the distances.bootstrap over generated faces; the real ones stay.
     """
-    emotions = {}
+    everything, pooled = np.concatenate(real.reference), np.concatenate(list(made))
+    whole = [np.concatenate(draw) for draw in real.floors]
+    found = {"all": _distances(pooled, everything, whole, rounds)}
+    found["all"]["frechet"] = _compare(lambda rows: distances.frechet_distance(everything, rows), pooled, whole, rounds)
     for emotion, name in enumerate(EMOTION_NAMES):
         floors = [draw[emotion] for draw in real.floors]
-        emotions[name] = _distances(made[emotion], real.reference[emotion], floors, rounds)
-    everything = np.concatenate(real.reference)
-    floors = [np.concatenate(draw) for draw in real.floors]
-    pooled = np.concatenate(list(made))
-    overall = _distances(pooled, everything, floors, rounds)
-    overall["frechet"] = _compare(lambda rows: frechet_distance(everything, rows), pooled, floors, rounds)
-    found = {"all": overall, **emotions}
+        found[name] = _distances(made[emotion], real.reference[emotion], floors, rounds)
     for name, spread in diversity(made, real, rounds=rounds).items():
         found[name]["diversity"] = spread
     return found
@@ -154,22 +161,17 @@ def _mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _distances(made: Features, real: Features, floors: Sequence[Features], rounds: int) -> dict[str, Any]:
     return {
-        "kernel": _compare(lambda rows: kernel_distance(real, rows), made, floors, rounds, difference=True),
-        "density": _compare(lambda rows: density_and_coverage(real, rows, NEIGHBOURS)[0], made, floors, rounds),
-        "coverage": _compare(lambda rows: density_and_coverage(real, rows, NEIGHBOURS)[1], made, floors, rounds),
+        "kernel": _compare(lambda rows: distances.kernel_distance(real, rows), made, floors, rounds, difference=True),
+        "density": _compare(lambda rows: distances.density_and_coverage(real, rows)[0], made, floors, rounds),
+        "coverage": _compare(lambda rows: distances.density_and_coverage(real, rows)[1], made, floors, rounds),
     }
 
 
 def _compare(
-    statistic: Callable[[Features], float],
-    made: Features,
-    floors: Sequence[Features],
-    rounds: int,
-    *,
-    difference: bool = False,
+    statistic: Callable[[Features], float], made: Features, floors: Sequence[Features], rounds: int, *, difference: bool = False
 ) -> dict[str, Any]:
     value = statistic(made)
-    interval = bootstrap(lambda rows: statistic(made[rows]), len(made), rounds=rounds, centre=value)
+    interval = distances.bootstrap(lambda rows: statistic(made[rows]), len(made), rounds=rounds, centre=value)
     return figure(value, interval, float(np.mean([statistic(floor) for floor in floors])), difference=difference)
 
 

@@ -7,23 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from configs.cli import UserError
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.drawing.faces import draw_faces
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
-from eval.benchmarks import contestants, encoder
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run") / "weights"
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
-    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder)
-    return folder
+from eval.benchmarks import encoder
+from eval.benchmarks.contestants import CONTESTANTS, measure_apart
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +21,8 @@ def crops() -> list[np.ndarray]:
 
 
 def test_one_by_one_and_batched_give_the_same_answers(weights: Path, crops: list[np.ndarray]) -> None:
-    single, _ = contestants.mimique_single(str(weights), 1)
-    batched, _ = contestants.mimique_batched(str(weights), 1)
-    assert np.stack([row.numpy() for row in single(crops)]) == pytest.approx(batched(crops), abs=1e-5)
+    single, batched = (CONTESTANTS[f"mimique, {mode}"](str(weights / "encoder"), 1)[0] for mode in ("batch 1", "batched"))
+    assert np.stack(single(crops)) == pytest.approx(batched(crops), abs=1e-5)
 
 
 def test_the_onnx_contestant_reads_like_the_network(weights: Path, crops: list[np.ndarray], tmp_path: Path) -> None:
@@ -42,19 +30,18 @@ def test_the_onnx_contestant_reads_like_the_network(weights: Path, crops: list[n
     from encoder.inference.onnx_graph import to_onnx
 
     file = tmp_path / "e.onnx"
-    file.write_bytes(to_onnx(EmotionEncoder.from_pretrained(weights), "uint8"))
-    single, _ = contestants.onnx_single(str(file), 1)
-    batched, _ = contestants.onnx_batched(str(file), 1)
+    file.write_bytes(to_onnx(EmotionEncoder.from_pretrained(weights / "encoder"), "uint8"))
+    single, batched = (CONTESTANTS[f"mimique ONNX, {mode}"](str(file), 1)[0] for mode in ("batch 1", "batched"))
     assert np.stack(single(crops)) == pytest.approx(batched(crops), abs=1e-5)
     # Pillow and torch resize slightly differently.
-    ours, _ = contestants.mimique_batched(str(weights), 1)
+    ours, _ = CONTESTANTS["mimique, batched"](str(weights / "encoder"), 1)
     assert batched(crops) == pytest.approx(ours(crops), abs=0.02)
 
 
 def test_the_program_runs_ours_in_a_process_of_its_own(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "folder" / "benchmark.json"
     options = ["--contestants", "mimique", "--faces", "4", "--size", "20", "--rounds", "2", "--threads", "1"]
-    assert encoder.main([*options, "--weights", str(weights), "--out", str(out)]) == 0
+    assert encoder.main([*options, "--weights", str(weights / "encoder"), "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert set(report["results"]) == {"mimique, batch 1", "mimique, batched"}
     for row in report["results"].values():
@@ -71,20 +58,14 @@ def test_deepface_answers_for_every_crop_without_its_weights(
     crops: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path))
-    np.save(tmp_path / "crops.npy", np.stack(crops), allow_pickle=False)
-    job = {"name": "DeepFace.analyze, list", "crops": str(tmp_path / "crops.npy"), "weights": "", "threads": 1, "rounds": 1}
-    found = encoder._run_job(job, tmp_path, 1)
+    found = measure_apart("DeepFace.analyze, list", crops, "", threads=1, rounds=1)
     assert found["note"].startswith("random weights")
     assert found["faces_per_second"] > 0
 
 
 def test_ratios_are_held_against_their_targets() -> None:
-    speeds = {
-        "mimique, batch 1": 300.0,
-        "mimique, batched": 999.0,
-        "DeepFace.analyze, batch 1": 100.0,
-        "DeepFace.analyze, list": 100.0,
-    }
+    speeds = {"mimique, batch 1": 300.0, "mimique, batched": 999.0}
+    speeds |= {"DeepFace.analyze, batch 1": 100.0, "DeepFace.analyze, list": 100.0}
     found = encoder.compare({name: {"faces_per_second": speed} for name, speed in speeds.items()})
     assert [(each["ours"], each["ratio"], each["met"]) for each in found] == [
         ("mimique, batch 1", 3.0, True),
@@ -96,9 +77,3 @@ def test_a_contestant_that_fails_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="mimique, batch 1 failed: nowhere: no such folder"):
         encoder.main(["--contestants", "mimique", "--faces", "2", "--weights", "nowhere", "--out", str(tmp_path / "b.json")])
     assert not (tmp_path / "b.json").exists()
-
-
-@pytest.mark.parametrize("option", ["--faces", "--size", "--rounds", "--threads"])
-def test_numbers_that_make_no_sense_are_one_line(option: str) -> None:
-    with pytest.raises(UserError, match=f"{option} 0: give at least"):
-        encoder.main([option, "0"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.measures.memorisation import compare_nearest, nearest, pixels
+from eval.measures.memorisation import compare_nearest, nearest
 
 
 def test_the_nearest_is_found_at_its_exact_distance(rng: np.random.Generator) -> None:
@@ -28,9 +28,3 @@ def test_a_copier_is_exposed_and_a_fair_generator_is_not(rng: np.random.Generato
     low, high = acquitted["chance_nearer_interval"]
     assert low - 0.05 < 0.5 < high + 0.05
     assert acquitted["closer_than_hundredth"] < 0.06
-
-
-def test_faces_of_other_sizes_are_brought_to_one(rng: np.random.Generator) -> None:
-    assert pixels(np.full((2, 64, 64), 90, np.uint8), 48).tolist() == [[90.0] * 48 * 48] * 2
-    same = rng.integers(0, 256, (3, 48, 48), np.uint8)
-    assert np.array_equal(pixels(same, 48).reshape(3, 48, 48), same)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-import eval.ablation as ablation
-import vqvae.train
+import vqvae.stages
 from configs.cli import UserError
 from configs.loader import load_config
-from encoder.drawing.faces import drawn_set
-from eval import reconstruction
-from eval.ablation_table import AblationConfig, to_markdown
+from eval import ablation
+from eval.experiments import ablation as experiment
+from eval.experiments.ablation import AblationConfig, to_markdown
+from eval.faces.real import load_real
 from vqvae.config import VqvaeConfig
 from vqvae.tokenizer_stage import TokenizerTask
 
@@ -39,7 +41,7 @@ rows:
 
 @pytest.fixture
 def options(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(reconstruction, "load_images", lambda _data, split, size: drawn_set(split, 40, size=size).images)
+    monkeypatch.setattr(experiment, "load_real", partial(load_real, drawn=40))
     (tmp_path / "base.yaml").write_text(BASE)
     (tmp_path / "rows.yaml").write_text(ROWS.format(base=tmp_path / "base.yaml"))
     judges = ["--encoder", str(weights / "encoder"), "--judge", str(weights / "judge")]
@@ -51,13 +53,13 @@ def test_rows_are_trained_once_and_a_failing_one_stops_no_other(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[str] = []
-    original = vqvae.train.main
+    original = vqvae.stages.train_stages
 
-    def counted(argv: list[str], *, go_on: str) -> int:
-        trained.append(Path(argv[argv.index("--out") + 1]).parent.name)
-        return original(argv, go_on=go_on)
+    def counted(config: VqvaeConfig, how: Namespace, *, go_on: str) -> int:
+        trained.append(how.out.parent.name)
+        return original(config, how, go_on=go_on)
 
-    monkeypatch.setattr(vqvae.train, "main", counted)
+    monkeypatch.setattr(vqvae.stages, "train_stages", counted)
     assert ablation.main(options) == 1
     assert trained == ["default", "bad-size", "fsq"]
     assert "bad-size, seed 0 failed: tokenizer.size: 18 cannot be halved" in capsys.readouterr().err
@@ -113,29 +115,11 @@ def test_an_interrupted_row_says_how_this_program_goes_on(
     assert ablation.main([*options, "--rows", "default"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--rows", "default,nothing"], "no row 'nothing'"),
-        (["--seeds", "0,x"], "no list of whole numbers"),
-        (["--minutes-per-row", "0"], "must be positive"),
-        (["tokenizer.codebok_size=3"], "did you mean codebook_size"),
-        (["--judge", "nowhere"], "nowhere: no such folder"),
-    ],
-)
-def test_mistakes_are_refused_before_anything_is_trained(
-    options: list[str], tmp_path: Path, more: list[str], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        ablation.main([*options, *more])
-    assert not (tmp_path / "out").exists()
-
-
 def test_minutes_reach_the_training(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
-    monkeypatch.setattr(vqvae.train, "main", lambda argv, go_on: seen.append(argv) or 130)
+    seen: list[Namespace] = []
+    monkeypatch.setattr(vqvae.stages, "train_stages", lambda _config, how, go_on: seen.append(how) or 130)
     assert ablation.main([*options, "--minutes-per-row", "2.5"]) == 130
-    assert seen[0][seen[0].index("--max-minutes") + 1] == "2.5"
+    assert [how.max_minutes for how in seen] == [2.5]
 
 
 def test_the_rows_that_ship_change_one_thing_each() -> None:
