@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +16,14 @@ from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer, reconstruct_pairs
 
 
-def grid_png(
-    faces: Tensor,
-    columns: int,
-    *,
-    zoom: int = 2,
-    labels: tuple[str, ...] = (),
-    kind: Kind = "generated",
-    texts: Mapping[str, str] | None = None,
-) -> bytes:
-    """(N, 1, S, S) faces in [0, 1] row by row as one PNG, with an optional label before each row.
+def grid_png(faces: Tensor, columns: int, *, labels: tuple[str, ...] = (), kind: Kind = "generated") -> bytes:
+    """(N, 1, S, S) faces in [0, 1] row by row as one PNG, twice as large, with an optional label before each row.
 
-    ``kind`` and ``texts`` go into its metadata: see :func:`engine.storage.provenance.png`.
+    ``kind`` goes into its metadata: see :func:`engine.storage.provenance.png`.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    size, gap = faces.shape[-1] * zoom, 2
+    size, gap = 2 * faces.shape[-1], 2
     rows = -(-len(faces) // columns)
     left = 110 if labels else 0
     sheet = Image.new("L", (left + columns * (size + gap), rows * (size + gap)), 255)
@@ -44,20 +35,7 @@ def grid_png(
     for row, label in enumerate(labels):
         place = (left - 8, row * (size + gap) + size // 2)
         draw.text(place, label, fill=0, anchor="rm", font=ImageFont.load_default(16))
-    return png(sheet, texts or {}, kind=kind)
-
-
-def save_grid(
-    faces: Tensor,
-    columns: int,
-    path: Path,
-    *,
-    zoom: int = 2,
-    labels: tuple[str, ...] = (),
-    texts: Mapping[str, str] | None = None,
-) -> None:
-    """Write :func:`grid_png` of generated faces, complete or not at all."""
-    _write(path, grid_png(faces, columns, zoom=zoom, labels=labels, texts=texts))
+    return png(sheet, {}, kind=kind)
 
 
 def reconstruction_grid(tokenizer: Tokenizer, images: np.ndarray, path: Path) -> None:
