@@ -141,11 +141,9 @@ def _edit_all(
     from tqdm import tqdm
 
     from encoder.pictures.face_images import BadImage
-    from engine.storage.atomic import make_folder
     from generation.editing.files import write_manifest
 
     edit = _Editor(arguments, asked)
-    make_folder(arguments.out)
     records, skipped = list[dict[str, Any]](), list[str]()
     hidden = True if arguments.quiet or len(names) == 1 else None
     for source, name in tqdm(names.items(), desc="editing", unit="picture", disable=hidden, leave=False):
