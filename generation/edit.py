@@ -49,8 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strip", type=int, nargs="?", const=5, metavar="N", help="also N faces from neutral to full intensity (5)"
     )
-    add_field_options(parser, FaceRequest, leave_out=NOT_FOR_EDITS, defaults={**DEFAULTS, "count": 8})
-    parser.set_defaults(count=8, seed=0)
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="proposals (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="proposal i uses seed + i (default: %(default)s)")
+    add_field_options(parser, FaceRequest, leave_out=("count", "seed", *NOT_FOR_EDITS), defaults=DEFAULTS)
     parser.add_argument("--detector", default="haar", metavar="NAME", help="see encoder.analyze --help (default: %(default)s)")
     parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib:FILE or deepface:Facenet512")
     parser.add_argument("--judge", default="pretrained/judge", help="second judge, or none (default: %(default)s)")
@@ -141,11 +142,9 @@ def _edit_all(
     from tqdm import tqdm
 
     from encoder.pictures.face_images import BadImage
-    from engine.storage.atomic import make_folder
     from generation.editing.files import write_manifest
 
     edit = _Editor(arguments, asked)
-    make_folder(arguments.out)
     records, skipped = list[dict[str, Any]](), list[str]()
     hidden = True if arguments.quiet or len(names) == 1 else None
     for source, name in tqdm(names.items(), desc="editing", unit="picture", disable=hidden, leave=False):

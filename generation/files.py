@@ -57,16 +57,16 @@ def face_png(
     return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
-def face_sheet(made: FaceBatch, *, columns: int = 8, tile: int = 128) -> bytes:
+def face_sheet(made: FaceBatch) -> bytes:
     """All faces of a batch or a strip on one PNG, the reading under each."""
     if isinstance(made, FaceStrip):
         columns, title = len(made.emotions), made.path
         seeds = ", ".join(str(row[0].seed) for row in made.rows)
     else:
-        columns, title = min(columns, max(len(made.faces), 1)), describe(made.request.emotion)
+        columns, title = min(8, max(len(made.faces), 1)), describe(made.request.emotion)
         seeds = f"{made.request.seed} and following"
     labels = [str(face.verdict) for face in made.faces]
-    picture = sheet([face.image for face in made.faces], labels, columns, tile, f"{title} - AI-generated")
+    picture = sheet([face.image for face in made.faces], labels, columns, 128, f"{title} - AI-generated")
     return png(picture, {**_texts(made, title), "Seed": seeds})
 
 

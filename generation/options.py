@@ -33,18 +33,21 @@ def add_field_options(
     for name, field in model.model_fields.items():
         if name in _OTHERWISE or name in leave_out:
             continue
-        default = (defaults or {}).get(name, field.default)
-        text = "" if default is None else f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
-        how: dict[str, Any] = {}
-        if field.annotation is bool:
-            how["action"], text = argparse.BooleanOptionalAction, text if default else ""
-        elif get_origin(field.annotation) is Literal:
-            how["choices"] = get_args(field.annotation)
+        kind, default = field.annotation, (defaults or {}).get(name, field.default)
+        how: dict[str, Any]
+        if kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif get_origin(kind) is Literal:
+            how = {"choices": get_args(kind)}
         else:
-            how["type"] = field.annotation if field.annotation in (int, float) else str
-            how["metavar"] = _METAVARS.get(name, "N" if field.annotation is int else "X")
-        option = "--" + _NAMES.get(name, name).replace("_", "-")
-        parser.add_argument(option, dest=name, default=None, help=f"{field.description}{text}".replace("%", "%%"), **how)
+            how = {"type": kind if kind in (int, float) else str, "metavar": _METAVARS.get(name, "N" if kind is int else "X")}
+        shown = f"{default:g}" if isinstance(default, float) else default
+        text = "" if default is None or default is False else f" (default: {shown})"
+        parser.add_argument(_option(name), dest=name, default=None, help=f"{field.description}{text}", **how)
+
+
+def _option(name: str) -> str:
+    return "--" + _NAMES.get(name, name).replace("_", "-")
 
 
 def add_network_options(parser: argparse.ArgumentParser, devices: Sequence[str] | None = None) -> None:
@@ -65,8 +68,8 @@ def given(arguments: argparse.Namespace, model: type[StrictModel] = FaceRequest)
     found = {name: getattr(arguments, name, None) for name in model.model_fields}
     for name, partner in _PARTNERS.items():
         if found.get(name) is not None and found[partner] is None:
-            option, other = (f"--{_NAMES.get(each, each).replace('_', '-')}" for each in (name, partner))
-            raise UserError(f"{option}: does nothing without {other}; add {other}, or leave it out")
+            other = _option(partner)
+            raise UserError(f"{_option(name)}: does nothing without {other}; add {other}, or leave it out")
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -42,7 +42,12 @@ class FacePipeline(FaceModel):
     ) -> FaceBatch:
         """Generate ``count`` faces; face i uses ``seed + i`` and depends on nothing else.
 
-        Arguments and errors: see :func:`generation.request.make_request` and :meth:`generate`.
+        Args:
+            emotion, intensity, settings: see :func:`generation.request.make_request`, also for errors.
+            batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
+
+        Returns:
+            The accepted faces; fewer than asked (``complete`` is False) where ``max_tries`` ran out.
         """
         request = make_request(emotion, count, seed, intensity=intensity, **settings)
         return self.generate(request, batch_size=batch_size, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.cli import UserError
+from configs.explain import nearest
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the crop
 
@@ -48,8 +48,8 @@ def parse_regions(text: str) -> tuple[str, ...]:
     names = tuple(part.strip().lower() for part in text.split(","))
     for name in names:
         if name not in FIXED:
-            near = difflib.get_close_matches(name, FIXED, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            near = nearest(name, FIXED)
+            hint = f"did you mean {near!r}? " if near else ""
             raise UserError(f"unknown region {name!r}: {hint}known are {', '.join(FIXED)}, or a box x,y,w,h in pixels")
     return names
 

@@ -42,11 +42,11 @@ def block_path(folder: Path, number: int) -> Path:
     return folder / f"block-{number:06d}.safetensors"
 
 
-def store_block(folder: Path, block: Block, side: int) -> None:
-    """Write a block, complete or not at all; ``side`` of its faces in pixels."""
+def store_block(folder: Path, block: Block) -> None:
+    """Write a block, complete or not at all."""
     faces = block.faces
     columns = {
-        "images": np.stack([face.image for face in faces]) if faces else np.zeros((0, side, side), np.uint8),
+        "images": np.stack([face.image for face in faces]) if faces else np.zeros((0, 1, 1), np.uint8),
         "seeds": np.array([face.seed for face in faces], np.int64),
         "tries": np.array([face.tries for face in faces], np.int64),
         "matches": np.array([face.verdict.match for face in faces], np.float64),

@@ -104,7 +104,7 @@ def collect(model: FaceModel, request: DatasetRequest, blocks: Path, state: Part
             bar.total = (bar.total or 0) + len(mine)
             for number in mine:
                 if not block_path(blocks, number).exists():
-                    store_block(blocks, draw_block(model, request, number), model.tokenizer.config.size)
+                    store_block(blocks, draw_block(model, request, number))
                 bar.update()
             _wait(state)
             for number in wanted:

@@ -6,7 +6,9 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from engine.devices import resolve_device
+import torch
+
+from configs.cli import UserError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -23,6 +25,8 @@ def process_state(device: str = "auto") -> PartialState:
     """
     from accelerate import PartialState
 
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
     # Without a GPU, Accelerate makes a process group only where the CPU is asked for by name.
-    cpu = resolve_device(device).type == "cpu"
+    cpu = device == "cpu" or not torch.cuda.is_available()
     return PartialState(cpu=cpu) if os.environ.get("WORLD_SIZE", "1") == "1" else PartialState(cpu=cpu, timeout=_PATIENCE)

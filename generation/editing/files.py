@@ -14,7 +14,7 @@ from typing import Any
 from configs.cli import UserError
 from encoder.emotions import describe
 from encoder.pictures.face_images import BadImage
-from engine.storage.atomic import atomic_write_bytes, atomic_write_text
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from engine.storage.plain_json import parse_json
 from engine.storage.provenance import png, weights_text
 from generation.editing.face import Edit, EditedFace
@@ -169,6 +169,7 @@ def write_edit(
     if edited.strip:
         labels = [f"{edit.intensity:g}: {edit.verdict}" for edit in edited.strip]
         pngs[f"{name}-strip.png"] = _sheet(edited, edited.strip, labels, len(labels) + 1, title, texts)
+    make_folder(folder)
     for file, data in pngs.items():
         atomic_write_bytes(folder / file, data)
     record = {

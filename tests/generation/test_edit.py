@@ -188,7 +188,7 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         edit(tmp_path / "out", photos / picture, *options)
-    assert not [path for path in (tmp_path / "out").glob("*") if path.suffix == ".png"]
+    assert not (tmp_path / "out").exists()
 
 
 class Small:
