@@ -8,8 +8,6 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. A file may import what stands on its own floor or on one before it.
 FLOORS = (
@@ -109,14 +107,12 @@ def test_imports_go_down_or_stay() -> None:
     assert wrong == []
 
 
-@pytest.mark.xfail(reason="vqvae, generation and eval are not yet in rooms", strict=False)
 def test_only_tests_import_a_program() -> None:
     programs = {name for name, tree in files().items() if is_program(tree)}
     assert len(programs) > 30
     assert [f"{importer} -> {name}" for importer, names in imports().items() for name in names & programs] == []
 
 
-@pytest.mark.xfail(reason="vqvae, generation and eval are not yet in rooms", strict=False)
 def test_a_root_holds_programs_and_the_named_vocabulary() -> None:
     wrong = [
         name
@@ -128,13 +124,11 @@ def test_a_root_holds_programs_and_the_named_vocabulary() -> None:
     assert wrong == []
 
 
-@pytest.mark.xfail(reason="vqvae, generation and eval are not yet in rooms", strict=False)
 def test_no_room_is_too_full() -> None:
     counts = {folder.relative_to(ROOT).as_posix(): len(stems) for folder, stems in rooms()}
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
 
 
-@pytest.mark.xfail(reason="vqvae, generation and eval are not yet in rooms", strict=False)
 def test_no_two_files_import_each_other() -> None:
     try:
         TopologicalSorter(imports()).prepare()
