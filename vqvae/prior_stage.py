@@ -60,6 +60,8 @@ def initial_prior(config: VqvaeConfig) -> MaskedPrior:
 class PriorTask(TrainingTask):
     """Hide a random share of positions, predict them."""
 
+    stream: BatchStream
+
     def __init__(
         self,
         config: VqvaeConfig,
@@ -93,7 +95,7 @@ class PriorTask(TrainingTask):
             world=accelerator.num_processes,
             weights=sampling_weights(train, stage.rare_sampling),
         )
-        self._stream = BatchStream(
+        self.stream = BatchStream(
             TokenBatches(train, self.batches, seed=config.seed, label_dropout=stage.label_dropout),
             config.faces.workers,
             fresh=fresh_workers,
@@ -101,16 +103,10 @@ class PriorTask(TrainingTask):
         )
         compile_parts(prior.blocks, config.compile)
 
-    def fetch(self, step: int) -> None:
-        self._stream.fetch(step)
-
-    def close(self) -> None:
-        self._stream.close()
-
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
         set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
-        batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self._stream(step)]
+        batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self.stream(step)]
         # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
         mine = batch[1].sum()
         share = accelerator.num_processes / accelerator.reduce(mine, "sum")

@@ -19,7 +19,7 @@ from engine.training.batches import GlobalBatches
 from engine.training.ema import Ema
 from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
 from engine.training.task import TrainingTask
-from vqvae.config import TokenizerLossConfig, VqvaeConfig
+from vqvae.config import VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.grids import reconstruction_png
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
@@ -50,18 +50,6 @@ def initial_tokenizer(config: VqvaeConfig) -> Tokenizer:
     return tokenizer.keep_tokens() if config.tokenizer_stage.trainable == "decoder" else tokenizer
 
 
-def reads_emotion(loss: TokenizerLossConfig, encoder: EmotionEncoder | None) -> bool:
-    """Whether a part of the loss sees faces as the encoder does.
-
-    Raises:
-        UserError: one does, and there is no encoder.
-    """
-    needed = loss.emotion > 0 or (loss.perceptual > 0 and loss.perceptual_net == "encoder")
-    if needed and encoder is None:
-        raise UserError("encoder: loss.emotion and loss.perceptual need one; set encoder=FOLDER, or both losses to 0")
-    return needed
-
-
 class TokenizerStart:
     """The networks that the training of the tokenizer starts from, and those that judge its reconstructions.
 
@@ -70,10 +58,13 @@ class TokenizerStart:
     """
 
     def __init__(self, config: VqvaeConfig, encoder: EmotionEncoder | None, device: torch.device) -> None:
-        emotion = reads_emotion(config.loss, encoder)
+        loss = config.loss
+        needed = loss.emotion > 0 or (loss.perceptual > 0 and loss.perceptual_net == "encoder")
+        if needed and encoder is None:
+            raise UserError("encoder: loss.emotion and loss.perceptual need one; set encoder=FOLDER, or both losses to 0")
         self.encoder = encoder.to(device) if encoder is not None else None
-        self.emotion_loss = EmotionLoss(encoder) if encoder is not None and emotion else None
-        self.lpips = lpips_distance(device) if config.loss.uses_lpips else None
+        self.emotion_loss = EmotionLoss(self.encoder) if self.encoder is not None and needed else None
+        self.lpips = lpips_distance(device) if loss.uses_lpips else None
         torch.manual_seed(config.seed)
         self.tokenizer, self.discriminator = initial_tokenizer(config), PatchDiscriminator()
         for net in (self.tokenizer, self.discriminator):
@@ -82,6 +73,8 @@ class TokenizerStart:
 
 class TokenizerTask(TrainingTask):
     """One step moves the tokenizer and, once it takes part, the discriminator."""
+
+    stream: BatchStream
 
     def __init__(
         self,
@@ -115,7 +108,7 @@ class TokenizerTask(TrainingTask):
             block=config.faces.shuffle_block,
             window=config.faces.shuffle_window,
         )
-        self._stream = BatchStream(
+        self.stream = BatchStream(
             FaceBatches(train, self.batches, config.seed, 2 * NUM_UNIFORMS),
             config.faces.workers,
             fresh=train.remote,
@@ -126,16 +119,10 @@ class TokenizerTask(TrainingTask):
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Faces (B, 1, S, S) of this rank, and numbers (B, ``NUM_UNIFORMS``) that perturb them for the emotion loss."""
         device = self._accelerator.device
-        images, u = (tensor.to(device, non_blocking=True) for tensor in self._stream(step))
+        images, u = (tensor.to(device, non_blocking=True) for tensor in self.stream(step))
         faces = images.unsqueeze(1).float().div_(255.0)
         gentle, perturbing = u.split(NUM_UNIFORMS, dim=1)
         return augment(faces, gentle, GENTLE).contiguous(memory_format=torch.channels_last), perturbing
-
-    def fetch(self, step: int) -> None:
-        self._stream.fetch(step)
-
-    def close(self) -> None:
-        self._stream.close()
 
     def _judge(self, made: Tensor, faces: Tensor, u: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything but the discriminator and the commitment, as one weighted sum and its parts."""

@@ -16,7 +16,7 @@ from configs.cli import UserError
 from encoder.analysis.analyzer import Reading
 from encoder.analysis.rows import FaceRow
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import atomic_write_bytes, draft
+from engine.storage.atomic import atomic_write_bytes, draft, make_folder
 
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))
@@ -185,10 +185,7 @@ class Annotator:
         self._used: set[str] = set()
         self._video: _VideoFile | None = None
         self.files = 0
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({(error.strerror or str(error)).lower()})") from None
+        make_folder(self.folder, "folder")
 
     def add(self, reading: Reading) -> None:
         """Draw and write one reading; without a picture, nothing."""

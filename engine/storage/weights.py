@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from engine.storage.atomic import atomic_write_bytes, explain_write_error
+from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.storage.plain_json import parse_json, require_plain
 
 FORMAT_VERSION = 1
@@ -80,10 +80,7 @@ def save_weights(
     text = json.dumps({key: full[key] for key in order}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if len(data) > MAX_WEIGHTS_BYTES or len(text.encode()) > MAX_CONFIG_BYTES:
         raise UserError(f"{folder}: too large to be loaded again ({len(data)} bytes of weights); nothing was saved")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {explain_write_error(error)}") from error
+    make_folder(folder, "folder")
     atomic_write_bytes(folder / WEIGHTS_FILE, data)
     atomic_write_bytes(folder / CONFIG_FILE, text.encode())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
-from engine.storage.atomic import atomic_write_text, explain_write_error, require_place
+from engine.storage.atomic import atomic_write_text, make_folder, require_place
 from engine.storage.checkpoint import checkpoint_steps, latest_checkpoint, load_checkpoint
 
 CONFIG = "config.yaml"
@@ -65,10 +65,7 @@ def begin_run(run_dir: Path, config: StrictModel, resume: str | None) -> None:
     """
     if resume is not None and (run_dir / CONFIG).is_file():
         return
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be made: {explain_write_error(error)}") from error
+    make_folder(run_dir)
     atomic_write_text(run_dir / CONFIG, to_yaml(config))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches
 from engine.training.ema import Ema
 
@@ -21,13 +22,22 @@ class TrainingTask(ABC):
     optimizers: Mapping[str, torch.optim.Optimizer]
     emas: Mapping[str, Ema]
     batches: GlobalBatches
+    stream: BatchStream | None = None
+    """Gives batches that have to be read, which can fail; None: all is in memory."""
 
-    def fetch(self, step: int) -> None:  # noqa: B027
-        """Read what ``step`` learns from, if that can fail; by default nothing.
+    def fetch(self, step: int) -> None:
+        """Read what ``step`` learns from.
 
         Raises:
             UserError: it cannot be read. All processes end then, so nothing may be exchanged between them here.
         """
+        if self.stream is not None:
+            self.stream.fetch(step)
+
+    def close(self) -> None:
+        """End what makes batches beside training."""
+        if self.stream is not None:
+            self.stream.close()
 
     @abstractmethod
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
@@ -46,9 +56,6 @@ class TrainingTask(ABC):
     def pictures(self) -> dict[str, bytes]:
         """PNG files by name that show how far training is; only the first process asks."""
         return {}
-
-    def close(self) -> None:  # noqa: B027
-        """End what runs beside training; by default nothing."""
 
     def state(self) -> dict[str, Any]:
         """What else a resumed run needs, as JSON holds it."""

@@ -124,24 +124,27 @@ def test_a_training_of_two_processes_ends_with_its_exit_code(late_threads: str, 
 
 @pytest.mark.parametrize(("error", "code"), [(RuntimeError("a defect"), 1), (KeyboardInterrupt(), 130)])
 def test_a_process_that_ends_amid_an_exchange_does_not_wait_for_the_others(
-    forked: Callable[..., Any], error: BaseException, code: int
+    forked: Callable[..., Any], tmp_path: Path, error: BaseException, code: int
 ) -> None:
     def program(rank: int) -> None:
         def main(_argv: object) -> int:
             agreement = Agreement(make_accelerator("cpu"))
             agreement.highest(0.0)
+            while rank and not over.exists():
+                time.sleep(0.02)
             if rank:
-                time.sleep(6)
                 os._exit(7)
             dist.all_reduce(torch.zeros(1), async_op=True)
             raise error
 
         run(main, [])
 
+    over = tmp_path / "over"
     started = forked(program, 2)
-    started.members[0].join(5)
-    assert started.members[0].exitcode == code, started.output()
-    assert started.wait()[1] == 7
+    started.members[0].join(20)
+    ended = started.members[0].exitcode
+    over.touch()
+    assert (ended, started.wait()) == (code, [code, 7]), started.output()
     assert ("a defect" in started.output()) == (code == 1)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import vqvae.stages as stages
+from configs.cli import run
 from encoder.data.shard_writer import write_shards
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces
@@ -50,6 +51,10 @@ class TinyRuns:
             torch.manual_seed(0)
             Tokenizer(TokenizerConfig(**TOKENIZER)).save_pretrained(out / "weights" / "tokenizer")
         return main([*TINY, "--stage", stage, "--out", str(out), *more])
+
+    def program(self, name: str, stage: str, *more: str) -> Callable[[int], None]:
+        """For ``forked``: trains as a command does, with its exit code and one line for a mistake."""
+        return lambda _rank: run(lambda _argv: self.train(name, stage, *more), [])
 
     def tensors(self, name: str, stage: str) -> dict[str, torch.Tensor]:
         return self._newest(self.folder / name / stage)

@@ -91,12 +91,7 @@ def test_the_problem_of_one_process_ends_all_with_one_line(
 
     monkeypatch.setattr(PriorTask, "train_step", broken)
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "prior"), [])
-
-    run = forked(program, 2)
+    run = forked(tiny_runs.program("run", "prior"), 2)
     assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: prior: loss is not finite (inf) in step 4") == 1
     assert "Traceback" not in run.output()
@@ -117,11 +112,6 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
         original = getattr(module, name)
         patch.setattr(module, name, lambda path, *more: full() if part in str(path) else original(path, *more))
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("broken", "prior", *SAME["prior"]), [])
-
     with monkeypatch.context() as patch:
         if place == "tokens":
             patch.setattr(os, "posix_fallocate", full)
@@ -131,7 +121,7 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
             full_for(os, "replace", "weights/prior/.model")
         else:
             full_for(os, "replace", ".generated.png")
-        run = forked(program, 2)
+        run = forked(tiny_runs.program("broken", "prior", *SAME["prior"]), 2)
         assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: ") == 1
     assert "the disk is full; free some space" in run.output()
@@ -146,12 +136,7 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
 def test_a_folder_that_holds_a_run_ends_all_with_one_line(tiny_runs: Any, forked: Callable[..., Any]) -> None:
     assert forked(train(tiny_runs, "tokenizer", "run", "tokenizer_stage.epochs=0.4")).wait() == [0]
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "tokenizer"), [])
-
-    run = forked(program, 2)
+    run = forked(tiny_runs.program("run", "tokenizer"), 2)
     assert run.wait() == [2, 2], run.output()
     assert run.output().count("already holds a run: continue it with --resume latest") == 1
     assert "Traceback" not in run.output()
@@ -170,12 +155,7 @@ def test_a_batch_that_one_process_cannot_read_ends_all_unless_it_lies_beyond_the
 
     monkeypatch.setattr(FaceBatches, "__call__", broken)
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "tokenizer", f"faces.workers={workers}"), [])
-
-    run = forked(program, 2)
+    run = forked(tiny_runs.program("run", "tokenizer", f"faces.workers={workers}"), 2)
     assert run.wait() == [code, code], run.output()
     assert run.output().count("error: shard 7: the picture at 512 is damaged") == (1 if code else 0)
     assert "Traceback" not in run.output()
@@ -196,12 +176,7 @@ def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[...,
 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_runs: Any, forked: Callable[..., Any]) -> None:
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "tokenizer", "tokenizer_stage.batch_size=9"), [])
-
-    run = forked(program, 2)
+    run = forked(tiny_runs.program("run", "tokenizer", "tokenizer_stage.batch_size=9"), 2)
     assert run.wait() == [2, 2], run.output()
     assert run.output().count("batch_size: 9 cannot be shared by 2 process(es)") == 1
     assert "Traceback" not in run.output()

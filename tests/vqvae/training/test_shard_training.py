@@ -96,12 +96,7 @@ def test_a_problem_of_the_process_that_indexes_ends_all(
 ) -> None:
     (tmp_path / "shards" / "train-bad.tar").write_bytes(b"no tar")
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "tokenizer", *shards), [])
-
-    run = forked(program, 2)
+    run = forked(tiny_runs.program("run", "tokenizer", *shards), 2)
     assert run.wait() == [2, 2], run.output()
     assert run.output().count("error: ") == 1
 

@@ -78,12 +78,7 @@ def test_a_second_ctrl_c_ends_at_once(tiny_runs: Any, forked: Callable[..., Any]
 
     monkeypatch.setattr(TokenizerTask, "train_step", impatient)
 
-    def program(_rank: int) -> None:
-        from configs.cli import run
-
-        run(lambda _argv: tiny_runs.train("run", "tokenizer"), [])
-
-    run = forked(program)
+    run = forked(tiny_runs.program("run", "tokenizer"))
     assert run.wait() == [130]
     assert "stopped by Ctrl-C" in run.output()
     assert "Traceback" not in run.output()
