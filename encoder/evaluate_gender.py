@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.cli import command, command_parser
 from encoder.people.gender_assessment import assess_gender, format_table
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = """examples:
   python -m encoder.evaluate_gender --data DATA                                  the shipped classifier, test split

@@ -6,7 +6,6 @@ Grey levels lie in 0 (black) .. 1 (white).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,12 +132,7 @@ _VIEW_RANGES = {
     "noise_column": (0.0, 1.0),
 }
 # What a view is without variation: frontal, evenly lit, sharp.
-_PLAIN_VIEW = {
-    "scale": 1.0,
-    "light_y": -0.06,
-    "contrast": 1.0,
-    "background": 0.55,
-}
+_PLAIN_VIEW = {"scale": 1.0, "light_y": -0.06, "contrast": 1.0, "background": 0.55}
 
 _BALD, _FRINGED, _LONG, _BEARDED, _MOUSTACHED, _GLASSES = 0.08, 0.30, 0.40, 0.22, 0.15, 0.20
 
@@ -185,8 +179,3 @@ def sample_views(seed: int, indices: NDArray[np.int64], variation: float) -> Vie
         value = low + (high - low) * chance[:, k]
         columns[name] = (plain + variation * (value - plain)).astype(np.float32)
     return View(**columns)
-
-
-def rows(columns: Traits | View, face: int) -> dict[str, float]:
-    """The traits or view of one face, by name."""
-    return {field.name: float(getattr(columns, field.name)[face]) for field in dataclasses.fields(columns)}

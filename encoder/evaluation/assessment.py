@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder.data.duplicates import twins
-from encoder.data.face_set import FaceSet
 from encoder.evaluation.metrics import (
     bootstrap,
     confusion_matrix,
@@ -21,17 +19,7 @@ from encoder.evaluation.metrics import (
     specificity,
     wilson_interval,
 )
-from encoder.evaluation.readings import (
-    BOOTSTRAP_SEED,
-    HEAD_TITLES,
-    HEADLINE,
-    RESAMPLES,
-    HeadReading,
-    headline,
-    in_order,
-    read_heads,
-)
-from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.evaluation.readings import BOOTSTRAP_SEED, HEAD_TITLES, HEADLINE, RESAMPLES, HeadReading, headline
 from encoder.inference.views import VIEW_TITLES, Views
 
 
@@ -73,20 +61,6 @@ def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def assess(
-    encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str, views: Views = "mirror"
-) -> dict[str, Any]:
-    """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``.
-
-    Raises:
-        UserError: no head of the network has a label among these faces.
-    """
-    ordered = faces.subset(in_order(faces))
-    twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
-    readings = read_heads(encoder, ordered, views)
-    return assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
-
-
 def assess_readings(
     readings: Mapping[str, HeadReading],
     twin: npt.NDArray[np.bool_],
@@ -96,7 +70,7 @@ def assess_readings(
     weights: str,
     views: Views = "mirror",
 ) -> dict[str, Any]:
-    """As :func:`assess`, from what the heads said; ``twin`` (N,) marks the faces that also stand in train."""
+    """Figures of every head, and again without the faces that ``twin`` (N,) marks: those that also stand in train."""
     report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": VIEW_TITLES[views]}
     report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
     report["twins_in_train"] = int(twin.sum())

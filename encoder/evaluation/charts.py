@@ -116,9 +116,7 @@ def reliability_diagram(bins: Mapping[str, Sequence[float | None]]) -> Markup:
 
 
 def dot_plot(
-    rows: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]],
-    series: Sequence[str],
-    title: str,
+    rows: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]], series: Sequence[str], title: str
 ) -> Markup:
     """Shares with their intervals, one row a name, one colour a series.
 

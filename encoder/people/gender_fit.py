@@ -134,10 +134,7 @@ def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     valid = load_gendered(path, "valid", seed=data.split_seed, size=data.size)
     resume_from = open_run_once(accelerator, run_dir, config, resume, "net")
     if accelerator.is_main_process:
-        print(
-            f"gender: {len(train)} training and {len(valid)} validation faces, {describe(accelerator)}",
-            file=sys.stderr,
-        )
+        print(f"gender: {len(train)} training and {len(valid)} validation faces, {describe(accelerator)}", file=sys.stderr)
     task = GenderTask(config, train, valid, accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(

@@ -71,14 +71,7 @@ def test_columns_of_other_lengths_are_refused(rng: np.random.Generator, bad: lis
 @pytest.mark.parametrize("emotion", Emotion)
 def test_labels_are_read_in_all_their_spellings(emotion: Emotion) -> None:
     name = EMOTION_NAMES[emotion]
-    for text in (
-        str(int(emotion)),
-        name,
-        name.upper(),
-        f" {name} ",
-        f"{int(emotion)}_{name}",
-        f"0{int(emotion)} - {name}",
-    ):
+    for text in (str(int(emotion)), name, name.upper(), f" {name} ", f"{int(emotion)}_{name}", f"0{int(emotion)} - {name}"):
         assert parse_label(text) == emotion
 
 
