@@ -104,8 +104,8 @@ class Area:
             return min(max(round((position + 1) * size / 2), 0), size)
 
         window = (slice(None), slice(pixel(top), pixel(bottom)), slice(pixel(-side), pixel(side)))
-        planes = (plane[window] for plane in (self.image, self.x, self.y, self.u, self.v, self.a))
-        return Area(*planes, self.pixels)
+        image, x, y, u, v, a = (plane[window] for plane in (self.image, self.x, self.y, self.u, self.v, self.a))
+        return Area(image, x, y, u, v, a, self.pixels)
 
     def paint(self, mask: Plane, level: Plane | float) -> None:
         """Lay a grey level over the pictures where ``mask`` (which is used up) is 1."""

@@ -25,7 +25,7 @@ LAYERS = nn.Conv2d | nn.Linear
 
 def build(name: str) -> Any:
     torch.manual_seed(0)
-    return create_model(ModelConfig(name=name, heads=("fer2013",)))  # type: ignore[arg-type]
+    return create_model(ModelConfig(name=name, heads=("fer2013",)))
 
 
 def count(net: nn.Module) -> int:
