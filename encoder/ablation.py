@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.cli import command, command_parser
 from configs.loader import add_config_arguments, asked_config
 from encoder.experiments.ablation_rows import VARIANTS, parse_rows, parse_seeds
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = """examples:
   python -m encoder.ablation --data DATA --out out/ablation

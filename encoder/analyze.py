@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
-from encoder.analysis.listing import _Listing
+from encoder.analysis.listing import Listing
 from encoder.detection.registry import list_detectors
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
 
     live = arguments.camera is not None
     found = Found((), 0) if live else find_files(arguments.paths)
-    listing = _Listing(found.files, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
+    listing = Listing(found.files, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
     analyzer = _make_analyzer(arguments)
     with contextlib.ExitStack() as stack:
         outputs = _open_outputs(arguments, stack)
@@ -93,9 +93,8 @@ def main(argv: Sequence[str]) -> int:
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
         bar = stack.enter_context(tqdm(desc="reading", unit="picture", leave=False, disable=None))
         for reading in _readings(arguments, analyzer, found.files):
-            for output in outputs:
-                output.add(reading)
-            listing.add(reading)
+            for add in (*outputs, listing.add):
+                add(reading)
             bar.update()
     return listing.finish(found.ignored, [str(path) for path in (arguments.out, arguments.annotate) if path is not None])
 
@@ -161,31 +160,26 @@ def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequ
     return analyzer.stream(views, keep_pictures=arguments.annotate is not None, explain=arguments.explain, at_once=live)
 
 
-class _Table:
-    """Rows of readings into a table file."""
-
-    def __init__(self, path: Path, *, landmarks: bool) -> None:
+def _open_outputs(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Callable[[Reading], None]]:
+    """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
+    outputs: list[Callable[[Reading], None]] = []
+    if arguments.out is not None:
         from encoder.analysis.tables import create_table
 
-        self._table = create_table(path, landmarks=landmarks)
-        self.close = self._table.close
+        table = create_table(arguments.out, landmarks=arguments.landmarks)
+        stack.callback(table.close)
 
-    def add(self, reading: Reading) -> None:
-        for row in reading.rows:
-            self._table.write(row)
+        def add_rows(reading: Reading) -> None:
+            for row in reading.rows:
+                table.write(row)
 
-
-def _open_outputs(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Any]:
-    """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
-    outputs: list[Any] = []
-    if arguments.out is not None:
-        outputs.append(_Table(arguments.out, landmarks=arguments.landmarks))
-        stack.callback(outputs[-1].close)
+        outputs.append(add_rows)
     if arguments.annotate is not None:
         from encoder.analysis.annotate import Annotator
 
-        outputs.append(Annotator(arguments.annotate))
-        stack.callback(outputs[-1].close)
+        annotator = Annotator(arguments.annotate)
+        stack.callback(annotator.close)
+        outputs.append(annotator.add)
     return outputs
 
 

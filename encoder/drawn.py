@@ -8,17 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.cli import command, command_parser
 from encoder.drawing.faces import DrawnFaces, draw_faces
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
-
-if TYPE_CHECKING:
-    pass
-
 
 EXAMPLES = """examples:
   python -m encoder.drawn

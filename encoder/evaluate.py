@@ -158,19 +158,16 @@ def model_names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def _load(arguments: argparse.Namespace, size: int):  # type: ignore[no-untyped-def]
+def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, FaceSet | None]:
     """(faces of the split, faces of train or None): train is needed to find twins."""
-    from encoder.data.load import load_faces
+    from encoder.drawing.faces import load_or_draw
 
-    if arguments.data == "drawn":
-        from encoder.drawing.faces import drawn_set
-
-        return drawn_set(arguments.split, 3500, seed=0, size=size), None
-    path = Path(arguments.data).expanduser()
-    faces = load_faces(path, arguments.split, on_error=arguments.on_error, size=size)
-    if arguments.split == "train":
-        return faces, None
-    return faces, load_faces(path, "train", on_error=arguments.on_error, size=size)
+    train = arguments.data != "drawn" and arguments.split != "train"
+    first, *second = (
+        load_or_draw(arguments.data, split, 3500, size=size, on_error=arguments.on_error)
+        for split in (arguments.split, *(["train"] if train else []))
+    )
+    return first, second[0] if second else None
 
 
 cli = command(main)

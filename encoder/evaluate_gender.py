@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from configs.cli import command, command_parser
-from encoder.people.gender_assessment import assess_gender, format_table
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = """examples:
   python -m encoder.evaluate_gender --data DATA                                  the shipped classifier, test split
@@ -38,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate, print the table and write the file; exit code 0."""
     arguments = build_parser().parse_args(argv)
     from encoder.people.gender import create_gender
+    from encoder.people.gender_assessment import assess_gender, format_table
     from encoder.people.gender_data import load_gendered
     from engine.storage.atomic import write_json
 

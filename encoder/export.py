@@ -11,7 +11,6 @@ from configs.cli import UserError, command, command_parser
 from encoder.inference.onnx_graph import TOLERANCE, largest_gap, metadata, to_onnx, with_metadata
 
 if TYPE_CHECKING:
-    from encoder.data.face_set import FaceSet
     from encoder.inference.emotion_encoder import EmotionEncoder
 
 EXAMPLES = """examples:
@@ -70,10 +69,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _in_eight_bits(whole: bytes, encoder: EmotionEncoder, arguments: argparse.Namespace) -> bytes:
     """The quantised model, compared with the whole one on the valid split; the comparison is printed and noted in it."""
+    from encoder.drawing.faces import load_or_draw
     from encoder.evaluation.precisions import compare_precisions, losses_too_large
     from encoder.inference.onnx_int8 import calibration_faces, model_input, quantize
 
-    train, valid = (_load(arguments.data, split, encoder.preprocessing.size) for split in ("train", "valid"))
+    train, valid = (load_or_draw(arguments.data, split, 700, size=encoder.preprocessing.size) for split in ("train", "valid"))
     small = quantize(whole, model_input(calibration_faces(train), arguments.input))
     comparison = compare_precisions(whole, small, valid, arguments.input)
     print(f"int8 minus float32 on {valid.source} valid, 95 % intervals by paired bootstrap")
@@ -86,15 +86,6 @@ def _in_eight_bits(whole: bytes, encoder: EmotionEncoder, arguments: argparse.Na
         raise UserError(f"int8 costs too much, nothing was written: {'; '.join(too_large)}")
     notes = metadata(encoder, arguments.input, arguments.weights)
     return with_metadata(small, {**notes, "precision": {"type": "int8", "compared_on": f"{valid.source} valid", **comparison}})
-
-
-def _load(data: str, split: str, size: int) -> FaceSet:
-    from encoder.data.load import load_faces
-    from encoder.drawing.faces import drawn_set
-
-    if data == "drawn":
-        return drawn_set(split, 700, seed=0, size=size)  # type: ignore[arg-type]
-    return load_faces(Path(data).expanduser(), split, size=size)  # type: ignore[arg-type]
 
 
 def _require_packages() -> None:

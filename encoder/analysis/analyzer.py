@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -22,26 +22,14 @@ from encoder.pictures.sources import View, find_files, view_arrays, view_files
 from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
 
+if TYPE_CHECKING:
+    from encoder.people.gender import GenderModel
+    from encoder.people.identity import Gallery
+
 # Colour crops for gender, identity and overlays; the emotion network gets its own, cut at its own size.
 DETAIL_SIZE = 160
 # Pictures that wait for a batch to fill may hold so many bytes together.
 _MAX_WAITING_BYTES = 256 * 2**20
-
-
-class GenderReader(Protocol):
-    """What is needed of :class:`encoder.people.gender.GenderClassifier`."""
-
-    def predict(self, images: Any) -> NDArray[np.floating]:
-        """(N, 2) probabilities of (female, male)."""
-        ...
-
-
-class PersonFinder(Protocol):
-    """What is needed of :class:`encoder.people.identity.Gallery`."""
-
-    def search(self, crops: Any) -> Sequence[Any]:
-        """For each crop a match with ``name`` and ``distance``, or None."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +102,8 @@ class FaceAnalyzer:
         encoder: EmotionEncoder,
         detector: Detector,
         *,
-        gender: GenderReader | None = None,
-        gallery: PersonFinder | None = None,
+        gender: GenderModel | None = None,
+        gallery: Gallery | None = None,
         batch_size: int = 64,
         min_size: int = 24,
         largest: bool = False,
@@ -239,13 +227,14 @@ class FaceAnalyzer:
         return [heat_overlay(detail, heat) for detail, heat in zip(details, heats, strict=True)]
 
 
+@dataclass
 class _Waiting:
     """A view whose faces are found but not read."""
 
-    def __init__(self, view: View, rows: list[FaceRow]) -> None:
-        self.view, self.rows = view, rows
-        self.crops: list[NDArray[np.uint8]] = []
-        self.details: list[NDArray[np.uint8]] = []
+    view: View
+    rows: list[FaceRow]
+    crops: list[NDArray[np.uint8]] = field(default_factory=list)
+    details: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
 def _face_row(place: FaceRow, number: int, face: Face, scale: float) -> FaceRow:

@@ -145,12 +145,7 @@ def _overlap(one: Rectangle, other: Rectangle) -> bool:
 
 
 def _draw_panel(
-    image: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    place: Rectangle,
-    row: FaceRow,
-    overlay: NDArray[np.uint8] | None,
-    unit: float,
+    image: Image.Image, pen: ImageDraw.ImageDraw, place: Rectangle, row: FaceRow, overlay: NDArray[np.uint8] | None, unit: float
 ) -> None:
     font = ImageFont.load_default(unit)
     pen.rounded_rectangle(place, radius=unit / 2, fill=_PAPER)

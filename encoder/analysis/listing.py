@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from encoder.analysis.analyzer import Reading
     from encoder.analysis.rows import FaceRow
 
-
 _MAX_SOURCE_WIDTH = 40
 
 
-class _Listing:
+class Listing:
     """Rows on the screen as they come, problems on the error stream, and the count of both."""
 
     def __init__(self, files: Sequence[str], *, quiet: bool, gender: bool, gallery: bool) -> None:

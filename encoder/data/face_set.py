@@ -58,10 +58,13 @@ class FaceSet:
         count = len(self.ids)
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
             raise ValueError(f"images must be (N, S, S) uint8, got {self.images.shape} {self.images.dtype}")
-        optional = (self.identities, self.genders, self.vote_counts, self.landmarks)
-        for column in (self.images, self.labels, self.votes, *(array for array in optional if array is not None)):
+        for column in self._columns().values():
             if len(column) != count:
                 raise ValueError(f"{count} ids but a column of {len(column)} entries")
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays of N entries that there are."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,17 +73,8 @@ class FaceSet:
         """The faces at ``index`` (integers in any order, or a boolean mask of length N)."""
         chosen = np.asarray(index)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
-        return dataclasses.replace(
-            self,
-            images=self.images[chosen],
-            labels=self.labels[chosen],
-            votes=self.votes[chosen],
-            ids=tuple(self.ids[i] for i in chosen),
-            identities=None if self.identities is None else self.identities[chosen],
-            genders=None if self.genders is None else self.genders[chosen],
-            vote_counts=None if self.vote_counts is None else self.vote_counts[chosen],
-            landmarks=None if self.landmarks is None else self.landmarks[chosen],
-        )
+        columns: dict[str, Any] = {name: column[chosen] for name, column in self._columns().items()}
+        return dataclasses.replace(self, ids=tuple(self.ids[i] for i in chosen), **columns)
 
     def distributions(self) -> NDArray[np.float32]:
         """(N, 7) float32 over ``Emotion``.

@@ -12,18 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from encoder.emotions import FERPLUS_NAMES, FERPLUS_VOTE_ORDER
 
 NUM_VOTE_COLUMNS = len(FERPLUS_VOTE_ORDER)
-VOTE_COLUMNS: tuple[str, ...] = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",
-)
+VOTE_COLUMNS: tuple[str, ...] = (*(FERPLUS_NAMES[target] for target in FERPLUS_VOTE_ORDER if target >= 0), "unknown", "NF")
 
 
 def vote_distributions(vote_counts: ArrayLike) -> NDArray[np.float32]:

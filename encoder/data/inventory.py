@@ -30,13 +30,7 @@ def report(splits: Mapping[Split, FaceSet]) -> dict[str, Any]:
         "voted": {split: int((faces.votes.sum(axis=1) > 0).sum()) for split, faces in splits.items()},
         "majority": {split: _counts(faces.majority(), (*FERPLUS_NAMES, "none")) for split, faces in splits.items()},
         "duplicates": [
-            {
-                "split": d.split,
-                "other": d.other,
-                "faces": d.faces,
-                "labels_agree": d.agreeing,
-                "labels_differ": d.differing,
-            }
+            {"split": d.split, "other": d.other, "faces": d.faces, "labels_agree": d.agreeing, "labels_differ": d.differing}
             for d in count_duplicates(splits)
         ],
         # A row whose split is unreadable is reported by every split: once is enough.

@@ -10,25 +10,11 @@ import hashlib
 from pathlib import Path
 
 from configs.cli import UserError
-from encoder.data.duplicates import twins
 from encoder.data.face_folder import read_folder_split, split_folders
 from encoder.data.face_parquet import read_parquet_split, read_rows
 from encoder.data.face_set import SPLITS, FaceCollector, FaceSet, OnError, Split
 from encoder.data.fer2013_csv import CSV_NAMES, read_csv_split
-from encoder.data.ferplus import majority_ferplus, vote_distributions
 from encoder.emotions import parse_emotion
-
-__all__ = [
-    "SPLITS",
-    "FaceSet",
-    "OnError",
-    "Split",
-    "load_faces",
-    "load_faces128",
-    "majority_ferplus",
-    "twins",
-    "vote_distributions",
-]
 
 
 def load_faces(path: str | Path, split: Split, *, on_error: OnError = "refuse", size: int | None = None) -> FaceSet:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.detection.face import Face, largest_first
-from encoder.models.deepface_client import _one_line, import_deepface
+from encoder.models.deepface_client import import_deepface, one_line
 
 
 class DeepFaceDetector:
@@ -35,14 +35,14 @@ class DeepFaceDetector:
                 # Some backends fetch their weights only now: better here than at the first picture.
                 self._model.detect_faces(np.zeros((96, 96, 3), np.uint8))
         except Exception as error:  # whatever a backend or its download raises; DeepFace promises no set
-            raise UserError(f"detector {self._name}: cannot be loaded: {_one_line(error)}") from None
+            raise UserError(f"detector {self._name}: cannot be loaded: {one_line(error)}") from None
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
         """See :class:`encoder.detection.face.Detector`."""
         try:
             regions = self._model.detect_faces(np.ascontiguousarray(picture[..., ::-1]))
         except Exception as error:
-            raise UserError(f"detector {self._name} failed on this picture: {_one_line(error)}") from None
+            raise UserError(f"detector {self._name} failed on this picture: {one_line(error)}") from None
         height, width = picture.shape[:2]
         return largest_first([face for region in regions if (face := _to_face(region, width, height)) is not None])
 

@@ -3,32 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
 
 from configs.cli import UserError
 from encoder.detection.face import Detector
-
-
-def _haar() -> Detector:
-    from encoder.detection.haar import HaarDetector
-
-    return HaarDetector()
-
-
-def _dlib(landmarks: str | None = None) -> Detector:
-    from encoder.detection.hog import DlibDetector
-
-    return DlibDetector(landmarks)
-
-
-def _deepface(backend: str) -> Callable[[], Detector]:
-    def create() -> Detector:
-        from encoder.detection.deepface import DeepFaceDetector
-
-        return DeepFaceDetector(backend)
-
-    return create
-
 
 # The backends of deepface 0.0.103, listed here so that --help and a spelling mistake do not import it (and torch).
 DEEPFACE_BACKENDS = (
@@ -37,16 +14,12 @@ DEEPFACE_BACKENDS = (
     "yolov12n", "yolov12s", "yolov12m", "yolov12l",
 )  # fmt: skip
 
-_DETECTORS: Mapping[str, Callable[[], Detector]] = {
-    "haar": _haar,
-    "dlib": _dlib,
-    **{f"deepface:{backend}": _deepface(backend) for backend in DEEPFACE_BACKENDS},
-}
+_NAMES = ("haar", "dlib", *(f"deepface:{backend}" for backend in DEEPFACE_BACKENDS))
 
 
 def list_detectors() -> list[str]:
     """Names that :func:`create_detector` knows; most need an extra package or a download."""
-    return list(_DETECTORS)
+    return list(_NAMES)
 
 
 def create_detector(name: str) -> Detector:
@@ -55,11 +28,19 @@ def create_detector(name: str) -> Detector:
     Raises:
         UserError: unknown name, or a package or file that it needs is missing.
     """
-    if name.startswith("dlib:"):
-        return _dlib(name.removeprefix("dlib:"))
-    create = _DETECTORS.get(name)
-    if create is None:
-        near = difflib.get_close_matches(name, _DETECTORS, n=1, cutoff=0.5)
+    kind, _, rest = name.partition(":")
+    if name not in _NAMES and kind != "dlib":
+        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"unknown detector {name!r}: {hint}known are {', '.join(_DETECTORS)}")
-    return create()
+        raise UserError(f"unknown detector {name!r}: {hint}known are {', '.join(_NAMES)}")
+    if kind == "haar":
+        from encoder.detection.haar import HaarDetector
+
+        return HaarDetector()
+    if kind == "dlib":
+        from encoder.detection.hog import DlibDetector
+
+        return DlibDetector(rest or None)
+    from encoder.detection.deepface import DeepFaceDetector
+
+    return DeepFaceDetector(rest)

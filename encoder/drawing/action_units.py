@@ -54,16 +54,8 @@ PROTOTYPES: Mapping[Emotion, tuple[Mapping[int, float], ...]] = {
         {1: 1.0, 2: 0.6, 4: 0.7, 5: 1.0, 20: 1.0, 25: 0.7},
         {1: 1.0, 2: 0.6, 4: 0.7, 5: 1.0, 20: 0.9, 25: 0.9, 26: 0.45},
     ),
-    Emotion.HAPPINESS: (
-        {6: 0.8, 12: 0.9},
-        {6: 0.9, 12: 1.0, 25: 0.8},
-        {6: 1.0, 12: 1.0, 25: 1.0, 26: 0.45},
-    ),
-    Emotion.SADNESS: (
-        {1: 1.0, 4: 0.6, 15: 0.9},
-        {1: 1.0, 4: 0.6, 15: 0.9, 17: 0.7},
-        {1: 0.9, 4: 0.5, 6: 0.3, 15: 1.0, 17: 0.4},
-    ),
+    Emotion.HAPPINESS: ({6: 0.8, 12: 0.9}, {6: 0.9, 12: 1.0, 25: 0.8}, {6: 1.0, 12: 1.0, 25: 1.0, 26: 0.45}),
+    Emotion.SADNESS: ({1: 1.0, 4: 0.6, 15: 0.9}, {1: 1.0, 4: 0.6, 15: 0.9, 17: 0.7}, {1: 0.9, 4: 0.5, 6: 0.3, 15: 1.0, 17: 0.4}),
     Emotion.SURPRISE: (
         {1: 1.0, 2: 1.0, 5: 0.8, 25: 0.8, 26: 0.8},
         {1: 1.0, 2: 1.0, 5: 0.7, 25: 1.0, 26: 1.0},
@@ -94,10 +86,7 @@ RESTING_TONE = 0.05
 
 
 def blend(
-    distributions: NDArray[np.float32],
-    intensities: NDArray[np.float32],
-    chance: NDArray[np.float32],
-    jitter: float = 1.0,
+    distributions: NDArray[np.float32], intensities: NDArray[np.float32], chance: NDArray[np.float32], jitter: float = 1.0
 ) -> NDArray[np.float32]:
     """Action units of N faces: (N, n_AU) float32 in [0, 1], columns in the order of ``AU_NUMBERS``.
 

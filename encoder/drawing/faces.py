@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,18 +19,11 @@ from encoder.emotions import NUM_EMOTIONS
 from engine.counter_random import hash64, uniforms
 
 if TYPE_CHECKING:
-    from encoder.data.face_set import FaceSet
-
+    from encoder.data.face_set import FaceSet, OnError
 
 MAX_COUNT, MIN_SIZE, MAX_SIZE = 10_000_000, 16, 512
-
-
 WEAKEST, STRONGEST = 0.6, 1.0  # intensities of a data set's faces
-
-
 _EXPRESSION_STREAM, _INTENSITY_STREAM, _IDENTITY_STREAM = 11, 12, 13
-
-
 # Identities of the splits lie in ranges that never meet.
 _SPLIT_BASE = {"train": 0, "valid": 1 << 40, "test": 1 << 41}
 
@@ -158,3 +152,12 @@ def drawn_set(split: Literal["train", "valid", "test"], count: int, *, seed: int
         identities=np.array([str(person) for person in faces.identity], object),
         landmarks=faces.landmarks,
     )
+
+
+def load_or_draw(data: str, split: str, count: int, *, size: int, on_error: OnError = "refuse") -> FaceSet:
+    """A split of the data set at ``data``, see :func:`encoder.data.load.load_faces`; of ``drawn`` so many drawn faces."""
+    from encoder.data.load import load_faces
+
+    if data == "drawn":
+        return drawn_set(split, count, size=size)  # type: ignore[arg-type]
+    return load_faces(Path(data).expanduser(), split, on_error=on_error, size=size)  # type: ignore[arg-type]

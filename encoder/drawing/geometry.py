@@ -14,6 +14,7 @@ from encoder.drawing.action_units import AU_COLUMN
 from encoder.drawing.traits import Traits
 
 Column = NDArray[np.float32]  # (N,)
+HEAD_Y = -0.12  # height of the widest part of the head
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.drawing.geometry import Geometry
+from encoder.drawing.geometry import HEAD_Y, Geometry
 from encoder.drawing.traits import Traits, View
 
-_HEAD_Y = -0.12  # as in encoder.drawing.renderer
 _JAW = np.sin(np.linspace(-1.0, 1.0, 17) * (np.pi / 2))
 _NUM_JAW = len(_JAW)
 
@@ -41,7 +40,7 @@ def _jaw(t: Traits, g: Geometry) -> NDArray[np.float64]:
     """Seventeen points of the outline that the renderer draws, from ear to ear through the chin."""
     below = 1.0 - _JAW**2
     across = (1.0 - below) / ((1.0 - _row(t.jaw) * below) * (1.0 + 2.0 * _row(t.taper) * below))
-    height = _HEAD_Y + (_row(g.jaw_length) - _HEAD_Y) * np.sqrt(below)
+    height = HEAD_Y + (_row(g.jaw_length) - HEAD_Y) * np.sqrt(below)
     return _points(_row(t.head_width) * np.sign(_JAW) * np.sqrt(across), height)
 
 

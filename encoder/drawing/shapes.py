@@ -6,11 +6,15 @@ on the machine and on the position in the array. Bumps are (1 - q)² instead of 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Plane = NDArray[np.float32]  # (n, rows, columns), or (n, 1, 1) for one number per face
 
@@ -31,43 +35,46 @@ def cover(depth: NDArray[np.floating[Any]], pixels: Plane) -> Plane:
 
 def bump(squared: Plane) -> Plane:
     """1 at 0, falling smoothly to 0 where ``squared`` (a squared distance over a squared radius) reaches 1."""
-    height = np.subtract(1.0, squared)
-    np.maximum(height, 0.0, out=height)
+    height = np.maximum(1.0 - squared, 0.0)
     height *= height
     return height
 
 
 def stroke(distance: Plane, half_width: Plane | float, pixels: Plane) -> Plane:
     """A soft line; one thinner than a pixel gets paler instead of breaking up."""
-    least = 0.9 / pixels
-    width = np.maximum(half_width, least)
+    width = np.maximum(half_width, 0.9 / pixels)
     ratio = distance / width
     ratio *= ratio
-    line = bump(ratio)
-    line *= np.minimum(half_width / width, 1.0)
-    return line
+    return bump(ratio) * np.minimum(half_width / width, 1.0)
 
 
 def spot(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Plane | float) -> Plane:
     """A soft elliptic spot."""
-    across = dx * (1.0 / radius_x)
-    across *= across
-    down = dy * (1.0 / radius_y)
-    down *= down
-    across += down
-    return bump(across)
+    return bump(_squared_radius(dx, dy, radius_x, radius_y))
 
 
 def ellipse_depth(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Plane | float) -> Plane:
     """Approximate depth inside an ellipse, exact on its outline up to its flattening."""
-    across = dx * (1.0 / radius_x)
+    return (1.0 - _squared_radius(dx, dy, radius_x, radius_y)) * (0.5 * np.minimum(radius_x, radius_y))
+
+
+def _squared_radius(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Plane | float) -> Plane:
+    across, down = dx * (1.0 / radius_x), dy * (1.0 / radius_y)
     across *= across
-    down = dy * (1.0 / radius_y)
     down *= down
-    across += down
-    np.subtract(1.0, across, out=across)
-    across *= 0.5 * np.minimum(radius_x, radius_y)
-    return across
+    return across + down
+
+
+class Columns:
+    """Some rows of Traits, View or Geometry, as (n, 1, 1) planes under the same names."""
+
+    def __init__(self, source: DataclassInstance, part: slice) -> None:
+        for field in dataclasses.fields(source):
+            setattr(self, field.name, getattr(source, field.name)[part].astype(np.float32)[:, None, None])
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -97,15 +104,8 @@ class Area:
             return min(max(round((position + 1) * size / 2), 0), size)
 
         window = (slice(None), slice(pixel(top), pixel(bottom)), slice(pixel(-side), pixel(side)))
-        return Area(
-            self.image[window],
-            self.x[window],
-            self.y[window],
-            self.u[window],
-            self.v[window],
-            self.a[window],
-            self.pixels,
-        )
+        image, x, y, u, v, a = (plane[window] for plane in (self.image, self.x, self.y, self.u, self.v, self.a))
+        return Area(image, x, y, u, v, a, self.pixels)
 
     def paint(self, mask: Plane, level: Plane | float) -> None:
         """Lay a grey level over the pictures where ``mask`` (which is used up) is 1."""

@@ -6,8 +6,8 @@ Grey levels lie in 0 (black) .. 1 (white).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
+from typing import Annotated, NamedTuple, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,34 +20,47 @@ _TRAIT_STREAM = 1
 _VIEW_STREAM = 2
 
 
+class Span(NamedTuple):
+    """The range that a column is drawn from, evenly; ``plain``: its value in a view without variation."""
+
+    low: float
+    high: float
+    plain: float = 0.0
+
+
+def _spans(kind: type[Traits] | type[View]) -> dict[str, Span]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated}
+
+
 @dataclass(frozen=True)
 class Traits:
-    """One (N,) float32 column per trait of N people."""
+    """One (N,) float32 column per trait of N people; hair, beard and glasses depend on each other and are derived below."""
 
-    head_width: Column
-    forehead: Column
-    chin: Column
-    jaw: Column
-    taper: Column
-    ear: Column
-    skin: Column
-    age: Column
-    eye_spacing: Column
-    eye_height: Column
-    eye_width: Column
-    eye_opening: Column
-    eye_tilt: Column
-    iris: Column
-    brow_height: Column
-    brow_thickness: Column
-    brow_arch: Column
-    brow_length: Column
+    head_width: Annotated[Column, Span(0.70, 0.82)]
+    forehead: Annotated[Column, Span(0.84, 0.98)]
+    chin: Annotated[Column, Span(0.94, 1.08)]
+    jaw: Annotated[Column, Span(0.0, 0.55)]
+    taper: Annotated[Column, Span(0.06, 0.26)]
+    ear: Annotated[Column, Span(0.85, 1.2)]
+    skin: Annotated[Column, Span(0.48, 0.86)]
+    age: Annotated[Column, Span(0.0, 1.0)]
+    eye_spacing: Annotated[Column, Span(0.335, 0.385)]
+    eye_height: Annotated[Column, Span(-0.22, -0.14)]
+    eye_width: Annotated[Column, Span(0.165, 0.205)]
+    eye_opening: Annotated[Column, Span(0.125, 0.165)]
+    eye_tilt: Annotated[Column, Span(-0.10, 0.06)]
+    iris: Annotated[Column, Span(0.10, 0.42)]
+    brow_height: Annotated[Column, Span(-0.205, -0.175)]
+    brow_thickness: Annotated[Column, Span(0.028, 0.05)]
+    brow_arch: Annotated[Column, Span(0.01, 0.045)]
+    brow_length: Annotated[Column, Span(0.40, 0.47)]
     brow_level: Column
-    nose_base: Column
-    nose_width: Column
-    mouth_height: Column
-    mouth_width: Column
-    lips: Column
+    nose_base: Annotated[Column, Span(0.17, 0.24)]
+    nose_width: Annotated[Column, Span(0.105, 0.15)]
+    mouth_height: Annotated[Column, Span(0.47, 0.53)]
+    mouth_width: Annotated[Column, Span(0.23, 0.29)]
+    lips: Annotated[Column, Span(0.75, 1.25)]
     hair_level: Column
     hairline: Column
     temple: Column
@@ -67,89 +80,35 @@ class Traits:
 class View:
     """One (N,) float32 column per property of N pictures: pose, light, camera."""
 
-    roll: Column
-    yaw: Column
-    pitch: Column
-    shift_x: Column
-    shift_y: Column
-    scale: Column
-    gaze: Column
-    light_x: Column
-    light_y: Column
-    contrast: Column
-    brightness: Column
-    background: Column
-    background_slope: Column
-    blur: Column
-    noise: Column
-    noise_row: Column
-    noise_column: Column
+    roll: Annotated[Column, Span(-0.13, 0.13)]
+    yaw: Annotated[Column, Span(-0.17, 0.17)]
+    pitch: Annotated[Column, Span(-0.06, 0.06)]
+    shift_x: Annotated[Column, Span(-0.05, 0.05)]
+    shift_y: Annotated[Column, Span(-0.04, 0.04)]
+    scale: Annotated[Column, Span(0.94, 1.08, plain=1.0)]
+    gaze: Annotated[Column, Span(-0.03, 0.03)]
+    light_x: Annotated[Column, Span(-0.32, 0.32)]
+    light_y: Annotated[Column, Span(-0.22, 0.10, plain=-0.06)]
+    contrast: Annotated[Column, Span(0.78, 1.15, plain=1.0)]
+    brightness: Annotated[Column, Span(-0.08, 0.08)]
+    background: Annotated[Column, Span(0.15, 0.85, plain=0.55)]
+    background_slope: Annotated[Column, Span(-0.15, 0.15)]
+    blur: Annotated[Column, Span(0.0, 0.16)]
+    noise: Annotated[Column, Span(0.0, 0.03)]
+    noise_row: Annotated[Column, Span(0.0, 1.0)]
+    noise_column: Annotated[Column, Span(0.0, 1.0)]
 
-
-# Traits drawn evenly from a range. The rest (hair, beard, glasses) depend on each other and are derived below.
-_TRAIT_RANGES = {
-    "head_width": (0.70, 0.82),
-    "forehead": (0.84, 0.98),
-    "chin": (0.94, 1.08),
-    "jaw": (0.0, 0.55),
-    "taper": (0.06, 0.26),
-    "ear": (0.85, 1.2),
-    "skin": (0.48, 0.86),
-    "age": (0.0, 1.0),
-    "eye_spacing": (0.335, 0.385),
-    "eye_height": (-0.22, -0.14),
-    "eye_width": (0.165, 0.205),
-    "eye_opening": (0.125, 0.165),
-    "eye_tilt": (-0.10, 0.06),
-    "iris": (0.10, 0.42),
-    "brow_height": (-0.205, -0.175),
-    "brow_thickness": (0.028, 0.05),
-    "brow_arch": (0.01, 0.045),
-    "brow_length": (0.40, 0.47),
-    "nose_base": (0.17, 0.24),
-    "nose_width": (0.105, 0.15),
-    "mouth_height": (0.47, 0.53),
-    "mouth_width": (0.23, 0.29),
-    "lips": (0.75, 1.25),
-}
-
-_VIEW_RANGES = {
-    "roll": (-0.13, 0.13),
-    "yaw": (-0.17, 0.17),
-    "pitch": (-0.06, 0.06),
-    "shift_x": (-0.05, 0.05),
-    "shift_y": (-0.04, 0.04),
-    "scale": (0.94, 1.08),
-    "gaze": (-0.03, 0.03),
-    "light_x": (-0.32, 0.32),
-    "light_y": (-0.22, 0.10),
-    "contrast": (0.78, 1.15),
-    "brightness": (-0.08, 0.08),
-    "background": (0.15, 0.85),
-    "background_slope": (-0.15, 0.15),
-    "blur": (0.0, 0.16),
-    "noise": (0.0, 0.03),
-    "noise_row": (0.0, 1.0),
-    "noise_column": (0.0, 1.0),
-}
-# What a view is without variation: frontal, evenly lit, sharp.
-_PLAIN_VIEW = {
-    "scale": 1.0,
-    "light_y": -0.06,
-    "contrast": 1.0,
-    "background": 0.55,
-}
 
 _BALD, _FRINGED, _LONG, _BEARDED, _MOUSTACHED, _GLASSES = 0.08, 0.30, 0.40, 0.22, 0.15, 0.20
 
 
 def sample_traits(identities: NDArray[np.int64]) -> Traits:
     """The traits of each person: a pure function of the (N,) identity numbers."""
-    ranges = list(_TRAIT_RANGES.items())
-    chance = uniforms(identities, _TRAIT_STREAM, count=len(ranges) + 16)
-    columns = {name: low + (high - low) * chance[:, k] for k, (name, (low, high)) in enumerate(ranges)}
+    spans = _spans(Traits)
+    chance = uniforms(identities, _TRAIT_STREAM, count=len(spans) + 16)
+    columns = {name: span.low + (span.high - span.low) * chance[:, k] for k, (name, span) in enumerate(spans.items())}
     (bald, fringed, long, volume, length, tone, line, temple, part, depth, curl, beard, moustache, glasses, size, frame) = chance[
-        :, len(ranges) :
+        :, len(spans) :
     ].T
     skin = columns["skin"]
     # Grey and fair hair occur on light skin only, and brows stay darker than the skin: they carry half the expression.
@@ -178,15 +137,10 @@ def sample_traits(identities: NDArray[np.int64]) -> Traits:
 
 def sample_views(seed: int, indices: NDArray[np.int64], variation: float) -> View:
     """How each picture is taken: a pure function of (seed, index); ``variation`` 0 is frontal, evenly lit and sharp."""
-    chance = uniforms(seed, indices, _VIEW_STREAM, count=len(_VIEW_RANGES))
+    spans = _spans(View)
+    chance = uniforms(seed, indices, _VIEW_STREAM, count=len(spans))
     columns = {}
-    for k, (name, (low, high)) in enumerate(_VIEW_RANGES.items()):
-        plain = _PLAIN_VIEW.get(name, 0.0)
+    for k, (name, (low, high, plain)) in enumerate(spans.items()):
         value = low + (high - low) * chance[:, k]
         columns[name] = (plain + variation * (value - plain)).astype(np.float32)
     return View(**columns)
-
-
-def rows(columns: Traits | View, face: int) -> dict[str, float]:
-    """The traits or view of one face, by name."""
-    return {field.name: float(getattr(columns, field.name)[face]) for field in dataclasses.fields(columns)}

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder.data.duplicates import twins
-from encoder.data.face_set import FaceSet
+from encoder.evaluation.charts import confusion_png
 from encoder.evaluation.metrics import (
     bootstrap,
     confusion_matrix,
@@ -21,18 +20,9 @@ from encoder.evaluation.metrics import (
     specificity,
     wilson_interval,
 )
-from encoder.evaluation.readings import (
-    BOOTSTRAP_SEED,
-    HEAD_TITLES,
-    HEADLINE,
-    RESAMPLES,
-    HeadReading,
-    headline,
-    in_order,
-    read_heads,
-)
-from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.evaluation.readings import BOOTSTRAP_SEED, HEAD_TITLES, HEADLINE, RESAMPLES, HeadReading, headline
 from encoder.inference.views import VIEW_TITLES, Views
+from engine.storage.atomic import atomic_write_bytes
 
 
 def score(labels: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
@@ -73,20 +63,6 @@ def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def assess(
-    encoder: EmotionEncoder, faces: FaceSet, train: FaceSet | None, *, split: str, weights: str, views: Views = "mirror"
-) -> dict[str, Any]:
-    """Figures of every head on ``faces``, and again without those that have a pixel-identical twin in ``train``.
-
-    Raises:
-        UserError: no head of the network has a label among these faces.
-    """
-    ordered = faces.subset(in_order(faces))
-    twin = twins(ordered, train) if train is not None else np.zeros(len(ordered), bool)
-    readings = read_heads(encoder, ordered, views)
-    return assess_readings(readings, twin, data=faces.source, split=split, weights=weights, views=views)
-
-
 def assess_readings(
     readings: Mapping[str, HeadReading],
     twin: npt.NDArray[np.bool_],
@@ -96,7 +72,7 @@ def assess_readings(
     weights: str,
     views: Views = "mirror",
 ) -> dict[str, Any]:
-    """As :func:`assess`, from what the heads said; ``twin`` (N,) marks the faces that also stand in train."""
+    """Figures of every head, and again without the faces that ``twin`` (N,) marks: those that also stand in train."""
     report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": VIEW_TITLES[views]}
     report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
     report["twins_in_train"] = int(twin.sum())
@@ -145,45 +121,11 @@ def _cell(value: float | None, width: int) -> str:
     return "–".rjust(width) if value is None else f"{value:>{width}.3f}"
 
 
-def _confusion_picture(table: np.ndarray, names: list[str], title: str):  # type: ignore[no-untyped-def]
-    from PIL import Image, ImageDraw, ImageFont
-
-    cell, left, top = 76, 110, 86
-    size = len(names) * cell
-    picture = Image.new("RGB", (left + size + 16, top + size + 30), "white")
-    draw = ImageDraw.Draw(picture)
-    font, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    draw.text((left, 12), title, fill="black", font=ImageFont.load_default(17))
-    draw.text((left, 38), f"{table.sum()} faces; rows: true class, columns: predicted", fill="#555555", font=small)
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    for column, name in enumerate(names):
-        draw.text((left + column * cell + cell / 2, top - 12), name, fill="black", font=small, anchor="mm")
-    for row, name in enumerate(names):
-        draw.text((left - 8, top + row * cell + cell / 2), name, fill="black", font=font, anchor="rm")
-        for column in range(len(names)):
-            share = float(shares[row, column])
-            x, y = left + column * cell, top + row * cell
-            depth = share**0.7
-            colour = tuple(round(255 + depth * (end - 255)) for end in (23, 76, 138))
-            draw.rectangle((x, y, x + cell - 2, y + cell - 2), fill=colour)
-            ink = "white" if share > 0.4 else "black"
-            draw.text((x + cell / 2, y + cell / 2 - 8), f"{share:.2f}", fill=ink, font=font, anchor="mm")
-            draw.text((x + cell / 2, y + cell / 2 + 12), str(table[row, column]), fill=ink, font=small, anchor="mm")
-    return picture
-
-
 def draw_confusions(report: Mapping[str, Any], folder: Path) -> list[Path]:
     """One PNG per head: rows true class, columns predicted, cells share of the row and count."""
-    import io
-
-    from engine.storage.atomic import atomic_write_bytes
-
     paths = []
     for head, entry in report["heads"].items():
-        picture = _confusion_picture(np.array(entry["all"]["confusion"]), entry["all"]["classes"], HEAD_TITLES[head])
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        path = folder / f"confusion-{head}.png"
-        atomic_write_bytes(path, buffer.getvalue())
-        paths.append(path)
+        paths.append(folder / f"confusion-{head}.png")
+        table = np.array(entry["all"]["confusion"])
+        atomic_write_bytes(paths[-1], confusion_png(table, entry["all"]["classes"], HEAD_TITLES[head]))
     return paths

@@ -1,76 +1,73 @@
-"""Charts of the evaluation report as inline SVG: sized for half a page or a whole phone, coloured by the page's style."""
+"""Charts of the evaluation report, by matplotlib: inline SVG in the fonts and colours of the page, confusions as PNG."""
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup, escape
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 WIDTH, SERIES = 460, 8
+# matplotlib must be given colours, but the page's style knows them, for light and dark: these stand in for its variables.
+_STAND_IN = {name: f"#0000{k:02x}" for k, name in enumerate(("ink", "soft", "rule", *(f"s{k}" for k in range(SERIES))), 1)}
+_STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 12, "figure.dpi": 72, "svg.fonttype": "none", "svg.hashsalt": "charts",
+    "text.parse_math": False,  # a name with two dollar signs is not a formula
+    "axes.spines.left": False, "axes.spines.right": False, "axes.spines.top": False, "axes.edgecolor": _STAND_IN["soft"],
+    "axes.labelcolor": _STAND_IN["ink"], "xtick.color": _STAND_IN["soft"], "ytick.color": _STAND_IN["soft"],
+    "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": _STAND_IN["rule"], "grid.linewidth": 1,
+    "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False, "legend.labelcolor": _STAND_IN["ink"],
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """A plotting area in user units, with the data ranges that fill it."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-
-    def x(self, value: float) -> float:
-        low, high = self.x_range
-        return self.left + (value - low) / (high - low) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_range
-        return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
+def _colour(number: int) -> str:
+    return _STAND_IN[f"s{number % SERIES}"]
 
 
-def _text(x: float, y: float, content: object, anchor: str = "middle", kind: str = "tick") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+def _figure(height: float, rows: Sequence[float] = (1,)) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of one unit a point, as wide as every chart, with axes below each other in these proportions."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((WIDTH / 72, height / 72), layout="constrained", facecolor="none")
+    axes = figure.subplots(len(rows), height_ratios=rows, squeeze=False, subplot_kw={"facecolor": "none"})[:, 0]
+    return figure, list(axes)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+def _svg(figure: Figure, title: str) -> Markup:
+    """The figure for a page: no ids that another chart could have, no style sheet, no addresses; ``tip:`` ids as tooltips."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    text = re.sub(r'<style.*?</style>|<clipPath.*?</clipPath>| clip-path="[^"]*"', "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="tip:([^"]*)">', r"<g><title>\1</title>", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
+    for name, colour in _STAND_IN.items():
+        text = text.replace(colour, f"var(--{name})")
+    view = re.search(r'viewBox="[^"]*"', text)
+    head = f'<svg {view and view[0]} xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{escape(title)}">'
+    # matplotlib escaped every text.
+    return Markup(f"{head}<title>{escape(title)}</title>" + text[text.index(">") + 1 :].strip())  # noqa: S704
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
-    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    # Every text in the parts was escaped where it entered.
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    """Names with their colours below the axes, in as many columns as the longest allows; the figure grows by it."""
+    columns = max(1, min(len(names), int(WIDTH / (30 + 7.6 * max(map(len, names))))))
+    figure.set_figheight(figure.get_figheight() + (10 + 18 * math.ceil(len(names) / columns)) / 72)
+    dots = [figure.axes[0].plot([], [], "o", color=_colour(k), markersize=7)[0] for k in range(len(names))]
+    figure.legend(dots, names, loc="outside lower left", ncols=columns, handlelength=0.6, columnspacing=1.4, borderpad=0.4)
 
 
-def _legend(names: Sequence[str], y: float, left: float) -> tuple[list[str], float]:
-    """Names with their colours in rows from ``y`` down, as far apart as their lengths ask; and the last row's ``y``."""
-    parts, x = [], left
-    for number, name in enumerate(names):
-        width = 28 + 6.6 * len(name)
-        if x > left and x + width > WIDTH:
-            x, y = left, y + 18
-        parts.append(f'<circle class="s{number % SERIES} dot" cx="{x + 5:.1f}" cy="{y - 4:.1f}" r="4"/>')
-        parts.append(_text(x + 14, y, name, "start", "label"))
-        x += width
-    return parts, y
-
-
-def _ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers inside the range, some ``about`` of them."""
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
-    return [step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 10000:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.4g}"
+def _number(value: float, _place: float | None = None) -> str:
+    return f"{value / 1000:.0f}k" if abs(value) >= 10000 else f"{value:.4g}"
 
 
 def reliability_diagram(bins: Mapping[str, Sequence[float | None]]) -> Markup:
@@ -79,78 +76,61 @@ def reliability_diagram(bins: Mapping[str, Sequence[float | None]]) -> Markup:
     Args:
         bins: ``counts``, ``confidence`` and ``accuracy``, one entry a bin; None in empty bins.
     """
+    from matplotlib import rc_context
+
     counts = [int(count or 0) for count in bins["counts"]]
-    axes = _Axes(52, 12, 446, 300, (0, 1), (0, 1))
-    below = _Axes(52, 322, 446, 372, (0, 1), (0, max(counts) or 1))
-    parts = []
-    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        parts += [_line(52, axes.y(tick), 446, axes.y(tick), "grid"), _text(45, axes.y(tick) + 4, f"{tick:.1f}", "end")]
-        parts += [_text(axes.x(tick), 388, f"{tick:.1f}")]
-    parts.append(_line(axes.x(0), axes.y(0), axes.x(1), axes.y(1), "ideal"))
-    width = 1 / len(counts)
-    points = []
-    for number, count in enumerate(counts):
-        sure, right = bins["confidence"][number], bins["accuracy"][number]
-        x, wide = below.x(number * width) + 1, below.x(width) - below.x(0) - 2
-        parts.append(
-            f'<rect class="s0 bar" x="{x:.1f}" y="{below.y(count):.1f}" width="{wide:.1f}" '
-            f'height="{below.bottom - below.y(count):.1f}"><title>{count} faces</title></rect>'
-        )
-        if sure is not None and right is not None:
-            points.append((axes.x(sure), axes.y(right), axes.y(sure), count))
-    # The gap to the diagonal is the error of the bin; a dot's area grows with its faces.
-    parts += [_line(x, y, x, ideal, "gap") for x, y, ideal, _ in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in points)
-    parts.append(f'<polyline class="s0 curve" points="{path}"/>')
-    most = max(counts) or 1
-    parts += [
-        f'<circle class="s0 dot" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 4 * math.sqrt(n / most):.1f}"/>' for x, y, _, n in points
-    ]
-    parts += [
-        _line(52, below.bottom, 446, below.bottom, "axis"),
-        _text(249, 408, "confidence (highest probability)", kind="label"),
-    ]
-    parts += ['<text class="label" transform="translate(14 156) rotate(-90)" text-anchor="middle">accuracy</text>']
-    parts += [_text(45, 352, "faces", "end")]
-    return _svg(416, "Reliability diagram: accuracy of predictions by confidence", parts)
+    places = (np.arange(len(counts)) + 0.5) / len(counts)
+    columns = np.array([bins["confidence"], bins["accuracy"]], float)
+    sure, right, faces = np.array([*columns, counts])[:, np.array(counts) > 0]
+    with rc_context(_STYLE):
+        figure, (top, below) = _figure(416, (5.2, 1))
+        top.plot((0, 1), (0, 1), color=_STAND_IN["soft"], linewidth=1.2, dashes=(4, 4))
+        # The gap to the diagonal is the error of the bin; a dot's area grows with its faces.
+        top.vlines(sure, right, sure, color=_colour(1), linewidth=2, alpha=0.55)
+        top.plot(sure, right, color=_colour(0), linewidth=2)
+        for x, y, n in zip(sure, right, faces, strict=True):
+            dot = top.plot(x, y, "o", color=_colour(0), markersize=2 * (2.5 + 4 * math.sqrt(n / max(faces))))[0]
+            dot.set_gid(f"tip:{n:.0f} faces")
+        top.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+        top.spines.bottom.set_visible(False)
+        top.tick_params(labelbottom=False)
+        for bar, n in zip(below.bar(places, counts, 0.9 / len(counts), color=_colour(0), alpha=0.45), counts, strict=True):
+            bar.set_gid(f"tip:{n} faces")
+        below.grid(visible=False)
+        below.set(xlim=(0, 1), ylim=(0, max(counts) or 1), yticks=[], xlabel="confidence (highest probability)", ylabel="faces")
+        return _svg(figure, "Reliability diagram: accuracy of predictions by confidence")
 
 
 def dot_plot(
-    rows: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]],
-    series: Sequence[str],
-    title: str,
+    rows: Mapping[str, Sequence[tuple[float | None, float | None, float | None]]], series: Sequence[str], title: str
 ) -> Markup:
     """Shares with their intervals, one row a name, one colour a series.
 
     Args:
         rows: per row and series (value, low, high); a None value leaves the place empty.
     """
+    from matplotlib import rc_context
+
     step = 24 if len(series) == 1 else 12 + 13 * len(series)
-    left = 24 + 6.8 * max(len(name) for name in rows)
-    bottom = 8 + step * len(rows)
-    axes = _Axes(left, 8, WIDTH - 16, bottom, (0, 1), (0, 1))
-    parts = []
-    for tick in _ticks(0, 1):
-        parts += [_line(axes.x(tick), 8, axes.x(tick), bottom, "grid"), _text(axes.x(tick), bottom + 16, _number(tick))]
-    for row, (name, values) in enumerate(rows.items()):
-        middle = 8 + step * (row + 0.5)
-        parts.append(_text(left - 10, middle + 4, name, "end", "label"))
-        for number, (value, low, high) in enumerate(values):
-            y = middle + (number - (len(values) - 1) / 2) * 13
-            if value is None:
-                continue
-            if low is not None and high is not None:
-                parts.append(_line(axes.x(low), y, axes.x(high), y, f"s{number % SERIES} whisker"))
-            parts.append(
-                f'<circle class="s{number % SERIES} dot" cx="{axes.x(value):.1f}" cy="{y:.1f}" r="4.5">'
-                f"<title>{escape(name)}: {value:.3f}</title></circle>"
-            )
-    height: float = bottom + 24
-    if len(series) > 1:
-        legend, last = _legend(series, height + 14, 8)
-        parts += legend
-        height = last + 10
-    return _svg(height, title, parts)
+    with rc_context(_STYLE):
+        figure, (axes,) = _figure(36 + step * len(rows))
+        for row, (name, values) in enumerate(rows.items()):
+            for number, (value, low, high) in enumerate(values):
+                y = row + (number - (len(values) - 1) / 2) * 13 / step
+                if value is None:
+                    continue
+                if low is not None and high is not None:
+                    axes.hlines(y, low, high, color=_colour(number), linewidth=2)
+                axes.plot(value, y, "o", color=_colour(number), markersize=9)[0].set_gid(f"tip:{name}: {value:.3f}")
+        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=list(rows))
+        axes.grid(visible=False)
+        axes.grid(axis="x")
+        axes.spines.bottom.set_visible(False)
+        axes.tick_params("y", labelcolor=_STAND_IN["ink"])
+        axes.xaxis.set_major_formatter(_number)
+        if len(series) > 1:
+            _legend(figure, series)
+        return _svg(figure, title)
 
 
 def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Markup:
@@ -159,47 +139,69 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str) -> M
     Args:
         series: per name its (step, value) points, at least one in all.
     """
-    steps = [x for points in series.values() for x, _ in points]
-    values = [y for points in series.values() for _, y in points]
-    low, high = min(values), max(values)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    pad = 0.05 * (high - low)
-    first, last = min(steps), max(steps)
-    axes = _Axes(52, 12, 446, 232, (first, last if last > first else first + 1), (low - pad, high + pad))
-    parts = []
-    for tick in _ticks(*axes.y_range):
-        parts += [_line(52, axes.y(tick), 446, axes.y(tick), "grid"), _text(45, axes.y(tick) + 4, _number(tick), "end")]
-    parts += [_text(axes.x(tick), 250, _number(tick)) for tick in _ticks(*axes.x_range)]
-    parts += [_line(52, 232, 446, 232, "axis"), _text(249, 270, "training step", kind="label")]
-    for number, points in enumerate(series.values()):
-        path = " ".join(f"{axes.x(x):.1f},{axes.y(y):.1f}" for x, y in points)
-        parts.append(f'<polyline class="s{number % SERIES} curve" points="{path}"/>')
-        if len(points) <= 40:
-            parts += [
-                f'<circle class="s{number % SERIES} dot" cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="2.5"/>' for x, y in points
-            ]
-    legend, last = _legend(list(series), 294, 8)
-    return _svg(last + 10, title, [*parts, *legend])
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        figure, (axes,) = _figure(276)
+        for number, points in enumerate(series.values()):
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, "o-" if len(points) <= 40 else "-", color=_colour(number), linewidth=2, markersize=5)
+        steps = [step for points in series.values() for step, _ in points]
+        axes.set(xlim=(min(steps), max(*steps, min(steps) + 1)), xlabel="training step")
+        axes.locator_params(nbins=5)
+        axes.xaxis.set_major_formatter(_number)
+        axes.yaxis.set_major_formatter(_number)
+        _legend(figure, list(series))
+        return _svg(figure, title)
 
 
 def class_chart(figures: Mapping[str, Any]) -> Markup:
     """Recall of each class with its Wilson interval, from one entry of the evaluation's JSON."""
-    rows = {
-        f"{name} ({row['support']})": [(row["recall"], *row["recall_interval"])]
-        for name, row in figures["per_class"].items()
-        if row["support"]
-    }
-    return dot_plot(rows, ["recall"], "Recall of each class with 95 % intervals")
+    return _recalls([figures["per_class"]], ["recall"], "Recall of each class with 95 % intervals")
 
 
 def recall_chart(models: Sequence[Mapping[str, Any]], head: str) -> Markup:
     """Recall of each class for every model that has ``head``, side by side."""
     having = [model for model in models if head in model["heads"]]
     tables = [model["heads"][head]["all"]["per_class"] for model in having]
+    return _recalls(tables, [model["name"] for model in having], "Recall of each class by model, with 95 % intervals")
+
+
+def _recalls(tables: Sequence[Mapping[str, Any]], series: Sequence[str], title: str) -> Markup:
     rows = {
         f"{name} ({row['support']})": [(table[name]["recall"], *table[name]["recall_interval"]) for table in tables]
         for name, row in tables[0].items()
         if row["support"]
     }
-    return dot_plot(rows, [model["name"] for model in having], "Recall of each class by model, with 95 % intervals")
+    return dot_plot(rows, series, title)
+
+
+def confusion_png(table: np.ndarray, names: Sequence[str], title: str) -> bytes:
+    """A PNG of (C, C) counts: rows true class, columns predicted, cells share of the row and count."""
+    from matplotlib import rc_context
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    with rc_context({"font.family": "DejaVu Sans", "font.size": 11, "text.parse_math": False}):
+        side = 0.76 * len(names)
+        figure = Figure((side + 1.5, side + 1.2), layout=ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14), dpi=100)
+        axes = figure.subplots()
+        blues = LinearSegmentedColormap.from_list("blues", ["white", "#174c8a"])
+        axes.imshow(shares**0.7, cmap=blues, vmin=0, vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "white" if share > 0.4 else "black"
+            axes.text(column, row - 0.06, f"{share:.2f}", color=ink, ha="center", va="bottom", size=12)
+            axes.text(column, row + 0.1, str(table[row, column]), color=ink, ha="center", va="top", size=9)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, size=9)
+        axes.tick_params(length=0, which="both", labeltop=True, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        for minor in (axes.set_xticks, axes.set_yticks):
+            minor(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=2)
+        axes.set_title(f"{title}\n{table.sum()} faces; rows: true class, columns: predicted", loc="left", size=12, pad=12)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

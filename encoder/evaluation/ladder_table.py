@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +9,8 @@ from typing import Any
 
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES
+from encoder.evaluation import table
+from encoder.evaluation.page import render
 from engine.storage.atomic import atomic_write_text
 from engine.storage.plain_json import parse_json
 
@@ -32,6 +31,7 @@ _FIGURES = (
     ("calibration_error", "ECE"),
     ("faces_per_second", "faces/s"),
 )
+_HEAD = ["system", *(title for _, title in _FIGURES)]
 Row = Mapping[str, Any]
 
 
@@ -119,48 +119,32 @@ def as_csv(rows: Sequence[Row]) -> str:
     """Every figure in full; the interval as two columns."""
     columns = ["name", "title", "ran", "reason", *(column for column, _ in _FIGURES)]
     columns += ["accuracy_low", "accuracy_high", "faces", "faces_without_twins", "data", "split", "seed", "threads", "weights"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        low, high = row.get("accuracy_interval") or (None, None)
-        writer.writerow({**row, "accuracy_low": low, "accuracy_high": high})
-    return text.getvalue()
+    ends = [row.get("accuracy_interval") or (None, None) for row in rows]
+    return table.as_csv(
+        columns, [{**row, "accuracy_low": low, "accuracy_high": high} for row, (low, high) in zip(rows, ends, strict=True)]
+    )
 
 
 def as_markdown(rows: Sequence[Row], command: str) -> str:
     """The table, then what did not run and why."""
     ran, absent = _parted(rows)
-    head = ["system", *(title for _, title in _FIGURES)]
-    lines = [_caption(ran), "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"] if ran else ["No rung has run yet."]
-    for row in ran:
-        lines.append(f"| {' | '.join(_plain(text) for text in (row['title'], *(cell(row, column) for column, _ in _FIGURES)))} |")
+    lines = [_caption(ran), "", table.as_markdown(_HEAD, map(_cells, ran))] if ran else ["No rung has run yet."]
     if absent:
-        lines += ["", "Not run:", *(f"- {_plain(row['title'])} (`{row['name']}`): {_plain(row['reason'])}" for row in absent)]
+        lines += ["", "Not run:"]
+        lines += [f"- {table.plain(row['title'])} (`{row['name']}`): {table.plain(row['reason'])}" for row in absent]
     return "\n".join([*lines, "", f"Made with `{command}`.", ""])
 
 
 def as_html(rows: Sequence[Row], command: str) -> str:
     """A ``<section>`` for a page; every text is escaped."""
     ran, absent = _parted(rows)
-    parts = ['<section id="ladder">', "<h2>The ladder of systems</h2>"]
-    if ran:
-        head = "".join(f"<th>{html.escape(title)}</th>" for title in ("system", *(title for _, title in _FIGURES)))
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(row["title"])}</th>'
-            + "".join(f"<td>{html.escape(cell(row, column))}</td>" for column, _ in _FIGURES)
-            + "</tr>\n"
-            for row in ran
-        )
-        caption = html.escape(_caption(ran))
-        parts += [
-            f'<div class="scroll"><table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>',
-            f"<tbody>\n{body}</tbody></table></div>",
-        ]
-    if absent:
-        listed = "".join(f"<li>{html.escape(row['title'])}: {html.escape(row['reason'])}</li>\n" for row in absent)
-        parts += ["<p>Not run:</p>", f"<ul>\n{listed}</ul>"]
-    return "\n".join([*parts, f'<p class="soft">Made with <code>{html.escape(command)}</code>.</p>', "</section>", ""])
+    caption = _caption(ran) if ran else ""
+    cells = list(map(_cells, ran))
+    return render("ladder.html", head=_HEAD, ran=cells, absent=absent, caption=caption, command=command)
+
+
+def _cells(row: Row) -> list[str]:
+    return [row["title"], *(cell(row, column) for column, _ in _FIGURES)]
 
 
 def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
@@ -175,8 +159,3 @@ def _caption(ran: Sequence[Row]) -> str:
         f"{first['data']}, {first['split']} split, {first['faces']} faces, FER-2013 labels; one seed; interval: 95 % (Wilson); "
         f"faces/s: batched, {first['device']}, {first['threads']} thread(s){searched}"
     )
-
-
-def _plain(text: str) -> str:
-    """Text that cannot break a row of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")

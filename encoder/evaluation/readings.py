@@ -26,14 +26,8 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.views import Views, averaged_logits
 
 HEAD_TITLES = {"fer2013": "FER-2013 labels, 7 classes", "ferplus": "FER+ majority, 8 classes (official protocol)"}
-
-
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error", "negative_log_likelihood")
-
-
 BOOTSTRAP_SEED = 0
-
-
 RESAMPLES = 1000
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from configs.cli import UserError
 from encoder.data.face_set import FaceSet
-from encoder.evaluation import charts as report_charts
-from encoder.evaluation import report_faces
+from encoder.evaluation import charts, report_faces
 from encoder.evaluation.assessment import assess_readings, draw_confusions
 from encoder.evaluation.ladder_table import as_html, read_table
 from encoder.evaluation.learning_curves import read_curves
 from encoder.evaluation.metrics import reliability_bins
+from encoder.evaluation.page import render
 from encoder.evaluation.readings import (
     BOOTSTRAP_SEED,
     HEAD_TITLES,
@@ -124,10 +125,11 @@ def write_report(
         UserError: no face of that name, the models did not read the same faces, no such table, or a file cannot be written.
     """
     first = models[0]
-    rungs = None
+    rungs, section = None, None
     if ladder is not None:
         rows, made_with = read_table(ladder)
         rungs = {"rows": rows, "command": made_with}
+        section = Markup(as_html(rows, made_with))  # noqa: S704  as_html escapes what it is given
     if face is not None:
         find_face(first.faces, face)
     for other in models[1:]:
@@ -162,7 +164,8 @@ def write_report(
         "ladder": rungs,
     }
     page, figures = out / "report.html", out / "report.json"
-    atomic_write_text(page, render(content))
+    titles = {"charts": charts, "headline_titles": HEADLINE_TITLES, "head_titles": HEAD_TITLES, "ladder_section": section}
+    atomic_write_text(page, render("report.html", **content, **titles))
     atomic_write_text(figures, json.dumps(report_faces.without_pictures(content), indent=2, allow_nan=False) + "\n")
     return [page, figures, *pictures]
 
@@ -236,26 +239,3 @@ def compare(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
             differences = {model.name: paired_difference(model.readings[head], reading) for model in others}
             heads[head] = {"title": HEAD_TITLES[head], "baseline": first.name, "differences": differences}
     return heads
-
-
-def render(content: Mapping[str, Any]) -> str:
-    """The page as one HTML text; everything that came from data or the command line is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
-    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    # as_html escapes what it is given.
-    environment.filters["ladder_section"] = lambda ladder: Markup(as_html(ladder["rows"], ladder["command"]))  # noqa: S704
-    return environment.get_template("report.html").render(
-        **content, charts=report_charts, headline_titles=HEADLINE_TITLES, head_titles=HEAD_TITLES
-    )

@@ -198,7 +198,7 @@ def label_noise(faces: FaceSet, examples: int = 6, cells: int = 5) -> dict[str, 
     agree = int(np.trace(counts[:, :NUM_EMOTIONS]))
     cast = counts.sum(axis=1)
     off = sorted(
-        ((-int(counts[r, c]), r, c) for r in range(NUM_EMOTIONS) for c in range(len(FERPLUS_NAMES)) if r != c and counts[r, c]),
+        (-int(counts[r, c]), r, c) for r in range(NUM_EMOTIONS) for c in range(len(FERPLUS_NAMES)) if r != c and counts[r, c]
     )[:cells]
     shown = []
     for negative, r, c in off:

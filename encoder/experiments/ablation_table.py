@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,18 @@ from encoder.evaluation.metrics import (
     macro_f1,
     recall,
 )
-from encoder.evaluation.readings import HeadReading
+from encoder.evaluation.readings import BOOTSTRAP_SEED, RESAMPLES, HeadReading
+from encoder.evaluation.table import as_csv, as_markdown
 from encoder.experiments.ablation_rows import Variant
 from encoder.experiments.ablation_runs import AblationRuns
 from engine.storage.atomic import atomic_write_text
 
 FIGURES = ("accuracy", "macro_recall", "macro_f1", "calibration_error", *(f"recall_{name}" for name in EMOTION_NAMES))
 REFERENCE = "stage-1"
-RESAMPLES = 1000
+Figures = NDArray[np.float64]
 
 
-def figures_of(readings: Sequence[HeadReading], index: NDArray[np.int64]) -> NDArray[np.float64]:
+def figures_of(readings: Sequence[HeadReading], index: NDArray[np.int64]) -> Figures:
     """``FIGURES`` of the faces at ``index``, averaged over the readings of several seeds."""
     rows = []
     for reading in readings:
@@ -49,45 +48,37 @@ def _labelled(reading: HeadReading, keep: NDArray[np.bool_] | None = None) -> He
     return reading.at(known if keep is None else known & keep)
 
 
+def _with_intervals(name: str, figures: Callable[[NDArray[np.int64]], Figures], count: int) -> dict[str, dict[str, Any]]:
+    """Each of ``FIGURES`` of all ``count`` faces, called ``name``, with its 95 % ``interval`` over faces."""
+    ends = np.stack(bootstrap(figures, count, resamples=RESAMPLES, seed=BOOTSTRAP_SEED), axis=1)
+    values = figures(np.arange(count))
+    return {
+        figure: {name: round(float(value), 4), "interval": [round(float(end), 4) for end in both]}
+        for figure, value, both in zip(FIGURES, values, ends, strict=True)
+    }
+
+
 def describe_row(variant: Variant, seeds: Sequence[int], runs: AblationRuns) -> dict[str, Any]:
     """Figures of one row on valid, test, and test without twins of training faces."""
-    row: dict[str, Any] = {"name": variant.name, "title": variant.title, "seeds": list(seeds), "splits": {}}
+    splits: dict[str, Any] = {}
     for part in ("valid", "test", "test without twins"):
         keep = ~runs.twin() if part == "test without twins" else None
-        split = part.split()[0]
         if keep is not None and keep.all():
             continue
-        readings = [_labelled(runs.reading(variant, seed, split), keep) for seed in seeds]
+        readings = [_labelled(runs.reading(variant, seed, part.split()[0]), keep) for seed in seeds]
         count = len(readings[0].labels)
-        everything = np.arange(count)
-        low, high = bootstrap(lambda index, rs=readings: figures_of(rs, index), count, resamples=RESAMPLES, seed=0)  # type: ignore[misc]
-        mean = figures_of(readings, everything)
-        each = [figures_of([reading], everything) for reading in readings]
-        row["splits"][part] = {"count": count} | {
-            name: {
-                "mean": round(float(mean[k]), 4),
-                "interval": [round(float(low[k]), 4), round(float(high[k]), 4)],
-                "seeds": [round(float(values[k]), 4) for values in each],
-            }
-            for k, name in enumerate(FIGURES)
-        }
-    return row
+        figures = _with_intervals("mean", lambda index, rs=readings: figures_of(rs, index), count)  # type: ignore[misc]
+        each = np.stack([figures_of([reading], np.arange(count)) for reading in readings], axis=1)
+        for figure, values in zip(figures.values(), each.tolist(), strict=True):
+            figure["seeds"] = [round(value, 4) for value in values]
+        splits[part] = {"count": count, **figures}
+    return {"name": variant.name, "title": variant.title, "seeds": list(seeds), "splits": splits}
 
 
 def differences(row: Variant, reference: Variant, seeds: Sequence[int], runs: AblationRuns) -> dict[str, Any]:
     """Test figures of ``row`` minus those of ``reference``, paired by face and seed, with 95 % intervals over faces."""
-    pairs = [[_labelled(runs.reading(variant, seed, "test")) for seed in seeds] for variant in (row, reference)]
-
-    def gap(index: NDArray[np.int64]) -> NDArray[np.float64]:
-        return figures_of(pairs[0], index) - figures_of(pairs[1], index)
-
-    count = len(pairs[0][0].labels)
-    low, high = bootstrap(gap, count, resamples=RESAMPLES, seed=0)
-    middle = gap(np.arange(count))
-    return {
-        name: {"difference": round(float(middle[k]), 4), "interval": [round(float(low[k]), 4), round(float(high[k]), 4)]}
-        for k, name in enumerate(FIGURES)
-    }
+    ours, theirs = ([_labelled(runs.reading(variant, seed, "test")) for seed in seeds] for variant in (row, reference))
+    return _with_intervals("difference", lambda index: figures_of(ours, index) - figures_of(theirs, index), len(ours[0].labels))
 
 
 def write_table(
@@ -99,12 +90,11 @@ def write_table(
     for row, content in zip(rows, described, strict=True):
         if reference is not None and row is not reference:
             content["against_stage_1"] = differences(row, reference, seeds, runs)
-    command = shlex.join(["python", "-m", "encoder.ablation", *argv])
     report = {
-        "command": command,
+        "command": shlex.join(["python", "-m", "encoder.ablation", *argv]),
         "data": runs.faces("test").source,
         "head": "fer2013",
-        "bootstrap": {"resamples": RESAMPLES, "seed": 0},
+        "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
         "config": runs.base.model_dump(mode="json", exclude={"data": {"path"}}),
         "rows": described,
     }
@@ -123,36 +113,35 @@ def markdown(described: Sequence[dict[str, Any]], seeds: Sequence[int], runs: Ab
     """The test figures as a Markdown table; macro-F1 with its interval and the range over seeds."""
     base = runs.base
     count = described[0]["splits"]["test"]["count"]
-    lines = [
+    caption = (
         f"FER-2013 labels, test split, {count} faces; mean of {len(seeds)} seed(s) ({', '.join(map(str, seeds))}), "
         f"{base.train.epochs:g} epochs, {base.model.name} {list(base.model.widths)} x {list(base.model.depths)}. Brackets: 95 % "
-        "interval over faces; braces: lowest and highest seed.",
-        "",
-        "| training | accuracy | macro recall | macro-F1 | " + " | ".join(EMOTION_NAMES) + " | calibration error |",
-        "|---" * (len(EMOTION_NAMES) + 5) + "|",
-    ]
+        "interval over faces; braces: lowest and highest seed."
+    )
+    rows = []
     for row in described:
         figures = row["splits"]["test"]
-        cells = [_cell(figures["accuracy"]), _cell(figures["macro_recall"]), _cell(figures["macro_f1"], spread=True)]
+        cells = [_cell(figures[name]) for name in ("accuracy", "macro_recall", "macro_f1")]
+        cells[-1] += f" {{{min(figures['macro_f1']['seeds']):.3f}, {max(figures['macro_f1']['seeds']):.3f}}}"
         cells += [_cell(figures[f"recall_{name}"]) for name in EMOTION_NAMES]
-        lines.append(f"| {row['title']} | {' | '.join(cells)} | {figures['calibration_error']['mean']:.3f} |")
-    return "\n".join(lines)
+        rows.append([row["title"], *cells, f"{figures['calibration_error']['mean']:.3f}"])
+    head = ["training", "accuracy", "macro recall", "macro-F1", *EMOTION_NAMES, "calibration error"]
+    return f"{caption}\n\n{as_markdown(head, rows)}"
 
 
-def _cell(figure: dict[str, Any], *, spread: bool = False) -> str:
+def _cell(figure: dict[str, Any]) -> str:
     low, high = figure["interval"]
-    text = f"{figure['mean']:.3f} [{low:.3f}, {high:.3f}]"
-    return text + (f" {{{min(figure['seeds']):.3f}, {max(figure['seeds']):.3f}}}" if spread else "")
+    return f"{figure['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _csv(described: Sequence[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "split", "faces", "figure", "mean", "low", "high", "seeds"])
+    columns = ["row", "split", "faces", "figure", "mean", "low", "high", "seeds"]
+    rows = []
     for row in described:
         for split, figures in row["splits"].items():
             for name in FIGURES:
                 figure = figures[name]
                 seeds = " ".join(map(str, figure["seeds"]))
-                writer.writerow([row["name"], split, figures["count"], name, figure["mean"], *figure["interval"], seeds])
-    return buffer.getvalue()
+                values = (row["name"], split, figures["count"], name, figure["mean"], *figure["interval"], seeds)
+                rows.append(dict(zip(columns, values, strict=True)))
+    return as_csv(columns, rows)

@@ -15,7 +15,7 @@ import numpy as np
 from configs.cli import USER_ERROR_EXIT, UserError
 from encoder.evaluation.ladder_table import figures_of, write_table
 from encoder.experiments.ladder_rungs import RUNGS, Rung
-from engine.storage.atomic import atomic_write_text
+from engine.storage.atomic import atomic_write_text, make_folder
 from engine.storage.checkpoint import latest_checkpoint
 from engine.storage.weights import CONFIG_FILE
 from engine.training.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
@@ -52,10 +52,7 @@ class Ladder:
         Raises:
             UserError: a rung of ``out`` was run with other settings.
         """
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.out}: cannot be made a folder ({(error.strerror or str(error)).lower()})") from None
+        make_folder(self.out)
         reasons: dict[str, str] = {}
         asked = {rung.name for rung in rungs}
         found = {rung.name: self._kept_row(rung, asked=rung.name in asked) for rung in RUNGS}
@@ -188,8 +185,7 @@ class Ladder:
         }
 
     def _cost(self, weights: Path) -> dict[str, Any]:
-        from encoder.data.load import load_faces
-        from encoder.drawing.faces import drawn_set
+        from encoder.drawing.faces import load_or_draw
         from encoder.experiments.model_cost import cost_of_landmark_model, cost_of_network
         from encoder.landmarks.classifier import LandmarkClassifier, load_classifier
         from encoder.landmarks.finding import with_landmarks
@@ -197,14 +193,13 @@ class Ladder:
 
         device = resolve_device(self.device)
         classifier = load_classifier(weights, device)
-        on_landmarks = isinstance(classifier, LandmarkClassifier)
-        size = classifier.size if isinstance(classifier, LandmarkClassifier) else classifier.preprocessing.size
-        count = _LOOKED_AT if on_landmarks else _TIMED_FACES
-        if self.data == "drawn":
-            faces = drawn_set("test", count, size=size)
+        if isinstance(classifier, LandmarkClassifier):
+            size, count = classifier.size, _LOOKED_AT
         else:
-            every = load_faces(Path(self.data).expanduser(), self.split, on_error="skip", size=size)  # type: ignore[arg-type]
-            faces = every.subset(np.arange(min(count, len(every))))
+            size, count = classifier.preprocessing.size, _TIMED_FACES
+        split = "test" if self.data == "drawn" else self.split
+        every = load_or_draw(self.data, split, count, size=size, on_error="skip")
+        faces = every.subset(np.arange(min(count, len(every))))
         if isinstance(classifier, LandmarkClassifier):
             known = faces.landmarks is not None
             found = with_landmarks(faces, None)
@@ -216,7 +211,7 @@ class Ladder:
             "multiply_adds": cost.multiply_adds,
             "faces_per_second": round(cost.faces_per_second, 1),
             "threads": cost.threads,
-            "device": device.type if not on_landmarks else "cpu",
+            "device": "cpu" if isinstance(classifier, LandmarkClassifier) else device.type,
         }
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.landmarks.classifier import LandmarkClassifier
@@ -31,23 +30,9 @@ class Cost:
 
 def multiply_adds(net: EmotionNet, size: int, channels: int = 1) -> int:
     """Of the convolutions and dense layers for one (size, size) face; norms, pooling and activations are left out."""
-    total = 0
-
-    def count(layer: nn.Module, _inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        # Each number of the output is a product with one filter, or one row of the matrix.
-        weight: Tensor = layer.weight  # type: ignore[assignment]
-        total += output.numel() * weight[0].numel()
-
-    handles = [layer.register_forward_hook(count) for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    try:
-        with torch.inference_mode():
-            parameter = next(net.parameters())
-            net(torch.zeros(1, channels, size, size, device=parameter.device))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return total
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, channels, size, size, device=next(net.parameters()).device))
+    return counter.get_total_flops() // 2
 
 
 def cost_of_network(encoder: EmotionEncoder, faces: NDArray[np.uint8]) -> Cost:
@@ -61,19 +46,16 @@ def cost_of_network(encoder: EmotionEncoder, faces: NDArray[np.uint8]) -> Cost:
 
 def cost_of_landmark_model(model: LandmarkClassifier, landmarks: NDArray[np.floating], find: Callable[[], object] | None) -> Cost:
     """Measured on (N, 68, 2) ``landmarks``; ``find`` finds them in N faces, None where they are known without looking."""
-    seconds = _best_of(lambda: model.probabilities(landmarks))
-    if find is not None:
-        seconds += _best_of(find)
+    seconds = _best_of(lambda: model.probabilities(landmarks)) + (_best_of(find) if find is not None else 0.0)
     layers = [array.size for name, array in model.arrays.items() if name.startswith("weight")]
     return Cost(model.parameters, sum(layers) or None, len(landmarks) / seconds, torch.get_num_threads())
 
 
 def _best_of(work: Callable[[], object]) -> float:
     """Seconds of the fastest round, after one that does not count."""
-    work()
     rounds = []
-    for _ in range(_ROUNDS):
+    for _ in range(1 + _ROUNDS):
         started = time.perf_counter()
         work()
         rounds.append(time.perf_counter() - started)
-    return min(rounds)
+    return min(rounds[1:])

@@ -23,12 +23,7 @@ _OPACITY = 0.6
 
 
 def grad_cam(
-    encoder: EmotionEncoder,
-    images: Any,
-    target: Sequence[int] | None = None,
-    *,
-    layer: int = -1,
-    batch_size: int = 64,
+    encoder: EmotionEncoder, images: Any, target: Sequence[int] | None = None, *, layer: int = -1, batch_size: int = 64
 ) -> npt.NDArray[np.float32]:
     """What in each face speaks for an emotion (Grad-CAM: Selvaraju et al., 2017, eq. 1 and 2).
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 OPSET = 20
-
-
 TOLERANCE = 1e-4
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from encoder.data.face_set import FaceSet
 from encoder.inference.emotion_encoder import EmotionEncoder
 
 Views = Literal["plain", "mirror", "ten-crop"]
-VIEW_NAMES: tuple[Views, ...] = get_args(Views)
 VIEW_TITLES: dict[Views, str] = {"plain": "one view", "mirror": "mirror average", "ten-crop": "ten-crop average"}
 # Share of the side that a crop keeps: 44 of 48 pixels.
 CROP = 11 / 12

@@ -21,7 +21,7 @@ from encoder.landmarks.fit import landmark_cache
 def assess_landmarks(
     model: LandmarkClassifier, faces: FaceSet, twin: NDArray[np.bool_], folder: Path, *, split: str, weights: str
 ) -> dict[str, Any]:
-    """As :func:`encoder.evaluation.assessment.assess`; ``folder`` holds the weights, and beside its run found landmarks are kept.
+    """Figures as of the networks; ``folder`` holds the weights, and found landmarks are kept beside its run.
 
     Raises:
         UserError: no face has a label, or landmarks cannot be found.

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.pictures.colour_crops import colour_crops
+
+# Faces that go through at once: 16 of 224 x 224 pixels need about 1 GB in a VGG trunk.
+_BATCH = 16
 
 
 def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name: str, device: str = "auto") -> Any:
@@ -34,10 +37,10 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             client = modeling.build_model(task=task, model_name=name)
     except ImportError as error:
-        raise UserError(f"deepface:{name}: needs a package that is missing ({_one_line(error)})") from None
+        raise UserError(f"deepface:{name}: needs a package that is missing ({one_line(error)})") from None
     except Exception as error:  # whatever a backend or its download raises; DeepFace promises no set
         raise UserError(
-            f"deepface:{name}: its weights cannot be had ({_one_line(error)}); DeepFace downloads them at first use, so "
+            f"deepface:{name}: its weights cannot be had ({one_line(error)}); DeepFace downloads them at first use, so "
             "run this once with a network, or put the file there yourself"
         ) from None
     # DeepFace puts every PyTorch network on cuda:0, where the other processes' are, too.
@@ -50,6 +53,16 @@ def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name:
 def deepface_input(faces: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.float32]:
     """Faces (see :func:`colour_crops`) as DeepFace's networks take them: float32 in [0, 1], **blue first**."""
     return colour_crops(faces, size)[..., ::-1].astype(np.float32) / np.float32(255.0)
+
+
+def in_batches(network: Callable[[Any], Any], faces: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """(N, width) float32 answers of one of DeepFace's networks to what :func:`deepface_input` made of N faces."""
+    rows = [np.zeros((0, width), np.float32)]
+    for start in range(0, len(faces), _BATCH):
+        part = faces[start : start + _BATCH]
+        # Of a single face DeepFace returns the bare answer, without the axis of faces.
+        rows.append(np.asarray(network(part), np.float32).reshape(len(part), width))
+    return np.concatenate(rows)
 
 
 def import_deepface(module: str) -> Any:
@@ -67,11 +80,11 @@ def import_deepface(module: str) -> Any:
         with warnings.catch_warnings():
             return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"DeepFace cannot be imported ({_one_line(error)}); pip install -c constraints.txt -e .") from None
+        raise UserError(f"DeepFace cannot be imported ({one_line(error)}); pip install -c constraints.txt -e .") from None
     except OSError as error:  # it makes its weight folder at import
         raise UserError(f"DeepFace cannot make its weight folder ({error}); set DEEPFACE_HOME to a place you may write") from None
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The message without line breaks and without the pictograms that DeepFace begins it with."""
     return " ".join(str(error).encode("ascii", "ignore").decode().split()) or type(error).__name__

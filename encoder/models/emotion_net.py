@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -84,22 +84,14 @@ class RegisteredModel:
 _REGISTRY: dict[str, RegisteredModel] = {}
 
 
-def register_model(
-    name: str,
-    *,
-    size: int | None = None,
-    smallest: int = 16,
-    sized: bool = False,
-    colour: bool = False,
-    load_imagenet: Callable[[EmotionNet], None] | None = None,
-) -> Callable[[Builder], Builder]:
-    """Decorator: make a network available to configurations as ``model.name``; see :class:`RegisteredModel`.
+def register_model(name: str, **input_kind: Any) -> Callable[[Builder], Builder]:
+    """Decorator: make a network available to configurations as ``model.name``; keywords as in :class:`RegisteredModel`.
 
     On the CPU maps lie channels last (:mod:`encoder.inference.folded`): use ``flatten`` or ``reshape``, not ``view``.
     """
 
     def add(build: Builder) -> Builder:
-        _REGISTRY[name] = RegisteredModel(build, size, smallest, sized, colour, load_imagenet)
+        _REGISTRY[name] = RegisteredModel(build, **input_kind)
         return build
 
     return add

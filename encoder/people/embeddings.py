@@ -19,7 +19,6 @@ from engine.storage.weights import file_sha256
 
 Metric = Literal["cosine", "euclidean"]
 _DLIB_SIZE = 150
-_BATCH = 16
 
 
 class Embedder(Protocol):
@@ -46,12 +45,10 @@ def distances(a: NDArray[np.float32], b: NDArray[np.float32], metric: Metric) ->
     ``cosine`` is one minus the cosine of the angle, 0 to 2 (a vector of length zero is 1 from all); ``euclidean`` the
     length of the difference.
     """
-    left, right = a.astype(np.float64), b.astype(np.float64)
-    if metric == "cosine":
-        left, right = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (left, right))
-        return np.clip(1.0 - left @ right.T, 0.0, 2.0)
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None] - 2.0 * left @ right.T
-    return np.sqrt(np.maximum(squares, 0.0))
+    from scipy.spatial.distance import cdist
+
+    # scipy gives no number where a vector has no direction.
+    return np.nan_to_num(cdist(a.astype(np.float64), b.astype(np.float64), metric), nan=1.0)
 
 
 def checked_embeddings(embedder: Embedder, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -83,16 +80,11 @@ class DeepFaceEmbedder:
 
     def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See :class:`Embedder`."""
-        from encoder.models.deepface_client import deepface_input
+        from encoder.models.deepface_client import deepface_input, in_batches
 
         # DeepFace writes shapes as width, height.
         width, height = self._client.input_shape
-        rows = [np.zeros((0, self._client.output_shape), np.float32)]
-        for start in range(0, len(crops), _BATCH):
-            part = deepface_input(crops[start : start + _BATCH], (height, width))
-            # Of a single face DeepFace returns the bare vector.
-            rows.append(np.asarray(self._client.forward(part), np.float32).reshape(len(part), -1))
-        return np.concatenate(rows)
+        return in_batches(self._client.forward, deepface_input(crops, (height, width)), self._client.output_shape)
 
 
 class DlibEmbedder:

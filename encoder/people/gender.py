@@ -30,13 +30,6 @@ class GenderModel(Protocol):
         """(N, 2) float32 probabilities in the order of ``GENDERS``; faces as in :meth:`GenderClassifier.predict`."""
 
 
-class AgeModel(Protocol):
-    """What :func:`create_age` returns."""
-
-    def predict(self, faces: Any) -> NDArray[np.float32]:
-        """(N,) float32 apparent age in years; faces as in :meth:`GenderClassifier.predict`."""
-
-
 class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
     """A network with its input convention and temperature, trained with both genders equally frequent.
 
@@ -95,16 +88,3 @@ def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
     except UserError:
         raise UserError(f"gender classifier {name!r}: no such folder of weights, and not deepface") from None
     return GenderClassifier.from_pretrained(folder).to(resolve_device(device))
-
-
-def create_age(name: str = "deepface", *, device: str = "auto") -> AgeModel:
-    """An age model by name; there is only DeepFace's (about 0.5 GB, downloaded at first use).
-
-    Raises:
-        UserError: another name, or DeepFace or its weights cannot be had.
-    """
-    if name != "deepface":
-        raise UserError(f"age model {name!r}: the only one is deepface; this project ships none")
-    from encoder.people.deepface_networks import DeepFaceAge
-
-    return DeepFaceAge(device)

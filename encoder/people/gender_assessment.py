@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike
 
-    from encoder.data.face_set import FaceSet
-    from encoder.people.gender import GenderModel
+from encoder.data.face_set import FaceSet
+from encoder.evaluation.assessment import score
+from encoder.people.gender import GENDERS, GenderModel
+from encoder.people.gender_data import count_people, gender_labels, tight_crop
 
 
 def assess_gender(model: GenderModel, faces: FaceSet) -> dict[str, Any]:
@@ -17,12 +19,6 @@ def assess_gender(model: GenderModel, faces: FaceSet) -> dict[str, Any]:
 
     Each is what ``assessment.score`` gives, with :func:`accuracy_by_person` beside it.
     """
-    import numpy as np
-
-    from encoder.evaluation.assessment import score
-    from encoder.people.gender import GENDERS
-    from encoder.people.gender_data import count_people, gender_labels, tight_crop
-
     labels = gender_labels(faces)
     report: dict[str, Any] = {"data": faces.source, "count": len(faces), "people": count_people(faces)}
     for name, images in (("whole", faces.images), ("tight", tight_crop(faces.images))):
@@ -45,8 +41,6 @@ def accuracy_by_person(correct: ArrayLike, identities: ArrayLike, draws: int = 2
         ``accuracy_interval_by_person`` of the accuracy by face: 95 % of what other people would have given (percentile
         bootstrap over people), wider than Wilson's where errors pile up on a few.
     """
-    import numpy as np
-
     _, person = np.unique(np.asarray(identities, str), return_inverse=True)
     total = np.bincount(person)
     right = np.bincount(person, weights=np.asarray(correct, float))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,18 +33,24 @@ def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
         raise BadImage("the file is empty")
     if len(data) > MAX_BYTES:
         raise BadImage(f"{len(data) / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for one face")
+    with decoding(f"not an image in one of the formats {', '.join(FORMATS)}"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _square_grey(image, size)
+
+
+@contextmanager
+def decoding(unknown: str) -> Iterator[None]:
+    """Turns what Pillow raises on bad files into :class:`BadImage`; ``unknown`` says what a file is that it does not know."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _square_grey(image, size)
+        yield
+    except BadImage:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage("its header announces a gigantic image (a decompression bomb?)") from None
     except UnidentifiedImageError:
-        raise BadImage(f"not an image in one of the formats {', '.join(FORMATS)}") from None
-    except BadImage:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, OverflowError) as error:
+        raise BadImage(unknown) from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, OverflowError, TypeError, KeyError) as error:
         # What Pillow's decoders raise on damaged files; they promise no narrower set.
         raise BadImage(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 

@@ -11,9 +11,9 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
-from encoder.pictures.face_images import FORMATS, BadImage
+from encoder.pictures.face_images import FORMATS, BadImage, decoding
 
 PICTURE_FORMATS = (*FORMATS, "GIF", "TIFF")
 # First bytes of each format; TIFF has two byte orders.
@@ -89,21 +89,11 @@ def read_picture(path: str | Path) -> Picture:
     size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise BadImage(f"{size / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for a picture")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of what is refused or mended here anyway; its own limit stays on for what is larger still.
-            warnings.simplefilter("ignore")
-            with open(path, "rb") as file, _open(file, start) as image:
-                return _decode(image)
-    except Image.DecompressionBombError:
-        raise BadImage("its header announces a gigantic image (a decompression bomb?)") from None
-    except UnidentifiedImageError:
-        raise BadImage("its header is damaged") from None
-    except BadImage:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, IndexError, OverflowError, TypeError, KeyError) as error:
-        # What Pillow's decoders raise on damaged files; they promise no narrower set.
-        raise BadImage(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+    with decoding("its header is damaged"), warnings.catch_warnings():
+        # Pillow warns of what is refused or mended here anyway; its own limit stays on for what is larger still.
+        warnings.simplefilter("ignore")
+        with open(path, "rb") as file, _open(file, start) as image:
+            return _decode(image)
 
 
 def _open(file: IO[bytes], start: bytes) -> ImageFile.ImageFile:

@@ -274,7 +274,7 @@ def test_faces_of_many_pictures_go_through_the_network_together(encoder: Emotion
     passes = []
     predict = EmotionEncoder.predict
 
-    def counted(self: EmotionEncoder, faces: np.ndarray, **options: int):  # type: ignore[no-untyped-def]
+    def counted(self: EmotionEncoder, faces: np.ndarray, **options: int):
         passes.append(len(faces) // 2)  # every face comes with its mirror image
         return predict(self, faces, **options)
 
@@ -349,11 +349,9 @@ def test_boxes_are_in_pixels_of_the_file(photograph: Path, encoder: EmotionEncod
 
     monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 300 * 300)
     (row,) = FaceAnalyzer(encoder, create_detector("haar")).analyze(photograph).faces
-    assert row.box is not None
     x, _, w, _ = row.box
     assert abs(x + w / 2 - 224) < 12
     assert 80 < w < 115
-    assert row.landmarks is not None
     assert abs(row.landmarks[0, 0] - 202) < 8
 
 
@@ -380,8 +378,8 @@ def test_explain_draws_the_overlay_of_each_face(
     folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = types.ModuleType("encoder.inference.explain")
-    fake.grad_cam = lambda encoder, images: np.ones((len(images), 24, 24), np.float32)  # type: ignore[attr-defined]
-    fake.heat_overlay = lambda image, heat: np.full((*image.shape[:2], 3), (255, 0, 255), np.uint8)  # type: ignore[attr-defined]
+    fake.grad_cam = lambda encoder, images: np.ones((len(images), 24, 24), np.float32)
+    fake.heat_overlay = lambda image, heat: np.full((*image.shape[:2], 3), (255, 0, 255), np.uint8)
     monkeypatch.setitem(sys.modules, "encoder.inference.explain", fake)
     options = ["--weights", str(weights), "--annotate", str(tmp_path / "seen")]
     Image.fromarray(scene(1)).resize((660, 240)).save(tmp_path / "wide.png")
@@ -457,11 +455,10 @@ def test_no_face_at_all_gives_empty_arrays_of_the_right_shape(encoder: EmotionEn
 
 def test_arrays_may_be_grey_but_not_of_another_kind() -> None:
     (view,) = view_arrays([np.zeros((5, 6), np.uint8)])
-    assert view.picture is not None
     assert view.picture.pixels.shape == (5, 6, 3)
     for wrong in (np.zeros((5, 6, 3), np.float32), np.zeros((5, 6, 4), np.uint8), np.zeros((0, 6), np.uint8), ["a.jpg"]):
         with pytest.raises(UserError, match="array 0: need"):
-            list(view_arrays([wrong]))  # type: ignore[list-item]
+            list(view_arrays([wrong]))
 
 
 def test_from_pretrained_reads_a_photograph(photograph: Path) -> None:

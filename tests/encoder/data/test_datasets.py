@@ -7,47 +7,34 @@ import pytest
 
 from configs.cli import UserError
 from encoder.data.duplicates import twins
-from encoder.data.face_set import SPLITS
+from encoder.data.face_set import SPLITS, Split
 from encoder.data.load import load_faces, load_faces128
 
 
-def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file or folder"):
-        load_faces(tmp_path / "nothing", "train")
+@pytest.mark.parametrize(
+    ("there", "place", "split", "message"),
+    [
+        ([], "nothing", "train", "no such file or folder"),
+        ([], "", "dev", "unknown split 'dev'"),
+        ([], "", "train", r"train\.parquet, fer2013\.csv.*train/<emotion>"),
+        (["faces.parquet"], "", "train", "load_faces128"),
+        (["fer2013.csv", "train/"], "", "train", r"fer2013\.csv, folders"),
+        (["train.parquet"], "", "test", r"test\.parquet: no such file"),
+        (["faces.zip"], "faces.zip", "train", "must be a CSV"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_with_advice(
+    tmp_path: Path, there: list[str], place: str, split: Split, message: str
+) -> None:
+    for name in there:
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    with pytest.raises(UserError, match=message):
+        load_faces(tmp_path / place, split)
 
 
-def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
+def test_faces128_knows_the_same_splits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown split 'dev'"):
-        load_faces(tmp_path, "dev")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="unknown split 'dev'"):
-        load_faces128(tmp_path, "dev")  # type: ignore[arg-type]
-
-
-def test_a_folder_without_a_data_set_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.parquet, fer2013\.csv.*train/<emotion>"):
-        load_faces(tmp_path, "train")
-    (tmp_path / "faces.parquet").touch()
-    with pytest.raises(UserError, match="load_faces128"):
-        load_faces(tmp_path, "train")
-
-
-def test_a_folder_with_two_forms_is_refused_not_guessed(tmp_path: Path) -> None:
-    (tmp_path / "fer2013.csv").touch()
-    (tmp_path / "train").mkdir()
-    with pytest.raises(UserError, match=r"fer2013\.csv, folders"):
-        load_faces(tmp_path, "train")
-
-
-def test_a_missing_parquet_split_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "train.parquet").touch()
-    with pytest.raises(UserError, match=r"test\.parquet: no such file"):
-        load_faces(tmp_path, "test")
-
-
-def test_another_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "faces.zip").touch()
-    with pytest.raises(UserError, match="must be a CSV"):
-        load_faces(tmp_path / "faces.zip", "train")
+        load_faces128(tmp_path, "dev")
 
 
 @pytest.mark.realdata

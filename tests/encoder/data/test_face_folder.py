@@ -1,6 +1,7 @@
 """Folders of image files: spellings, the held-out split, links, and files that are no faces."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -121,72 +122,42 @@ def test_what_file_managers_leave_behind_is_no_problem(tree: Path) -> None:
     assert len(load_faces(tree, "train")) == 3
 
 
-def make_problem(tree: Path, kind: str) -> str:
-    """Put one bad thing into train; returns the name that the message must hold."""
-    folder = tree / "train" / "angry"
-    outside = tree.parent / f"{tree.name}-outside"
-    if kind == "text":
-        (folder / "notes.txt").write_text("hello")
-        return "notes.txt"
-    if kind == "broken":
-        (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n rest is missing")
-        return "bad.png"
-    if kind == "empty":
-        (folder / "bad.jpg").touch()
-        return "bad.jpg"
-    if kind == "huge":
-        with (folder / "bad.bmp").open("wb") as stream:
-            stream.truncate(MAX_BYTES + 1)
-        return "bad.bmp"
-    if kind == "pipe":
-        os.mkfifo(folder / "bad.png")
-        return "bad.png"
-    if kind == "folder named like a file":
-        (folder / "bad.png").mkdir()
-        return "bad.png"
-    if kind == "link out":
-        (folder / "bad.png").symlink_to(add(outside / "secret.png", np.zeros((48, 48), np.uint8)))
-        return "bad.png"
-    if kind == "dead link":
-        (folder / "bad.png").symlink_to("nothing.png")
-        return "bad.png"
-    if kind == "link to itself":
-        (folder / "bad.png").symlink_to("bad.png")
-        return "bad.png"
-    if kind == "folder link out":
-        add(outside / "secret.png", np.zeros((48, 48), np.uint8))
-        (tree / "train" / "happy").symlink_to(outside)
-        return "happy"
-    if kind == "unknown class":
-        add(tree / "train" / "joy2" / "a.png", np.zeros((48, 48), np.uint8))
-        return "joy2"
-    if kind == "file beside the classes":
-        add(tree / "train" / "a.png", np.zeros((48, 48), np.uint8))
-        return "a.png"
-    (folder / "two\nlines\x1b[31m.png").write_bytes(b"x")
-    return r"two\nlines\x1b[31m.png"
+BLACK = np.zeros((48, 48), np.uint8)
 
 
-KINDS = (
-    "text",
-    "broken",
-    "empty",
-    "huge",
-    "pipe",
-    "folder named like a file",
-    "link out",
-    "dead link",
-    "link to itself",
-    "folder link out",
-    "unknown class",
-    "file beside the classes",
-    "name with control characters",
-)
+def huge(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def outside(tree: Path) -> Path:
+    """A face in a folder beside the data set."""
+    return add(tree.parent / f"{tree.name}-outside" / "secret.png", BLACK)
+
+
+# What is put into train, and where; the last part of the name must be in the message.
+PROBLEMS: dict[str, tuple[str, Callable[[Path, Path], object]]] = {
+    "text": ("angry/notes.txt", lambda path, _: path.write_text("hello")),
+    "broken": ("angry/bad.png", lambda path, _: path.write_bytes(b"\x89PNG\r\n\x1a\n rest is missing")),
+    "empty": ("angry/bad.jpg", lambda path, _: path.touch()),
+    "huge": ("angry/bad.bmp", lambda path, _: huge(path)),
+    "pipe": ("angry/bad.png", lambda path, _: os.mkfifo(path)),
+    "folder named like a file": ("angry/bad.png", lambda path, _: path.mkdir()),
+    "link out": ("angry/bad.png", lambda path, tree: path.symlink_to(outside(tree))),
+    "dead link": ("angry/bad.png", lambda path, _: path.symlink_to("nothing.png")),
+    "link to itself": ("angry/bad.png", lambda path, _: path.symlink_to("bad.png")),
+    "folder link out": ("happy", lambda path, tree: path.symlink_to(outside(tree).parent)),
+    "unknown class": ("joy2", lambda path, _: add(path / "a.png", BLACK)),
+    "file beside the classes": ("a.png", lambda path, _: add(path, BLACK)),
+    "name with control characters": ("angry/two\nlines\x1b[31m.png", lambda path, _: path.write_bytes(b"x")),
+}
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
 def test_a_bad_file_is_named_and_refused_or_skipped(tree: Path, kind: str) -> None:
-    name = make_problem(tree, kind)
+    place, make = PROBLEMS[kind]
+    make(tree / "train" / place, tree)
+    name = place.rpartition("/")[2].replace("\n", r"\n").replace("\x1b", r"\x1b")
     with pytest.raises(UserError) as refused:
         load_faces(tree, "train")
     assert name in str(refused.value)

@@ -18,12 +18,7 @@ FEAR_VOTES = [0, 0, 0, 0, 0, 0, 9, 0, 0, 1]
 
 
 def record(face: np.ndarray, row: int = 0, label: int | None = 2, votes: list[int] | None = FEAR_VOTES) -> dict[str, Any]:
-    return {
-        "row": row,
-        "fer2013_label": label,
-        "votes": votes,
-        "image": {"bytes": png_bytes(face), "path": "/etc/passwd"},
-    }
+    return {"row": row, "fer2013_label": label, "votes": votes, "image": {"bytes": png_bytes(face), "path": "/etc/passwd"}}
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> Path:

@@ -33,7 +33,6 @@ def test_the_default_detector_finds_the_one_face_of_a_photograph(astronaut: np.n
     assert abs(y + h / 2 - 114) < 12
     assert 80 < w < 110
     assert face.score is not None
-    assert face.landmarks is not None
     assert np.abs(face.landmarks - EYES).max() < 5
 
 
@@ -44,7 +43,6 @@ def test_boxes_are_in_pixels_of_the_picture_whatever_its_size(astronaut: np.ndar
     x, y, w, h = np.array(face.box) / factor
     assert abs(x + w / 2 - 224) < 10
     assert abs(y + h / 2 - 114) < 12
-    assert face.landmarks is not None
     assert np.abs(face.landmarks / factor - EYES).max() < 6
 
 
@@ -79,8 +77,6 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 def test_eyes_and_mouth_of_68_landmarks() -> None:
     points = np.arange(136, dtype=np.float32).reshape(68, 2)
     face = Face((0, 0, 10, 10), landmarks=points)
-    assert face.eyes is not None
-    assert face.mouth is not None
     assert np.allclose(face.eyes, [points[36:42].mean(axis=0), points[42:48].mean(axis=0)])
     assert np.allclose(face.mouth, points[48:68].mean(axis=0))
     assert Face((0, 0, 10, 10), landmarks=points[:2]).mouth is None
@@ -123,8 +119,8 @@ def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
             return [Box(1, 2, 30, 30), Box(-5, 2, 60, 60)], [0.5, 1.5], [0, 0]
 
     module = types.ModuleType("dlib")
-    module.shape_predictor = lambda path: lambda picture, box: Shape()  # type: ignore[attr-defined]
-    module.get_frontal_face_detector = Detector  # type: ignore[attr-defined]
+    module.shape_predictor = lambda path: lambda picture, box: Shape()
+    module.get_frontal_face_detector = Detector
     monkeypatch.setitem(sys.modules, "dlib", module)
 
 
@@ -134,7 +130,6 @@ def test_dlib_gives_68_landmarks(tmp_path: Path) -> None:
     large, small = DlibDetector(tmp_path / "own.dat", sha256=None).detect(np.zeros((90, 90, 3), np.uint8))
     assert (large.box, large.score) == ((-5, 2, 60, 60), 1.5)
     assert small.box == (1, 2, 30, 30)
-    assert large.landmarks is not None
     assert large.landmarks[:3].tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
@@ -169,7 +164,6 @@ def test_dlib_itself_with_a_landmark_model_of_our_own(astronaut: np.ndarray, tmp
     dlib.train_shape_predictor([astronaut], [examples], options).save(str(tmp_path / "own.dat"))
     faces = DlibDetector(tmp_path / "own.dat", sha256=None).detect(astronaut)
     face = max(faces, key=lambda face: face.score or 0)
-    assert face.landmarks is not None
     assert face.landmarks.shape == (68, 2)
     assert abs(face.box[0] + face.box[2] / 2 - 224) < 20
 
@@ -196,7 +190,6 @@ def test_a_deepface_detector_sees_the_picture_as_it_is(astronaut: np.ndarray) ->
     face = create_detector("deepface:opencv").detect(astronaut)[0]
     assert warnings.filters == filters
     assert abs(face.box[0] + face.box[2] / 2 - 224) < 10
-    assert face.eyes is not None
     assert np.abs(face.eyes - EYES).max() < 8
 
 
@@ -234,6 +227,5 @@ def test_regions_of_deepface_become_faces(monkeypatch: pytest.MonkeyPatch) -> No
     picture[..., 2] = 7  # blue is the last channel of RGB and the first that DeepFace sees
     with_landmarks, without = create_detector("deepface:retinaface").detect(picture)
     assert with_landmarks.score == 7
-    assert with_landmarks.landmarks is not None
     assert with_landmarks.landmarks.tolist() == [[12, 21], [30, 20], [20, 30], [13, 41], [28, 40]]
     assert (without.box, without.landmarks, without.score) == ((0, 0, 9, 9), None, None)

@@ -67,7 +67,7 @@ def test_zero_intensity_is_neutral() -> None:
 
 
 def test_splits_share_nobody() -> None:
-    people = [set(drawn_set(split, 300).identities) for split in ("train", "valid", "test")]  # type: ignore[arg-type]
+    people = [set(drawn_set(split, 300).identities) for split in ("train", "valid", "test")]
     assert len(set.union(*people)) == sum(len(group) for group in people)
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_drawn_is_refused(settings: dict, message: str) -> None:
         draw_faces(2, seed=0, **settings)
 
 
-def test_the_command_writes_a_sheet(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_writes_a_sheet(tmp_path) -> None:
     out = tmp_path / "sheet.png"
     assert main(["--count", "7", "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")

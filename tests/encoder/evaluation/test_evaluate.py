@@ -13,7 +13,7 @@ from configs.cli import UserError
 from encoder import calibrate, evaluate
 from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.drawing.faces import drawn_set
-from encoder.evaluation.assessment import assess
+from encoder.evaluation.report import evaluate_model
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.models.create import create_model
 
@@ -64,8 +64,9 @@ def test_figures_do_not_depend_on_the_order_of_faces(weights: Path, rng: np.rand
     encoder = EmotionEncoder.from_pretrained(weights)
     faces = drawn_set("test", 42, size=24)
     shuffled = faces.subset(rng.permutation(len(faces)))
-    first, second = (assess(encoder, each, None, split="test", weights="w") for each in (faces, shuffled))
-    assert first["heads"] == second["heads"]
+    nowhere, twin = Path("nowhere"), np.zeros(len(faces), bool)
+    first, second = (evaluate_model("a", "a", nowhere, encoder, each, twin, split="test") for each in (faces, shuffled))
+    assert first.figures["heads"] == second.figures["heads"]
 
 
 def test_calibration_changes_the_settings_and_not_the_weights(weights: Path, data: Path, tmp_path: Path) -> None:

@@ -161,7 +161,6 @@ def test_most_confused_pairs_come_first() -> None:
 
 def test_label_noise_counts_disagreements(faces: FaceSet) -> None:
     noise = report_faces.label_noise(faces)
-    assert noise is not None
     turned = sum(1 for index in range(0, COUNT, 6) if faces.labels[index] != Emotion.NEUTRAL)
     assert noise["agreement"] == pytest.approx(1 - turned / COUNT)
     assert np.array(noise["counts"])[:, Emotion.NEUTRAL].sum() == turned + (faces.labels == Emotion.NEUTRAL).sum()
@@ -175,7 +174,6 @@ def test_confident_mistakes_are_the_surest_wrong_answers(encoder: EmotionEncoder
     model = evaluated(encoder, faces)
     reading = model.readings["ferplus"]
     entries, sheet = report_faces.confident_mistakes(encoder, model.faces, reading, count=4)
-    assert sheet is not None
     assert sheet.shape == (4 * report_faces.OVERLAY_SIZE, 3 * report_faces.OVERLAY_SIZE, 3)
     wrong = (reading.labels >= 0) & (reading.probabilities.argmax(axis=1) != reading.labels)
     assert entries[0]["probability"] == pytest.approx(reading.probabilities[wrong].max(), abs=1e-5)
@@ -218,14 +216,27 @@ def test_curves_of_any_range_are_drawn(values: list[tuple[float, float]]) -> Non
 
 
 def test_every_name_of_a_long_legend_is_inside_the_picture() -> None:
-    picture = report_charts.curves({f"a rather long name {number}": [(0.0, 1.0)] for number in range(7)}, "many")
-    height = float(re.findall(r'viewBox="0 0 \d+ (\d+)"', picture)[0])
-    assert all(float(y) < height for y in re.findall(r'<text[^>]* y="([\d.]+)"', picture))
+    names = [f"a rather long name {number}" for number in range(7)]
+    picture = report_charts.curves({name: [(0.0, 1.0)] for name in names}, "many")
+    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture)[0])
+    placed = {
+        name: (float(x), float(y)) for x, y, name in re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)', picture)
+    }
+    assert placed.keys() >= set(names)
+    assert all(x < width and y < height for x, y in placed.values())
+
+
+def test_charts_take_nothing_from_outside_and_share_no_names_with_the_page() -> None:
+    first, second = (report_charts.dot_plot({"$a$ & <b>": [(0.5, 0.4, 0.6)]}, ["one"], "shares") for _ in range(2))
+    assert first == second
+    assert "$a$ &amp; &lt;b&gt;: 0.500</title>" in first
+    assert "var(--s0)" in first
+    assert not re.search(r'<style|url\(|#0000|<g id=|xlink:href="[^#]', first)
 
 
 def test_an_empty_bin_leaves_its_place_empty() -> None:
     bins = {"counts": [0, 4], "confidence": [None, 0.9], "accuracy": [None, 0.75]}
-    assert report_charts.reliability_diagram(bins).count("<circle") == 1
+    assert report_charts.reliability_diagram(bins).count("4 faces</title>") == 2
 
 
 def test_the_program_writes_the_page_for_two_models_of_different_size(tmp_path: Path) -> None:

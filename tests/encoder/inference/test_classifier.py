@@ -22,7 +22,7 @@ from engine.training.ema import Ema
 def tiny(name: str = "resnet") -> ModelConfig:
     """The smallest network of that name: those of earlier systems have their own sizes."""
     sizes = {"widths": (8, 16), "depths": (1, 1)} if registered_model(name).sized else {}
-    return ModelConfig(name=name, **sizes)  # type: ignore[arg-type]
+    return ModelConfig(name=name, **sizes)
 
 
 def make_encoder() -> EmotionEncoder:
@@ -184,7 +184,6 @@ def test_saturation_changes_colour_and_neither_grey_nor_brightness() -> None:
 def test_augmentation_passes_gradients() -> None:
     faces = torch.rand(2, 1, 20, 20, requires_grad=True)
     augment(faces, torch.rand(2, NUM_UNIFORMS), AugmentConfig(blur=0.5, noise=0.05)).sum().backward()
-    assert faces.grad is not None
     assert faces.grad.abs().sum() > 0
 
 
@@ -193,7 +192,7 @@ def test_the_average_copies_buffers_and_counts_its_updates() -> None:
     ema = Ema(net, decay=0.99)
     with torch.no_grad():
         net.weight.fill_(5.0)
-        net.running_mean.fill_(7.0)  # type: ignore[union-attr]
+        net.running_mean.fill_(7.0)
     ema.update(net)
     assert ema.updates == 1
     assert ema.module.running_mean.tolist() == [7.0] * 3  # type: ignore[union-attr, operator]

@@ -121,4 +121,4 @@ def test_overlay_colours_hot_places_only() -> None:
     assert np.ptp(shown[1, 1].astype(int)) > 40
     assert np.array_equal(heat_overlay(np.repeat(image[..., None], 3, axis=2), heat), shown)
     with pytest.raises(ValueError, match="uint8"):
-        heat_overlay(image / 255.0, heat)  # type: ignore[arg-type]
+        heat_overlay(image / 255.0, heat)

@@ -33,14 +33,13 @@ def vary(net: nn.Module, seed: int = 0) -> None:
                     (module.running_mean, -0.5, 0.5),
                     (module.running_var, 0.2, 2.0),
                 ):
-                    assert tensor is not None
                     tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
 
 
 def make(name: str = "resnet", size: int = SIZE, seed: int = 0) -> EmotionEncoder:
     torch.manual_seed(seed)
     sizes = {"widths": (8, 16), "depths": (2, 1)} if registered_model(name).sized else {}
-    net = create_model(ModelConfig(name=name, **sizes))  # type: ignore[arg-type]
+    net = create_model(ModelConfig(name=name, **sizes))
     vary(net, seed)
     return EmotionEncoder(net, PreprocessingConfig(size=size), CalibrationConfig())
 
@@ -176,9 +175,9 @@ def test_training_mode_hooks_and_other_types_are_read_from_the_network_itself(fa
     assert seen
     handle.remove()
     encoder.net.train()
-    statistics = encoder.net.stages[0][1].running_mean.clone()  # type: ignore[index,union-attr,operator]
+    statistics = encoder.net.stages[0][1].running_mean.clone()
     encoder.predict(faces)
-    assert not torch.equal(encoder.net.stages[0][1].running_mean, statistics)  # type: ignore[index,arg-type]
+    assert not torch.equal(encoder.net.stages[0][1].running_mean, statistics)
     with torch.inference_mode():
         born_there = make()
         assert_same(predicted(born_there, faces), directly(born_there, faces), 0.0)

@@ -57,7 +57,7 @@ def test_drawn_landmarks_lie_on_the_drawn_face() -> None:
 
 
 def test_place_size_and_tilt_change_no_feature(faces: FaceSet, rng: np.random.Generator) -> None:
-    points = faces.landmarks[:5].astype(np.float64)  # type: ignore[index]
+    points = faces.landmarks[:5].astype(np.float64)
     angle = rng.uniform(-1, 1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = points @ turn.T * rng.uniform(0.5, 3) + rng.normal(0, 20, 2)
@@ -79,7 +79,7 @@ def test_faces_without_usable_landmarks_are_named() -> None:
 
 
 def examples(faces: FaceSet) -> Examples:
-    x = features(faces.landmarks)  # type: ignore[arg-type]
+    x = features(faces.landmarks)
     return Examples((x - x.mean(axis=0)) / x.std(axis=0), faces.labels.astype(np.int64))
 
 
@@ -89,15 +89,15 @@ def test_every_model_learns_is_stored_and_answers_the_same(name: str, faces: Fac
         pytest.importorskip("lightgbm")
     pytest.importorskip("sklearn")
     model = fit_model(config(name), faces, valid)
-    read = model.probabilities(valid.landmarks)  # type: ignore[arg-type]
+    read = model.probabilities(valid.landmarks)
     np.testing.assert_allclose(read.sum(axis=1), 1.0)
     assert (read.argmax(axis=1) == valid.labels).mean() > 0.7
     model.save_pretrained(tmp_path / "weights")
     assert {path.suffix for path in (tmp_path / "weights").iterdir()} == {".json", ".safetensors"}
     loaded = LandmarkClassifier.from_pretrained(tmp_path / "weights")
-    np.testing.assert_array_equal(loaded.probabilities(valid.landmarks), read)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(loaded.probabilities(valid.landmarks), read)
     again = fit_model(config(name), faces, valid)
-    np.testing.assert_allclose(again.probabilities(valid.landmarks), read, atol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_allclose(again.probabilities(valid.landmarks), read, atol=1e-6)
 
 
 def test_the_forest_answers_as_scikit_learn_does(faces: FaceSet, valid: FaceSet) -> None:
@@ -222,7 +222,6 @@ def test_landmarks_are_found_once_and_kept_beside_the_run(
 ) -> None:
     unknown = dataclasses.replace(faces, landmarks=None).subset(range(3))
     found = with_landmarks(unknown, tmp_path).landmarks
-    assert found is not None
     # The usual box reaches from 3 % to 97 % across and from 13.5 % to 107.5 % down; its middle is in the middle of 48 pixels.
     np.testing.assert_allclose(found[0, 0], [0.5 * 48 - 0.5, 0.605 * 48 - 0.5], atol=0.3)
     assert len(fake_dlib) == 3
@@ -241,7 +240,6 @@ def test_landmarks_are_found_once_and_kept_beside_the_run(
 def test_dlib_itself_finds_the_landmarks_of_drawn_crops(tmp_path: Path) -> None:
     dlib = pytest.importorskip("dlib")
     faces = drawn_set("train", 90, size=48)
-    assert faces.landmarks is not None
     pictures, shapes, hog = [], [], dlib.get_frontal_face_detector()
     for image, points in zip(faces.images, faces.landmarks, strict=True):
         pictures.append(np.pad(image.repeat(4, axis=0).repeat(4, axis=1), 48, mode="edge"))

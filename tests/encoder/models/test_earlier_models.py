@@ -25,7 +25,7 @@ LAYERS = nn.Conv2d | nn.Linear
 
 def build(name: str) -> Any:
     torch.manual_seed(0)
-    return create_model(ModelConfig(name=name, heads=("fer2013",)))  # type: ignore[arg-type]
+    return create_model(ModelConfig(name=name, heads=("fer2013",)))
 
 
 def count(net: nn.Module) -> int:
@@ -40,11 +40,7 @@ def test_deepface_has_the_parameters_of_the_original() -> None:
 
 @pytest.mark.parametrize(
     ("name", "widths", "size"),
-    [
-        ("conv4-100", [32, 64, 128, 128], 100),
-        ("conv4-bn-128", [32, 64, 128, 256], 128),
-        ("conv4-1024", [32, 64, 128, 128], 48),
-    ],
+    [("conv4-100", [32, 64, 128, 128], 100), ("conv4-bn-128", [32, 64, 128, 256], 128), ("conv4-1024", [32, 64, 128, 128], 48)],
 )
 def test_the_small_ones_have_four_convolutions_and_one_dense_layer(name: str, widths: list[int], size: int) -> None:
     net = build(name)
@@ -91,9 +87,7 @@ def test_imagenet_weights_go_where_torchvision_has_them(name: str, weights: str,
     published = getattr(torchvision.models, name)(weights=None).eval()
     monkeypatch.setattr(getattr(torchvision.models, weights), "get_state_dict", lambda *_, **__: published.state_dict())
     config = load_config(
-        EncoderConfig,
-        None,
-        defaults={"model": {"name": name}, "preprocessing": {"size": 32}, "train": {"init": "imagenet"}},
+        EncoderConfig, None, defaults={"model": {"name": name}, "preprocessing": {"size": 32}, "train": {"init": "imagenet"}}
     )
     net = make_net(config).eval()
     picture = torch.rand(1, 3, 32, 32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.config import PreprocessingConfig
-from encoder.people.gender import GenderClassifier, create_age, create_gender
+from encoder.people.gender import GenderClassifier, create_gender
 from encoder.people.gender_config import GenderCalibration, GenderModelConfig
 from encoder.people.gender_net import GenderNet
 
@@ -109,25 +109,21 @@ def test_shipped_weights_and_card_are_small_and_clean() -> None:
     assert "/" not in json.dumps(json.loads(files["config.json"].read_text()))
 
 
-@pytest.mark.parametrize("create", [create_gender, create_age])
-def test_an_unknown_name_is_one_line(create: Any, tmp_path: Path) -> None:
+def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="deepface"):
-        create(str(tmp_path / "nowhere"))
+        create_gender(str(tmp_path / "nowhere"))
 
 
 class DeepFaceLike:
     """Answers like DeepFace's clients: of one face without the axis of faces; blueness is femininity."""
 
     def __init__(self, task: str, name: str, device: str) -> None:
-        assert task == "facial_attribute"
-        self.age = name == "Age"
+        assert (task, name) == ("facial_attribute", "Gender")
 
     def predict(self, batch: NDArray[np.float32]) -> Any:
         assert batch.shape[1:] == (224, 224, 3)
         assert 0 <= batch.min() <= batch.max() <= 1
         blue = batch[..., 0].mean(axis=(1, 2))
-        if self.age:
-            return np.float64(100 * blue[0]) if len(batch) == 1 else 100 * blue
         answers = np.stack([blue, 1 - blue], axis=1)
         return answers[0] if len(batch) == 1 else answers
 
@@ -139,7 +135,6 @@ def test_deepface_is_asked_in_its_own_convention(count: int, monkeypatch: pytest
     faces[..., 2] = rng.integers(0, 256, count)[:, None, None]
     blue = faces[:, 0, 0, 2] / 255.0
     np.testing.assert_allclose(create_gender("deepface").predict(faces), np.stack([blue, 1 - blue], 1), atol=1e-5)
-    np.testing.assert_allclose(create_age().predict(list(faces)), 100 * blue, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +153,6 @@ def test_deepface_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise ValueError("An exception occurred\nwhile downloading gender_model_weights.pth")
 
     monkeypatch.setattr(import_deepface("deepface.modules.modeling"), "build_model", fail)
-    for create in (create_gender, create_age):
-        with pytest.raises(UserError, match=r"weights cannot be had .*gender_model_weights\.pth.*with a network") as caught:
-            create("deepface", device="cpu")
-        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"weights cannot be had .*gender_model_weights\.pth.*with a network") as caught:
+        create_gender("deepface", device="cpu")
+    assert "\n" not in str(caught.value)

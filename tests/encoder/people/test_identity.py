@@ -83,7 +83,6 @@ def test_the_nearest_person_is_found_and_a_stranger_is_nobody(folder: Path, rng:
     assert isinstance(red, Match)
     assert red.name == "Red"
     assert red.distance < 0.01
-    assert green is not None
     assert green.name == "Green"
     assert stranger is None
     assert gallery.search([]) == []
@@ -149,7 +148,6 @@ def test_the_largest_face_of_a_picture_is_cut_out(rng: np.random.Generator) -> N
 
     crop = largest_face(Found(), size=48)
     cut = crop(picture)
-    assert cut is not None
     assert cut.shape == (48, 48, 3)
     assert np.abs(cut.mean(axis=(0, 1)) - RED).max() < 12
     assert crop(np.zeros_like(picture)) is None
