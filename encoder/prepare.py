@@ -48,11 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns 0 (clean) or 1 (problems skipped).
-
-    Raises:
-        UserError: the data set or an output is refused.
-    """
+    """Run the command; returns 0 (clean) or 1 (problems skipped). Raises UserError: the data set or an output is refused."""
     args = _parser().parse_args(argv)
     if args.write is not None:
         new_split_files(args.write, SPLITS)  # refused now, not after minutes of reading

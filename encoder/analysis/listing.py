@@ -45,11 +45,7 @@ class Listing:
                 tqdm.write(self._line(row), file=sys.stdout)
 
     def finish(self, ignored: int, written: Sequence[str]) -> int:
-        """Print the summary; the exit code.
-
-        Raises:
-            UserError: no picture could be read.
-        """
+        """Print the summary; the exit code. Raises UserError: no picture could be read."""
         if not self.pictures:
             first = f"; first of {len(self.skipped)} problems: {self.skipped[0]}" if self.skipped else ""
             raise UserError(f"nothing could be read{first}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 from encoder.data.face_set import FaceSet, Split
 
 
-@dataclass(frozen=True)
-class DuplicateCount:
-    """Faces of ``split`` that have a pixel-identical twin in ``other`` (the same split: besides themselves).
+class DuplicateCount(NamedTuple):
+    """``faces`` of ``split`` that have a pixel-identical twin in ``other`` (the same split: besides themselves).
 
-    Attributes:
-        split: whose faces are counted.
-        other: where the twins are.
-        faces: how many faces of ``split`` have a twin.
-        agreeing: of these, how many carry the same label as every one of their twins.
+    Of these, ``agreeing`` carry the same label as every one of their twins.
     """
 
     split: str

@@ -127,21 +127,13 @@ class FaceCollector:
             raise UserError(f"size of faces must lie between 8 and 1024 pixels, got {self.size}")
         self.source = source
         self._on_error = on_error
-        self._images: list[NDArray[np.uint8]] = []
-        self._labels: list[int] = []
-        self._votes: list[Sequence[int] | None] = []
-        self._ids: list[str] = []
-        self._identities: list[str] = []
-        self._genders: list[str] = []
+        # Pixels, label, votes, name, identity, gender.
+        self._faces: list[tuple[NDArray[np.uint8], int, Sequence[int] | None, str, str, str]] = []
         self._problems: list[str] = []
         self.notes: list[str] = []
 
     def problem(self, name: str, what: str) -> None:
-        """Skip the row or file ``name`` with a reason.
-
-        Raises:
-            UserError: the collector refuses bad data.
-        """
+        """Skip the row or file ``name`` with a reason. Raises UserError: the collector refuses bad data."""
         if self._on_error == "refuse":
             raise UserError(
                 printable(f"{name}: {what}; mend or remove it, or skip such data with on_error=skip (--on-error skip)")
@@ -173,29 +165,24 @@ class FaceCollector:
             pixels = decode_face(face, self.size) if isinstance(face, bytes) else face
         except BadImage as error:
             return self.problem(place, str(error))
-        self._images.append(pixels)
-        self._labels.append(-1 if label is None else label)
-        self._votes.append(votes)
-        self._ids.append(printable(name))
-        self._identities.append(identity or "")
-        self._genders.append(gender or "")
+        self._faces.append((pixels, -1 if label is None else label, votes, printable(name), identity or "", gender or ""))
         return None
 
     def finish(self) -> FaceSet:
         """Everything added so far as one set."""
-        count = len(self._images)
-        images = np.stack(self._images) if count else np.zeros((0, self.size, self.size), np.uint8)
+        count = len(self._faces)
+        pixels, labels, votes, ids, identities, genders = zip(*self._faces, strict=True) if count else ((),) * 6
+        has_votes = any(each is not None for each in votes)
         no_votes = (0,) * NUM_VOTE_COLUMNS
-        has_votes = any(votes is not None for votes in self._votes)
-        counts = np.array([no_votes if v is None else v for v in self._votes], np.int16).reshape(count, NUM_VOTE_COLUMNS)
+        counts = np.array([no_votes if v is None else v for v in votes], np.int16).reshape(count, NUM_VOTE_COLUMNS)
         return FaceSet(
-            images=images,
-            labels=np.array(self._labels, np.int8),
+            images=np.stack(pixels) if count else np.zeros((0, self.size, self.size), np.uint8),
+            labels=np.array(labels, np.int8),
             votes=vote_distributions(counts) if has_votes else np.zeros((count, len(FERPLUS_NAMES)), np.float32),
-            ids=tuple(self._ids),
+            ids=tuple(ids),
             source=printable(self.source),
-            identities=np.array(self._identities, object) if any(self._identities) else None,
-            genders=np.array(self._genders, object) if any(self._genders) else None,
+            identities=np.array(identities, object) if any(identities) else None,
+            genders=np.array(genders, object) if any(genders) else None,
             problems=tuple(self._problems),
             notes=tuple(self.notes),
             vote_counts=counts if has_votes else None,

@@ -66,11 +66,7 @@ class ShardFiles:
             raise UserError(f"{self.place}/{name}: cannot be opened ({error.strerror or error})") from None
 
     def read(self, ranges: Iterable[tuple[str, int, int]]) -> list[bytes]:
-        """The bytes of each ``(name, start, length)``.
-
-        Raises:
-            UserError: a file that is gone, unreadable or too short.
-        """
+        """The bytes of each ``(name, start, length)``. Raises UserError: a file that is gone, unreadable or too short."""
         wanted = list(ranges)
         try:
             if self.remote:

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from encoder.evaluation import metrics
 from encoder.evaluation.charts import confusion_png
-from encoder.evaluation.metrics import (
-    bootstrap,
-    confusion_matrix,
-    f1,
-    one_vs_rest_auc,
-    precision,
-    recall,
-    specificity,
-    wilson_interval,
+from encoder.evaluation.readings import (
+    BOOTSTRAP_SEED,
+    HEAD_TITLES,
+    HEADLINE,
+    RESAMPLES,
+    HeadReading,
+    headline,
+    rounded,
+    with_intervals,
 )
-from encoder.evaluation.readings import BOOTSTRAP_SEED, HEAD_TITLES, HEADLINE, RESAMPLES, HeadReading, headline
 from encoder.inference.views import VIEW_TITLES, Views
 from engine.storage.atomic import atomic_write_bytes
 
@@ -31,36 +31,35 @@ def score(labels: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...])
     ``intervals`` are bootstrapped over faces (95 %, seeded); those of accuracy and recall are also given by Wilson's
     formula, which holds for few faces too. A figure that a class without faces cannot have is None.
     """
-    table = confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
+    table = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
     correct = int(np.trace(table))
-    support, recalls = table.sum(axis=1), recall(table)
-    columns = {"specificity": specificity(table), "f1": f1(table), "auc": one_vs_rest_auc(labels, probabilities)}
+    support, recalls = table.sum(axis=1), metrics.recall(table)
+    columns = {
+        "specificity": metrics.specificity(table),
+        "f1": metrics.f1(table),
+        "auc": metrics.one_vs_rest_auc(labels, probabilities),
+    }
     per_class = {
         name: {
             "support": int(support[index]),
-            "precision": round(float(precision(table)[index]), 4),
-            "recall": _rounded(recalls[index]),
-            "recall_interval": [round(x, 4) for x in wilson_interval(int(table[index, index]), int(support[index]))],
-            **{column: _rounded(values[index]) for column, values in columns.items()},
+            "precision": round(float(metrics.precision(table)[index]), 4),
+            "recall": rounded(recalls[index]),
+            "recall_interval": [round(x, 4) for x in metrics.wilson_interval(int(table[index, index]), int(support[index]))],
+            **{column: rounded(values[index]) for column, values in columns.items()},
         }
         for index, name in enumerate(names)
     }
     reading = HeadReading(labels, probabilities, names)
-    low, high = bootstrap(lambda index: headline(reading, index), len(labels), resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
-    figures = dict(zip(HEADLINE, headline(reading, np.arange(len(labels))), strict=True))
+    found = dict(zip(HEADLINE, with_intervals(lambda index: headline(reading, index), len(labels)), strict=True))
     return {
         "count": len(labels),
-        **{name: round(float(value), 4) for name, value in figures.items()},
-        "accuracy_interval": [round(x, 4) for x in wilson_interval(correct, len(labels))],
-        "intervals": {name: [_rounded(low[k]), _rounded(high[k])] for k, name in enumerate(HEADLINE)},
+        **{name: value for name, (value, _, _) in found.items()},
+        "accuracy_interval": [round(x, 4) for x in metrics.wilson_interval(correct, len(labels))],
+        "intervals": {name: [low, high] for name, (_, low, high) in found.items()},
         "per_class": per_class,
         "confusion": table.tolist(),
         "classes": list(names),
     }
-
-
-def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 4)
 
 
 def assess_readings(

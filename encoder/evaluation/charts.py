@@ -126,7 +126,7 @@ def dot_plot(
         axes.grid(visible=False)
         axes.grid(axis="x")
         axes.spines.bottom.set_visible(False)
-        axes.tick_params("y", labelcolor=_STAND_IN["ink"])
+        axes.tick_params("y", labelcolor=_STAND_IN["ink"], pad=9)
         axes.xaxis.set_major_formatter(_number)
         if len(series) > 1:
             _legend(figure, series)

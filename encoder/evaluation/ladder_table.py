@@ -75,11 +75,7 @@ def write_table(rows: Sequence[Row], out: Path, *, command: str, schedule: str) 
 
 
 def read_table(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """Rows and command of a ``ladder.json``.
-
-    Raises:
-        UserError: no such file, or something else.
-    """
+    """Rows and command of a ``ladder.json``. Raises UserError: no such file, or something else."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from configs.cli import UserError
 from encoder.data.face_set import FaceSet, head_labels
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
-from encoder.evaluation.readings import HeadReading
+from encoder.evaluation.readings import HeadReading, paired_difference
 from encoder.inference.onnx_int8 import model_input
 
 # Largest loss, as shares, that an eight-bit model may bring on the validation split.
@@ -44,8 +44,6 @@ def compare_precisions(whole: bytes, small: bytes, valid: FaceSet, input_type: s
     Raises:
         UserError: no face has a label that the model predicts.
     """
-    from encoder.evaluation.readings import paired_difference
-
     first, second = (read_with_onnx(model, valid, input_type) for model in (whole, small))
     if not first:
         raise UserError(f"{valid.source}: no face of the valid split has a label that this network predicts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,7 @@ from configs.cli import UserError
 from encoder.config import HeadCalibration
 from encoder.data.face_set import FaceSet, head_labels
 from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
-from encoder.evaluation.metrics import (
-    accuracy,
-    balanced_accuracy,
-    bootstrap,
-    confusion_matrix,
-    expected_calibration_error,
-    macro_f1,
-    negative_log_likelihood,
-)
+from encoder.evaluation import metrics
 from encoder.inference.calibration import calibrated_log_probabilities
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.views import Views, averaged_logits
@@ -70,9 +63,11 @@ def read_heads(encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror")
 def headline(reading: HeadReading, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The figures of ``HEADLINE``, in that order, of the faces at ``index``; all of them must have a label."""
     chosen = reading.at(index)
-    table = confusion_matrix(chosen.labels, chosen.probabilities.argmax(axis=1), len(chosen.names))
-    figures = (accuracy(table), balanced_accuracy(table), macro_f1(table))
-    errors = (f(chosen.labels, chosen.probabilities) for f in (expected_calibration_error, negative_log_likelihood))
+    table = metrics.confusion_matrix(chosen.labels, chosen.probabilities.argmax(axis=1), len(chosen.names))
+    figures = (metrics.accuracy(table), metrics.balanced_accuracy(table), metrics.macro_f1(table))
+    errors = (
+        f(chosen.labels, chosen.probabilities) for f in (metrics.expected_calibration_error, metrics.negative_log_likelihood)
+    )
     return np.array([*figures, *errors])
 
 
@@ -82,16 +77,26 @@ def _probabilities(logits: np.ndarray, calibration: HeadCalibration) -> np.ndarr
     return calibrated_log_probabilities(torch.from_numpy(logits), calibration).exp().numpy()
 
 
-def paired_difference(other: HeadReading, first: HeadReading) -> dict[str, dict[str, float]]:
+def with_intervals(
+    figures: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]], count: int
+) -> list[tuple[float | None, float | None, float | None]]:
+    """Each of the figures of all ``count`` faces, and the ends of its 95 % interval over faces, rounded.
+
+    The resamples are the same in every run. Where there is no such figure, it is None.
+    """
+    low, high = metrics.bootstrap(figures, count, resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
+    rows = np.stack([figures(np.arange(count)), low, high], axis=1)
+    return [(rounded(value), rounded(start), rounded(end)) for value, start, end in rows]
+
+
+def rounded(value: float) -> float | None:
+    """To four digits; None for what is no number."""
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def paired_difference(other: HeadReading, first: HeadReading) -> dict[str, dict[str, float | None]]:
     """Figures of ``other`` minus those of ``first`` on the same N faces, with 95 % intervals over the same resamples."""
     known = first.labels >= 0
     a, b = other.at(known), first.at(known)
-    low, high = bootstrap(
-        lambda index: headline(a, index) - headline(b, index), int(known.sum()), resamples=RESAMPLES, seed=BOOTSTRAP_SEED
-    )
-    everyone = np.arange(int(known.sum()))
-    middle = headline(a, everyone) - headline(b, everyone)
-    return {
-        name: {"difference": round(float(middle[k]), 4), "low": round(float(low[k]), 4), "high": round(float(high[k]), 4)}
-        for k, name in enumerate(HEADLINE)
-    }
+    found = with_intervals(lambda index: headline(a, index) - headline(b, index), int(known.sum()))
+    return {name: dict(zip(("difference", "low", "high"), row, strict=True)) for name, row in zip(HEADLINE, found, strict=True)}

@@ -90,11 +90,7 @@ def evaluate_model(
 
 
 def find_face(faces: FaceSet, name: str) -> int:
-    """Index of the face called ``name``.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Index of the face called ``name``. Raises UserError: there is none."""
     if name not in faces.ids:
         raise UserError(f"--face {name}: no such face; names of this split are like {faces.ids[0] if len(faces) else '(none)'}")
     return faces.ids.index(name)

@@ -64,11 +64,7 @@ VARIANTS = (
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The whole numbers of a list such as ``0,1,2``.
-
-    Raises:
-        UserError: something else, or a seed twice.
-    """
+    """The whole numbers of a list such as ``0,1,2``. Raises UserError: something else, or a seed twice."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
         raise UserError(f"--seeds {text}: give different whole numbers separated by commas, such as 0,1,2")

@@ -12,16 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.emotions import EMOTION_NAMES
-from encoder.evaluation.metrics import (
-    accuracy,
-    balanced_accuracy,
-    bootstrap,
-    confusion_matrix,
-    expected_calibration_error,
-    macro_f1,
-    recall,
-)
-from encoder.evaluation.readings import BOOTSTRAP_SEED, RESAMPLES, HeadReading
+from encoder.evaluation import metrics
+from encoder.evaluation.readings import BOOTSTRAP_SEED, RESAMPLES, HeadReading, rounded, with_intervals
 from encoder.evaluation.table import as_csv, as_markdown
 from encoder.experiments.ablation_rows import Variant
 from encoder.experiments.ablation_runs import AblationRuns
@@ -37,9 +29,11 @@ def figures_of(readings: Sequence[HeadReading], index: NDArray[np.int64]) -> Fig
     rows = []
     for reading in readings:
         chosen = reading.at(index)
-        table = confusion_matrix(chosen.labels, chosen.probabilities.argmax(axis=1), len(chosen.names))
-        error = expected_calibration_error(chosen.labels, chosen.probabilities)
-        rows.append([accuracy(table), balanced_accuracy(table), macro_f1(table), error, *recall(table)])
+        table = metrics.confusion_matrix(chosen.labels, chosen.probabilities.argmax(axis=1), len(chosen.names))
+        error = metrics.expected_calibration_error(chosen.labels, chosen.probabilities)
+        rows.append(
+            [metrics.accuracy(table), metrics.balanced_accuracy(table), metrics.macro_f1(table), error, *metrics.recall(table)]
+        )
     return np.mean(rows, axis=0)
 
 
@@ -50,12 +44,8 @@ def _labelled(reading: HeadReading, keep: NDArray[np.bool_] | None = None) -> He
 
 def _with_intervals(name: str, figures: Callable[[NDArray[np.int64]], Figures], count: int) -> dict[str, dict[str, Any]]:
     """Each of ``FIGURES`` of all ``count`` faces, called ``name``, with its 95 % ``interval`` over faces."""
-    ends = np.stack(bootstrap(figures, count, resamples=RESAMPLES, seed=BOOTSTRAP_SEED), axis=1)
-    values = figures(np.arange(count))
-    return {
-        figure: {name: round(float(value), 4), "interval": [round(float(end), 4) for end in both]}
-        for figure, value, both in zip(FIGURES, values, ends, strict=True)
-    }
+    rows = zip(FIGURES, with_intervals(figures, count), strict=True)
+    return {figure: {name: value, "interval": [low, high]} for figure, (value, low, high) in rows}
 
 
 def describe_row(variant: Variant, seeds: Sequence[int], runs: AblationRuns) -> dict[str, Any]:
@@ -70,7 +60,7 @@ def describe_row(variant: Variant, seeds: Sequence[int], runs: AblationRuns) -> 
         figures = _with_intervals("mean", lambda index, rs=readings: figures_of(rs, index), count)  # type: ignore[misc]
         each = np.stack([figures_of([reading], np.arange(count)) for reading in readings], axis=1)
         for figure, values in zip(figures.values(), each.tolist(), strict=True):
-            figure["seeds"] = [round(value, 4) for value in values]
+            figure["seeds"] = [rounded(value) for value in values]
         splits[part] = {"count": count, **figures}
     return {"name": variant.name, "title": variant.title, "seeds": list(seeds), "splits": splits}
 
@@ -131,6 +121,8 @@ def markdown(described: Sequence[dict[str, Any]], seeds: Sequence[int], runs: Ab
 
 def _cell(figure: dict[str, Any]) -> str:
     low, high = figure["interval"]
+    if low is None:
+        return "–"
     return f"{figure['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
@@ -141,7 +133,7 @@ def _csv(described: Sequence[dict[str, Any]]) -> str:
         for split, figures in row["splits"].items():
             for name in FIGURES:
                 figure = figures[name]
-                seeds = " ".join(map(str, figure["seeds"]))
+                seeds = " ".join(str(value) for value in figure["seeds"] if value is not None)
                 values = (row["name"], split, figures["count"], name, figure["mean"], *figure["interval"], seeds)
                 rows.append(dict(zip(columns, values, strict=True)))
     return as_csv(columns, rows)

@@ -97,11 +97,7 @@ RUNGS: tuple[Rung, ...] = (
 
 
 def chosen_rungs(only: Sequence[str] | None) -> list[Rung]:
-    """The rungs of those names, in the ladder's order; None: all.
-
-    Raises:
-        UserError: a name that no rung has.
-    """
+    """The rungs of those names, in the ladder's order; None: all. Raises UserError: a name that no rung has."""
     if only is None:
         return list(RUNGS)
     import difflib

@@ -72,8 +72,3 @@ def normalise(grey: Tensor, config: PreprocessingConfig) -> Tensor:
     mean = grey.mean(dim=(1, 2, 3), keepdim=True)
     deviation = (grey - mean).square().mean(dim=(1, 2, 3), keepdim=True).add(1e-4).sqrt()
     return (grey - mean) / deviation
-
-
-def prepare(faces: Any, config: PreprocessingConfig) -> Tensor:
-    """Any batch of faces (see :func:`to_grey`) as the ``(N, 1 or 3, size, size)`` input of the network."""
-    return normalise(resize(to_grey(faces), config.size), config)

@@ -149,11 +149,7 @@ def standardised(x: NDArray[np.float32], arrays: dict[str, NDArray[Any]]) -> NDA
 
 
 def load_classifier(folder: Path, device: torch.device) -> EmotionEncoder | LandmarkClassifier:
-    """The network, or the model on landmarks, that ``folder`` holds.
-
-    Raises:
-        UserError: neither of them, or a damaged one.
-    """
+    """The network, or the model on landmarks, that ``folder`` holds. Raises UserError: neither of them, or a damaged one."""
     from encoder.inference import emotion_encoder
 
     if read_config(folder, (emotion_encoder.KIND, KIND))["kind"] == KIND:

@@ -127,11 +127,7 @@ def _parsed(text: bytes) -> Any:
 
 
 def import_extra(package: str) -> Any:
-    """A package of the extra ``ladder``.
-
-    Raises:
-        UserError: it is missing.
-    """
+    """A package of the extra ``ladder``. Raises UserError: it is missing."""
     import importlib
 
     try:

@@ -11,11 +11,7 @@ from encoder.models.emotion_net import _REGISTRY, EmotionNet, RegisteredModel
 
 
 def registered_model(name: str) -> RegisteredModel:
-    """What is known of a registered network.
-
-    Raises:
-        UserError: the name is that of a model on landmarks.
-    """
+    """What is known of a registered network. Raises UserError: the name is that of a model on landmarks."""
     if name not in _REGISTRY:
         raise UserError(f"model.name: {name} reads landmarks, not pictures; networks are {', '.join(sorted(_REGISTRY))}")
     return _REGISTRY[name]

@@ -56,11 +56,7 @@ def read_embeddings(path: str | Path, embedder: str) -> dict[str, NDArray[np.flo
 
 
 def write_embeddings(path: str | Path, embedder: str, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write hashes and (D,) vectors, complete or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write hashes and (D,) vectors, complete or not at all. Raises UserError: the file cannot be written."""
     table = np.stack(list(vectors.values())).astype(np.float32)
     notes = {"format": _FORMAT, "embedder": embedder, "hashes": " ".join(vectors)}
     atomic_write_bytes(path, safetensors.numpy.save({"embeddings": table}, metadata=notes))

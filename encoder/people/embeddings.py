@@ -52,11 +52,7 @@ def distances(a: NDArray[np.float32], b: NDArray[np.float32], metric: Metric) ->
 
 
 def checked_embeddings(embedder: Embedder, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """What ``embedder`` says of ``crops``, once it is sure to be one finite vector each.
-
-    Raises:
-        UserError: it is not.
-    """
+    """What ``embedder`` says of ``crops``, once it is sure to be one finite vector each. Raises UserError: it is not."""
     vectors = np.asarray(embedder.embed(crops), np.float32)
     if vectors.ndim != 2 or len(vectors) != len(crops):
         raise UserError(f"{embedder.name}: gave {vectors.shape} for {len(crops)} faces; one vector each is needed")

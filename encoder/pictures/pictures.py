@@ -52,11 +52,7 @@ def looks_like_picture(start: bytes) -> bool:
 
 
 def read_start(path: str | Path) -> bytes:
-    """The first 256 bytes of a regular file.
-
-    Raises:
-        BadImage: no regular file, empty, or it cannot be read.
-    """
+    """The first 256 bytes of a regular file. Raises BadImage: no regular file, empty, or it cannot be read."""
     try:
         # A pipe or a device would never end.
         regular = stat.S_ISREG(os.stat(path).st_mode)

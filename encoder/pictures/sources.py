@@ -110,20 +110,12 @@ def view_files(files: Iterable[str | Path], *, every: int = 1, rate: float | Non
 
 
 def view_camera(number: int, *, every: int = 1) -> Iterator[View]:
-    """Frames of a camera until it stops.
-
-    Raises:
-        UserError: there is no such camera.
-    """
+    """Frames of a camera until it stops. Raises UserError: there is no such camera."""
     yield from _frames(f"camera:{number}", Video(number, every=every))
 
 
 def view_arrays(arrays: Iterable[NDArray[np.uint8]]) -> Iterator[View]:
-    """Pictures from memory: (H, W, 3) uint8 RGB, or (H, W) uint8 grey.
-
-    Raises:
-        UserError: another shape or type.
-    """
+    """Pictures from memory: (H, W, 3) uint8 RGB, or (H, W) uint8 grey. Raises UserError: another shape or type."""
     for number, array in enumerate(arrays):
         pixels = np.asarray(array)
         if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)) or not pixels.size:

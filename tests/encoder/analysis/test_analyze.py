@@ -7,14 +7,13 @@ import itertools
 import json
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
@@ -24,12 +23,10 @@ from encoder.analysis.analyzer import FaceAnalyzer, Reading
 from encoder.analysis.annotate import Annotator, draw_faces
 from encoder.analysis.rows import FaceRow
 from encoder.analysis.tables import create_table
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.detection.face import Face
 from encoder.drawing.faces import draw_faces as drawn_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
 from encoder.pictures import pictures, sources
 from encoder.pictures.pictures import Picture
 from encoder.pictures.sources import View, view_arrays
@@ -60,11 +57,9 @@ def scene(faces: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
+def weights(tmp_path_factory: pytest.TempPathFactory, small_encoder: Callable[..., EmotionEncoder]) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "encoder"
-    EmotionEncoder(net, PreprocessingConfig(size=24), CalibrationConfig()).save_pretrained(folder)
+    small_encoder(heads=("fer2013",)).save_pretrained(folder)
     return folder
 
 

@@ -82,45 +82,22 @@ def test_eyes_and_mouth_of_68_landmarks() -> None:
     assert Face((0, 0, 10, 10), landmarks=points[:2]).mouth is None
 
 
-class Point:
-    def __init__(self, x: int, y: int) -> None:
-        self.x, self.y = x, y
-
-
-class Box:
-    def __init__(self, x: int, y: int, w: int, h: int) -> None:
-        self._edges = x, y, w, h
-
-    def left(self) -> int:
-        return self._edges[0]
-
-    def top(self) -> int:
-        return self._edges[1]
-
-    def width(self) -> int:
-        return self._edges[2]
-
-    def height(self) -> int:
-        return self._edges[3]
+def box(x: int, y: int, w: int, h: int) -> types.SimpleNamespace:
+    """As dlib's rectangles, whose edges are methods."""
+    return types.SimpleNamespace(left=lambda: x, top=lambda: y, width=lambda: w, height=lambda: h)
 
 
 @pytest.fixture
 def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dlib that finds two faces and puts landmark k at (k, k + 1)."""
 
-    class Shape:
-        num_parts = 68
-
-        def parts(self) -> list[Point]:
-            return [Point(k, k + 1) for k in range(68)]
-
-    class Detector:
-        def run(self, picture: np.ndarray, doublings: int) -> tuple[list[Box], list[float], list[int]]:
-            return [Box(1, 2, 30, 30), Box(-5, 2, 60, 60)], [0.5, 1.5], [0, 0]
-
+    points = [types.SimpleNamespace(x=k, y=k + 1) for k in range(68)]
+    found = ([box(1, 2, 30, 30), box(-5, 2, 60, 60)], [0.5, 1.5], [0, 0])
+    shape = types.SimpleNamespace(num_parts=68, parts=lambda: points)
+    detector = types.SimpleNamespace(run=lambda picture, doublings: found)
     module = types.ModuleType("dlib")
-    module.shape_predictor = lambda path: lambda picture, box: Shape()
-    module.get_frontal_face_detector = Detector
+    module.shape_predictor = lambda path: lambda picture, box: shape
+    module.get_frontal_face_detector = lambda: detector
     monkeypatch.setitem(sys.modules, "dlib", module)
 
 

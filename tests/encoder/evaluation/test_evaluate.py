@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from configs.cli import UserError
 from encoder import calibrate, evaluate
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.drawing.faces import drawn_set
 from encoder.evaluation.report import evaluate_model
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
-    EmotionEncoder(net, PreprocessingConfig(size=24), CalibrationConfig()).save_pretrained(tmp_path / "weights")
+def weights(tmp_path: Path, small_encoder: Callable[..., EmotionEncoder]) -> Path:
+    small_encoder(heads=("fer2013",)).save_pretrained(tmp_path / "weights")
     return tmp_path / "weights"
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from configs.cli import UserError
 from encoder import evaluate
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.data.face_set import FaceSet
 from encoder.data.ferplus import vote_distributions
 from encoder.drawing.faces import drawn_set
@@ -24,20 +23,14 @@ from encoder.evaluation.learning_curves import read_curves
 from encoder.evaluation.readings import HeadReading, paired_difference
 from encoder.evaluation.report import EvaluatedModel, evaluate_model, write_report
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
 
 COUNT, SIZE = 84, 24
-
-
-def make_encoder(seed: int, size: int = SIZE) -> EmotionEncoder:
-    torch.manual_seed(seed)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
-    return EmotionEncoder(net, PreprocessingConfig(size=size), CalibrationConfig(answer="ferplus"))
+Make = Callable[..., EmotionEncoder]
 
 
 @pytest.fixture(scope="module")
-def encoder() -> EmotionEncoder:
-    return make_encoder(0)
+def encoder(small_encoder: Make) -> EmotionEncoder:
+    return small_encoder(SIZE, answer="ferplus")
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +86,13 @@ def test_a_page_to_share_holds_no_picture_of_a_face(encoder: EmotionEncoder, fac
 
 
 def test_labels_stay_with_their_faces_in_any_order(
-    encoder: EmotionEncoder, faces: FaceSet, tmp_path: Path, rng: np.random.Generator
+    encoder: EmotionEncoder, small_encoder: Make, faces: FaceSet, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     order = rng.permutation(COUNT)
     marks = rng.random(COUNT) < 0.2
     contents = []
     for folder, some, twin in (("a", faces, marks), ("b", faces.subset(order), marks[order])):
-        models = [evaluated(encoder, some, twin=twin), evaluated(make_encoder(1), some, "other", twin)]
+        models = [evaluated(encoder, some, twin=twin), evaluated(small_encoder(SIZE, seed=1), some, "other", twin)]
         write_report(models, tmp_path / folder, command="same")
         contents.append(json.loads((tmp_path / folder / "report.json").read_text()))
     first, second = contents
@@ -239,9 +232,9 @@ def test_an_empty_bin_leaves_its_place_empty() -> None:
     assert report_charts.reliability_diagram(bins).count("4 faces</title>") == 2
 
 
-def test_the_program_writes_the_page_for_two_models_of_different_size(tmp_path: Path) -> None:
+def test_the_program_writes_the_page_for_two_models_of_different_size(tmp_path: Path, small_encoder: Make) -> None:
     for name, size in (("a", 16), ("b", 24)):
-        make_encoder(0, size).save_pretrained(tmp_path / name / "weights")
+        small_encoder(size, answer="ferplus").save_pretrained(tmp_path / name / "weights")
     weights = [f"--weights={tmp_path / name / 'weights'}" for name in "ab"]
     options = ["--data", "drawn", "--device", "cpu", "--report", str(tmp_path / "out")]
     assert evaluate.main([*options, *weights]) == 0

@@ -10,12 +10,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from configs.cli import UserError
 from configs.loader import load_config
@@ -217,13 +216,8 @@ def test_another_file_is_no_table(content: str, tmp_path: Path) -> None:
         read_table(tmp_path / "ladder.json")
 
 
-def test_the_table_joins_the_report(tmp_path: Path) -> None:
-    from encoder.config import CalibrationConfig, PreprocessingConfig
-    from encoder.inference.emotion_encoder import EmotionEncoder
-
-    torch.manual_seed(0)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
-    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(tmp_path / "weights")
+def test_the_table_joins_the_report(tmp_path: Path, small_encoder: Callable[..., Any]) -> None:
+    small_encoder(16, heads=("fer2013",)).save_pretrained(tmp_path / "weights")
     (tmp_path / "ladder.json").write_text(json.dumps({"kind": "ladder", "command": "made so", "rows": [row()]}))
     arguments = ["--data", "drawn", "--weights", str(tmp_path / "weights"), "--ladder", str(tmp_path / "ladder.json")]
     with pytest.raises(UserError, match="--ladder: its table goes into the report"):

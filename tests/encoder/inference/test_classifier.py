@@ -14,7 +14,7 @@ from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.fitting.calibration import fit_calibration
 from encoder.inference.calibration import calibrated_log_probabilities, fold_to_seven
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.inference.preprocessing import prepare, to_grey
+from encoder.inference.preprocessing import normalise, to_grey
 from encoder.models.create import create_model, list_models, registered_model
 from engine.training.ema import Ema
 
@@ -97,7 +97,7 @@ def test_grey_is_the_luma_of_pil(rng: np.random.Generator) -> None:
 def test_per_image_normalisation_forgives_light() -> None:
     face = torch.rand(1, 1, 24, 24) * 0.5 + 0.2
     config = PreprocessingConfig(size=24)
-    torch.testing.assert_close(prepare(face, config), prepare(face * 0.8 + 0.1, config), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(normalise(face, config), normalise(face * 0.8 + 0.1, config), atol=0.02, rtol=0.02)
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path: Path) -> None:

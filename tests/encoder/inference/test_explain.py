@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,6 @@ from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.emotions import Emotion
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.explain import activation_maps, grad_cam, heat_overlay
-from encoder.models.create import create_model
 from encoder.models.emotion_net import EmotionNet
 
 SIZE = 32
@@ -45,10 +46,8 @@ def corners() -> EmotionEncoder:
 
 
 @pytest.fixture
-def small() -> EmotionEncoder:
-    torch.manual_seed(3)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
-    return EmotionEncoder(net, PreprocessingConfig(size=SIZE), CalibrationConfig())
+def small(small_encoder: Callable[..., EmotionEncoder]) -> EmotionEncoder:
+    return small_encoder(SIZE, seed=3)
 
 
 def test_heat_lies_where_the_answer_comes_from(corners: EmotionEncoder, rng: np.random.Generator) -> None:

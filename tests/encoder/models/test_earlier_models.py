@@ -17,7 +17,7 @@ from encoder.drawing.faces import drawn_set
 from encoder.evaluation.report_faces import explain_face
 from encoder.fitting.starting_point import freeze, make_net
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.inference.preprocessing import prepare
+from encoder.inference.preprocessing import normalise
 from encoder.models.create import create_model, registered_model
 
 LAYERS = nn.Conv2d | nn.Linear
@@ -72,7 +72,7 @@ def test_input_that_does_not_fit_is_one_line_before_training(model: str, preproc
 @pytest.mark.parametrize("name", ["vgg16", "resnet50"])
 def test_grey_faces_are_read_in_the_constants_of_imagenet(name: str) -> None:
     face = torch.rand(1, 1, 40, 40)
-    shown = prepare(face, PreprocessingConfig(size=40, normalisation="imagenet"))
+    shown = normalise(face, PreprocessingConfig(size=40, normalisation="imagenet"))
     restored = shown * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     torch.testing.assert_close(restored, face.expand(-1, 3, -1, -1))
     encoder = EmotionEncoder(build(name), PreprocessingConfig(size=40, normalisation="imagenet"), CalibrationConfig())

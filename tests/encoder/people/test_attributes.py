@@ -146,13 +146,8 @@ def test_deepface_refuses_what_is_no_picture(wrong: NDArray[Any], monkeypatch: p
         create_gender("deepface").predict(wrong)
 
 
-def test_deepface_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.models.deepface_client import import_deepface
-
-    def fail(task: str, model_name: str) -> None:
-        raise ValueError("An exception occurred\nwhile downloading gender_model_weights.pth")
-
-    monkeypatch.setattr(import_deepface("deepface.modules.modeling"), "build_model", fail)
-    with pytest.raises(UserError, match=r"weights cannot be had .*gender_model_weights\.pth.*with a network") as caught:
+@pytest.mark.usefixtures("deepface_offline")
+def test_deepface_without_a_network_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"weights cannot be had .*model_weights\.pth.*with a network") as caught:
         create_gender("deepface", device="cpu")
     assert "\n" not in str(caught.value)

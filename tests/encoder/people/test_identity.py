@@ -333,13 +333,8 @@ def test_dlib_is_asked_for_colour_chips_of_its_size(
     assert embedder.embed([]).shape[0] == 0
 
 
-def test_deepface_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.models.deepface_client import import_deepface
-
-    def fail(task: str, model_name: str) -> None:
-        raise ValueError("An exception occurred\nwhile downloading; consider /x/y.pth")
-
-    monkeypatch.setattr(import_deepface("deepface.modules.modeling"), "build_model", fail)
+@pytest.mark.usefixtures("deepface_offline")
+def test_deepface_without_a_network_is_one_line() -> None:
     with pytest.raises(UserError, match=r"deepface:Facenet512: its weights cannot be had .*downloads them") as caught:
         create_embedder("deepface:Facenet512", device="cpu")
     assert "\n" not in str(caught.value)
