@@ -75,6 +75,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
     few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
+    few += ["--best-of", "1"]
     assert Knobs.main([*OPTIONS, *places, *first]) == 0
     assert drawn == ["base", "steps-2"]
     before = json.loads((tmp_path / "knobs.json").read_text())["points"]

@@ -161,7 +161,7 @@ def test_stopped_again_and_again_it_ends_with_the_table_of_an_undisturbed_run(
         finished.append(len(json.loads(table.read_text())["rows"]) if table.is_file() else 0)
     # The table holds the rows that were finished by then, and a row that was not goes on where it was.
     assert len(finished) == 3
-    assert finished[:2] == [0, 1]
+    assert finished[0] == 0 < finished[1] <= finished[2]
     assert trainings[1] == f"{trainings[0]} resumed"
     assert (tmp_path / "broken" / f"{name}.csv").read_bytes() == (tmp_path / "whole" / f"{name}.csv").read_bytes()
     rows = [path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/rows/*/weights/model.safetensors")]
