@@ -141,7 +141,12 @@ class EncoderTask(TrainingTask):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         if self._config.train.schedule == "plateau":
-            self._plateau.load_state_dict(dict(state["plateau"]))
+            stored = dict(state["plateau"])
+            if stored.keys() != self._plateau.state_dict().keys():
+                raise UserError(
+                    "the checkpoint is of an earlier release, which kept train.schedule=plateau otherwise; start anew"
+                )
+            self._plateau.load_state_dict(stored)
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         settings, count = self._config.train, self._config.train.accumulate

@@ -199,6 +199,17 @@ def test_the_rate_falls_on_a_plateau_and_a_resumed_run_lowers_it_as_well(
     assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
+def test_a_plateau_kept_by_an_earlier_release_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal_in_step: Any
+) -> None:
+    plateau = {"schedule": "plateau", "epochs": 6}
+    with monkeypatch.context() as patch, signal_in_step(EncoderTask, 2, signal.SIGINT):
+        patch.setattr(EncoderTask, "state", lambda _: {"plateau": {"rate": 1.0, "best": None, "waited": 0}})
+        assert fit_encoder(settings(**plateau), tmp_path / "run", None) == 130
+    with pytest.raises(UserError, match="earlier release"):
+        fit_encoder(settings(**plateau), tmp_path / "run", "latest")
+
+
 def test_training_stops_early_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest_tensors: Any) -> None:
     with_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.3])
     chosen = settings(epochs=40, evaluate_every=1.0, early_stopping=3, select="best", schedule="constant")
