@@ -61,7 +61,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
         parser.add_argument("--emotions", type=options.words, help="default: all but that of the faces")
         parser.add_argument("--count", type=int, default=24, help=f"faces ({options.DEFAULT})")
         parser.add_argument("--proposals", type=int, default=8, help=f"of which the best counts ({options.DEFAULT})")
-        parser.add_argument("--intensity", type=float, default=1.0)
+        parser.add_argument("--intensity", type=float, default=1.0, help=f"0 neutral to 1 full ({options.DEFAULT})")
         parser.add_argument("--keep", type=float, default=2.0, help=options.DEFAULT)
         parser.add_argument("--region", default="brows,eyes,mouth", help=options.DEFAULT)
         options.add_settings(parser, "encoder_guidance", "guidance", "source")

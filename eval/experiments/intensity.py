@@ -44,7 +44,7 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
         parser.add_argument("--count", type=int, default=32, help=f"faces of each emotion and level ({options.DEFAULT})")
         parser.add_argument("--levels", type=int, default=11, help=f"intensities from 0 to 1 ({options.DEFAULT})")
         parser.add_argument("--emotions", type=options.words, help="default: all but neutral")
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=int, default=0, help=f"of the first face ({options.DEFAULT})")
         parser.add_argument("--identity", action="store_true", help="change only brows, eyes and mouth of one person a seed")
         options.add_settings(parser, "guidance", "encoder_guidance", "steps", "temperature", "source")
         options.add_networks(parser)

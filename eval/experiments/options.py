@@ -26,18 +26,19 @@ def add_data(parser: argparse.ArgumentParser, splits: Sequence[str] = (), split:
     """``--data`` and, with ``splits``, ``--split``."""
     parser.add_argument("--data", required=True, help="folder with FER-2013" + (', or "drawn"' if drawn else ""))
     if splits:
-        parser.add_argument("--split", choices=splits, default=split, help=DEFAULT)
+        parser.add_argument("--split", choices=splits, default=split, help=f"faces that are measured ({DEFAULT})")
 
 
 def add_networks(parser: argparse.ArgumentParser, weights: str = "pretrained") -> None:
-    parser.add_argument("--weights", default=weights, help=DEFAULT)
-    parser.add_argument("--judge", default="pretrained/judge", help=DEFAULT)
-    parser.add_argument("--device", default="auto")
+    """``--weights``, ``--judge`` and ``--device``."""
+    parser.add_argument("--weights", default=weights, help=f"what is measured ({DEFAULT})")
+    parser.add_argument("--judge", default="pretrained/judge", help=f"second judge ({DEFAULT})")
+    parser.add_argument("--device", default="auto", help=f"auto, cpu, cuda, cuda:1, … ({DEFAULT})")
 
 
 def add_out(parser: argparse.ArgumentParser, name: str, *, sheet: str = "") -> None:
     """``--out`` and, with its help text, ``--sheet``."""
-    parser.add_argument("--out", type=Path, default=Path("out") / name, help=DEFAULT)
+    parser.add_argument("--out", type=Path, default=Path("out") / name, help=f"folder of the results ({DEFAULT})")
     if sheet:
         parser.add_argument("--sheet", type=Path, help=sheet)
 
@@ -45,7 +46,7 @@ def add_out(parser: argparse.ArgumentParser, name: str, *, sheet: str = "") -> N
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     """Settings of generation, by their names in ``SETTINGS``."""
     for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", **SETTINGS[name])
+        parser.add_argument(f"--{name.replace('_', '-')}", help="as of generation.sample", **SETTINGS[name])
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:

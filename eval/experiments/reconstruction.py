@@ -29,7 +29,7 @@ judge was not: only the second figure says that the emotion is still there for o
     def options(cls, parser: argparse.ArgumentParser) -> None:
         add_data(parser, ("train", "valid", "test"), "test")
         add_networks(parser, "pretrained/tokenizer")
-        parser.add_argument("--encoder", default="pretrained/encoder", help=DEFAULT)
+        parser.add_argument("--encoder", default="pretrained/encoder", help=f"reader that was in the loss ({DEFAULT})")
         add_out(parser, cls.name)
 
     def plan(self) -> dict[str, str]:

@@ -73,9 +73,9 @@ floor is about zero, the difference). Intervals are 95 %: Wilson for shares, els
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
         super().options(parser)
-        parser.add_argument("--steps", type=numbers, default=(4, 8, 16), metavar="4,8,16")
-        parser.add_argument("--guidance", type=numbers, default=(0, 1, 3, 5), metavar="0,1,3,5")
-        parser.add_argument("--temperature", type=numbers, default=(0.6, 0.8, 1), metavar="0.6,0.8,1")
+        parser.add_argument("--steps", type=numbers, default=(4, 8, 16), metavar="4,8,16", help="unmasking steps")
+        parser.add_argument("--guidance", type=numbers, default=(0, 1, 3, 5), metavar="0,1,3,5", help="strengths of guidance")
+        parser.add_argument("--temperature", type=numbers, default=(0.6, 0.8, 1), metavar="0.6,0.8,1", help="of the sampler")
         parser.add_argument("--source", default="fer2013", help=DEFAULT, **SETTINGS["source"])
 
     def plan(self) -> dict[str, GridPoint]:
