@@ -15,7 +15,7 @@ from configs.cli import UserError
 from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
 from encoder.detection.align import crop_face
 from encoder.detection.face import Detector, Face
-from encoder.detection.registry import create_detector
+from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
 from encoder.pictures.sources import View, find_files, view_arrays, view_files
@@ -128,7 +128,7 @@ class FaceAnalyzer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path = "pretrained/encoder", *, detector: str = "haar", device: str = "auto", **options: Any
+        cls, folder: str | Path = "pretrained/encoder", *, detector: str = DEFAULT_DETECTOR, device: str = "auto", **options: Any
     ) -> Self:
         """Load the encoder from ``folder`` and make the detector of that name; ``options`` as for the class.
 

@@ -18,7 +18,8 @@ class Face:
         score: how sure the detector is, higher is surer, on the detector's own scale: compare it within one detector
             only. None where the detector gives none.
         landmarks: (K, 2) float32 x and y in pixels; K is 2 (the two eyes), 5 (eyes, nose, corners of the mouth) or 68
-            (iBUG 300-W order). None where the detector found none. "Left" is always the left of the picture.
+            (iBUG 300-W order). None where the detector found none. "Left" is the left of the picture, for
+            a turned face after it is held upright.
     """
 
     box: tuple[int, int, int, int]

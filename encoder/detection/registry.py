@@ -9,6 +9,12 @@ from configs.cli import UserError
 from encoder.detection.face import Detector
 
 
+def _centerface() -> Detector:
+    from encoder.detection.centerface import CenterFaceDetector
+
+    return CenterFaceDetector()
+
+
 def _haar() -> Detector:
     from encoder.detection.haar import HaarDetector
 
@@ -30,6 +36,8 @@ def _deepface(backend: str) -> Callable[[], Detector]:
     return create
 
 
+DEFAULT_DETECTOR = "centerface"
+
 # The backends of deepface 0.0.103, listed here so that --help and a spelling mistake do not import it (and torch).
 DEEPFACE_BACKENDS = (
     "opencv", "ssd", "dlib", "mtcnn", "fastmtcnn", "retinaface", "mediapipe", "yunet", "centerface",
@@ -38,6 +46,7 @@ DEEPFACE_BACKENDS = (
 )  # fmt: skip
 
 _DETECTORS: Mapping[str, Callable[[], Detector]] = {
+    "centerface": _centerface,
     "haar": _haar,
     "dlib": _dlib,
     **{f"deepface:{backend}": _deepface(backend) for backend in DEEPFACE_BACKENDS},

@@ -345,10 +345,10 @@ def test_small_faces_and_all_but_the_largest_can_be_left_out(encoder: EmotionEnc
 
 
 def test_boxes_are_in_pixels_of_the_file(photograph: Path, encoder: EmotionEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.detection.registry import create_detector
+    from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 
     monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 300 * 300)
-    (row,) = FaceAnalyzer(encoder, create_detector("haar")).analyze(photograph).faces
+    (row,) = FaceAnalyzer(encoder, create_detector(DEFAULT_DETECTOR)).analyze(photograph).faces
     assert row.box is not None
     x, _, w, _ = row.box
     assert abs(x + w / 2 - 224) < 12

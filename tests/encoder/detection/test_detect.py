@@ -15,7 +15,7 @@ from skimage import data
 from configs.cli import UserError
 from encoder.detection.face import Face
 from encoder.detection.hog import VARIABLE, DlibDetector
-from encoder.detection.registry import DEEPFACE_BACKENDS, create_detector, list_detectors
+from encoder.detection.registry import DEEPFACE_BACKENDS, DEFAULT_DETECTOR, create_detector, list_detectors
 
 # Eyes of the astronaut as a person would mark them.
 EYES = np.array([[202.0, 101.0], [246.0, 103.0]])
@@ -26,7 +26,7 @@ def astronaut() -> np.ndarray:
     return data.astronaut()
 
 
-def test_the_default_detector_finds_the_one_face_of_a_photograph(astronaut: np.ndarray) -> None:
+def test_haar_finds_the_one_face_of_a_photograph(astronaut: np.ndarray) -> None:
     (face,) = create_detector("haar").detect(astronaut)
     x, y, w, h = face.box
     assert abs(x + w / 2 - 224) < 10
@@ -73,7 +73,7 @@ def test_a_coffee_cup_is_no_face() -> None:
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'deepface:retinaface'"):
         create_detector("deepface:retinafac")
-    assert {"haar", "dlib", "deepface:retinaface", "deepface:yunet"} <= set(list_detectors())
+    assert {DEFAULT_DETECTOR, "haar", "dlib", "deepface:retinaface", "deepface:yunet"} <= set(list_detectors())
 
 
 def test_eyes_and_mouth_of_68_landmarks() -> None:
