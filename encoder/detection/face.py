@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,15 @@ class Detector(Protocol):
         Raises:
             UserError: the detector itself cannot work (a file or a package is missing).
         """
+        ...
+
+
+@runtime_checkable
+class BatchDetector(Detector, Protocol):
+    """Looks at several pictures together, such as frames of a video."""
+
+    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """For each picture what :meth:`Detector.detect` gives; raises for none of them."""
         ...
 
 

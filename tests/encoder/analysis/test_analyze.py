@@ -7,8 +7,9 @@ import itertools
 import json
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -181,6 +182,22 @@ def test_nothing_readable_is_an_error(folder: Path, weights: Path) -> None:
 def test_a_detector_that_fails_on_one_picture_costs_that_picture(encoder: EmotionEncoder) -> None:
     rows = FaceAnalyzer(encoder, Squares()).analyze([scene(1), scene(99), scene(1)]).rows
     assert [row.problem for row in rows] == [None, "detector broke", None]
+
+
+def test_a_detector_that_takes_several_pictures_gets_them_together(encoder: EmotionEncoder) -> None:
+    class Together(Squares):
+        groups: ClassVar[list[int]] = []
+
+        def detect_all(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+            self.groups.append(len(pictures))
+            return [self.detect(picture) for picture in pictures]
+
+    scenes = [scene(number % 3) for number in range(6)]
+    together, alone = (FaceAnalyzer(encoder, detector).analyze(scenes).rows for detector in (Together(), Squares()))
+    assert [row.as_record() for row in together] == [row.as_record() for row in alone]
+    assert Together.groups == [4, 2]
+    list(FaceAnalyzer(encoder, Together()).stream(view_arrays(scenes), at_once=True))
+    assert Together.groups[2:] == [1] * 6
 
 
 @pytest.mark.parametrize(
