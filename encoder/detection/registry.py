@@ -59,7 +59,7 @@ def list_detectors() -> list[str]:
 
 
 def create_detector(name: str) -> Detector:
-    """The detector of that name, ready to use; ``dlib:FILE`` names the landmark model as well.
+    """The detector of that name, ready to use; ``dlib:68`` and ``dlib:FILE`` name the landmark model as well.
 
     Raises:
         UserError: unknown name, or a package or file that it needs is missing.
