@@ -28,7 +28,7 @@ _SIDE, _FINE_SIDE = 640, 1600
 _CROP_SIDE = 128
 # Where a first look found nothing of this height, a finer one is believed.
 _SMALL = 64
-# Where no face is found, the picture is turned, at this size; and a crop gets a border, a mirror image of itself.
+# Where no face is found, the picture is turned, at this size, and enlarged to it; a crop gets a border, a mirror image of itself.
 _AGAIN_SIDE, _CROP_BORDER = 384, 1 / 6
 _TURNS = (-90.0, -45.0, 45.0, 90.0)
 # A close-up, and the share of its side that the face fills.
@@ -169,8 +169,8 @@ class CenterFaceDetector:
         height, width = picture.shape[:2]
         if not found:
             again = [_whole(picture, _AGAIN_SIDE, turn) for turn in _TURNS]
-            if max(height, width) < _CROP_SIDE:
-                again.append(_whole(picture, _AGAIN_SIDE, border=_CROP_BORDER))
+            border = _CROP_BORDER if max(height, width) < _CROP_SIDE else 0.0
+            again.append(_whole(picture, _AGAIN_SIDE, border=border, least=_AGAIN_SIDE))
             found = _once(face for faces in self._look(again) for face in faces)
         large = max(_LARGE * max(height, width), _CLOSE_UP)
         doubtful = [face for face in found if face.score < _SURE or abs(face.tilt) > _LEVEL_DEGREES or max(face.size) > large]
@@ -258,10 +258,10 @@ def _session(path: Path) -> Any:
     return open_session(file, torch.get_num_threads(), one_shape=False)
 
 
-def _whole(picture: NDArray[np.uint8], side: int, turn: float = 0.0, border: float = 0.0) -> _View:
-    """The whole picture in a view whose longer side is ``side`` at most, with borders of a share of its own side."""
+def _whole(picture: NDArray[np.uint8], side: int, turn: float = 0.0, *, border: float = 0.0, least: int = _CROP_SIDE) -> _View:
+    """The whole picture, its longer side between ``least`` and ``side``, with borders of a share of its own side."""
     height, width = picture.shape[:2]
-    scale = np.clip(1.0, _CROP_SIDE / max(height, width), side / max(height, width))
+    scale = np.clip(1.0, least / max(height, width), side / max(height, width))
     size = np.abs(_turn(turn)) @ (width, height) * scale * (1 + 2 * border)
     return _View(picture, (width / 2, height / 2), scale, size.tolist(), turn)
 
