@@ -65,7 +65,7 @@ class DlibDetector:
             raise UserError("the dlib detector needs the package dlib; install the extra: pip install -e '.[dlib]'") from None
         path = _landmark_file(landmarks, sha256)
         try:
-            self._predictor = None if path is None else dlib.shape_predictor(str(path))
+            self._predictor: Any = None if path is None else dlib.shape_predictor(str(path))
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: dlib cannot read this landmark model ({reason}); {_MEND}") from None
