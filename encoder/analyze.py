@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
 from encoder.analysis.listing import Listing
-from encoder.detection.registry import list_detectors
+from encoder.detection.registry import DEFAULT_DETECTOR, list_detectors
 
 if TYPE_CHECKING:
     from encoder.analysis.analyzer import FaceAnalyzer, Reading
@@ -32,8 +32,10 @@ which says so in its last column. Rows are kept when Ctrl-C stops the work.
 The probabilities say what people would be likely to see in the face, not what somebody feels.
 
 detectors: {", ".join(list_detectors())}
-  haar needs nothing else and finds frontal faces. dlib needs the extra "dlib" and a landmark model (dlib:FILE). Most
-  deepface detectors download weights at first use.
+  centerface finds faces of any size, in profile and turned by up to 90 degrees, without a download. haar finds frontal,
+  upright faces. dlib needs the extra "dlib"; with the package face_recognition_models it finds the eyes as well, and as
+  dlib:68 the 68 landmarks (learned from a data set that excludes commercial use). Most deepface detectors download
+  weights at first use.
 
 exit code: 0 everything was read (a picture without a face is no error), 1 something was skipped and the rest done,
 2 nothing could be read or the command was refused, 130 stopped by Ctrl-C (for a camera that is the usual end: 0)."""
@@ -49,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--landmarks", action="store_true", help="add the landmarks to the rows, where the detector has them")
     parser.add_argument("--annotate", type=Path, metavar="FOLDER", help="write pictures and videos with boxes and bars")
     parser.add_argument("--explain", action="store_true", help="show in them what spoke for the emotion (Grad-CAM)")
-    parser.add_argument("--detector", default="haar", metavar="NAME", help="see below (default: %(default)s)")
+    parser.add_argument("--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="see below (default: %(default)s)")
     parser.add_argument(
         "--min-size", type=int, default=24, metavar="PIXELS", help="leave out smaller faces (default: %(default)s)"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError, command, command_parser
+from encoder.detection.registry import DEFAULT_DETECTOR
 from generation.editing import DEFAULTS, NOT_FOR_EDITS
 from generation.options import add_field_options, add_network_options, given, read_request
 from generation.request import FaceRequest
@@ -52,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=8, metavar="N", help="proposals (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="proposal i uses seed + i (default: %(default)s)")
     add_field_options(parser, FaceRequest, leave_out=("count", "seed", *NOT_FOR_EDITS), defaults=DEFAULTS)
-    parser.add_argument("--detector", default="haar", metavar="NAME", help="see encoder.analyze --help (default: %(default)s)")
+    parser.add_argument(
+        "--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="see encoder.analyze --help (default: %(default)s)"
+    )
     parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib:FILE or deepface:Facenet512")
     parser.add_argument("--judge", default="pretrained/judge", help="second judge, or none (default: %(default)s)")
     parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on the picture")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
 from encoder.detection.align import crop_face
-from encoder.detection.face import Detector, Face
-from encoder.detection.registry import create_detector
+from encoder.detection.face import BatchDetector, Detector, Face
+from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
 from encoder.pictures.sources import View, find_files, view_arrays, view_files
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Colour crops for gender, identity and overlays; the emotion network gets its own, cut at its own size.
 DETAIL_SIZE = 160
+# Pictures that are searched together, unless they hold more bytes.
+_SEARCHED_TOGETHER, _MAX_SEARCHED_BYTES = 4, 32 * 2**20
 # Pictures that wait for a batch to fill may hold so many bytes together.
 _MAX_WAITING_BYTES = 256 * 2**20
 
@@ -116,7 +118,7 @@ class FaceAnalyzer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path = "pretrained/encoder", *, detector: str = "haar", device: str = "auto", **options: Any
+        cls, folder: str | Path = "pretrained/encoder", *, detector: str = DEFAULT_DETECTOR, device: str = "auto", **options: Any
     ) -> Self:
         """Load the encoder from ``folder`` and make the detector of that name; ``options`` as for the class.
 
@@ -155,8 +157,9 @@ class FaceAnalyzer:
             at_once: read every view on its own instead of waiting until a batch is full (cameras).
         """
         waiting: list[_Waiting] = []
-        for view in views:
-            waiting.append(self._look(view, keep_pictures, explain))
+        together = _SEARCHED_TOGETHER if isinstance(self.detector, BatchDetector) and not at_once else 1
+        for view, found in self._search(views, together):
+            waiting.append(self._cut_out(view, found, keep_pictures, explain))
             held = sum(0 if each.view.picture is None else each.view.picture.pixels.nbytes for each in waiting)
             faces = sum(len(each.rows) for each in waiting)
             if at_once or faces >= self.batch_size or len(waiting) >= 4 * self.batch_size or held > _MAX_WAITING_BYTES:
@@ -164,26 +167,52 @@ class FaceAnalyzer:
                 waiting = []
         yield from self._read(waiting, explain)
 
-    def _look(self, view: View, keep_pictures: bool, explain: bool) -> _Waiting:
-        """Find and cut out the faces of one view."""
+    def _search(self, views: Iterable[View], together: int) -> Iterator[tuple[View, list[Face] | UserError]]:
+        """Each view with its faces, or with why they cannot be had; none for a view without a picture."""
+        group: list[View] = []
+        for view in views:
+            group.append(view)
+            held = sum(0 if each.picture is None else each.picture.pixels.nbytes for each in group)
+            if len(group) >= together or held > _MAX_SEARCHED_BYTES:
+                yield from self._found(group)
+                group = []
+        if group:
+            yield from self._found(group)
+
+    def _found(self, group: Sequence[View]) -> Iterator[tuple[View, list[Face] | UserError]]:
+        pictures = [view.picture.pixels for view in group if view.picture is not None]
+        if isinstance(self.detector, BatchDetector):
+            answers: Iterator[list[Face] | UserError] = iter(self.detector.detect_all(pictures))
+        else:
+            answers = map(self._detect, pictures)
+        for view in group:
+            yield view, [] if view.picture is None else next(answers)
+
+    def _detect(self, picture: NDArray[np.uint8]) -> list[Face] | UserError:
+        try:
+            return self.detector.detect(picture)
+        except UserError as error:
+            return error
+
+    def _cut_out(self, view: View, found: list[Face] | UserError, keep_pictures: bool, explain: bool) -> _Waiting:
+        """The crops of the faces of one view."""
         place = FaceRow(view.source, view.frame, view.time)
         if view.picture is None:
             return _Waiting(view, [replace(place, problem=view.problem)])
         pixels, scale = view.picture.pixels, view.picture.scale
         kept = view if keep_pictures else replace(view, picture=None)
-        try:
-            faces = [face for face in self.detector.detect(pixels) if face.box[2] * scale >= self.min_size]
-        except UserError as error:
-            return _Waiting(kept, [replace(place, problem=str(error))])
+        if isinstance(found, UserError):
+            return _Waiting(kept, [replace(place, problem=str(found))])
+        faces = [face for face in found if face.box[2] * scale >= self.min_size]
         if not faces:
             return _Waiting(kept, [replace(place, problem=NO_FACE)])
-        found = _Waiting(kept, [])
+        waiting = _Waiting(kept, [])
         for number, face in enumerate(faces[:1] if self.largest else faces):
-            found.rows.append(_face_row(place, number, face, scale))
-            found.crops.append(crop_face(pixels, face, self.encoder.preprocessing.size))
+            waiting.rows.append(_face_row(place, number, face, scale))
+            waiting.crops.append(crop_face(pixels, face, self.encoder.preprocessing.size))
             if explain or self.gender is not None or self.gallery is not None:
-                found.details.append(crop_face(pixels, face, DETAIL_SIZE))
-        return found
+                waiting.details.append(crop_face(pixels, face, DETAIL_SIZE))
+        return waiting
 
     def _read(self, waiting: Sequence[_Waiting], explain: bool) -> Iterator[Reading]:
         """Complete the rows of all that wait with one pass of each network."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ class Face:
         score: how sure the detector is, higher is surer, on the detector's own scale: compare it within one detector
             only. None where the detector gives none.
         landmarks: (K, 2) float32 x and y in pixels; K is 2 (the two eyes), 5 (eyes, nose, corners of the mouth) or 68
-            (iBUG 300-W order). None where the detector found none. "Left" is always the left of the picture.
+            (iBUG 300-W order). None where the detector found none. "Left" is the left of the picture, for
+            a turned face after it is held upright.
     """
 
     box: tuple[int, int, int, int]
@@ -56,6 +58,15 @@ class Detector(Protocol):
         Raises:
             UserError: the detector itself cannot work (a file or a package is missing).
         """
+        ...
+
+
+@runtime_checkable
+class BatchDetector(Detector, Protocol):
+    """Looks at several pictures together, such as frames of a video."""
+
+    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """For each picture what :meth:`Detector.detect` gives; raises for none of them."""
         ...
 
 

@@ -7,6 +7,8 @@ import difflib
 from configs.cli import UserError
 from encoder.detection.face import Detector
 
+DEFAULT_DETECTOR = "centerface"
+
 # The backends of deepface 0.0.103, listed here so that --help and a spelling mistake do not import it (and torch).
 DEEPFACE_BACKENDS = (
     "opencv", "ssd", "dlib", "mtcnn", "fastmtcnn", "retinaface", "mediapipe", "yunet", "centerface",
@@ -14,7 +16,7 @@ DEEPFACE_BACKENDS = (
     "yolov12n", "yolov12s", "yolov12m", "yolov12l",
 )  # fmt: skip
 
-_NAMES = ("haar", "dlib", *(f"deepface:{backend}" for backend in DEEPFACE_BACKENDS))
+_NAMES = ("centerface", "haar", "dlib", *(f"deepface:{backend}" for backend in DEEPFACE_BACKENDS))
 
 
 def list_detectors() -> list[str]:
@@ -23,7 +25,7 @@ def list_detectors() -> list[str]:
 
 
 def create_detector(name: str) -> Detector:
-    """The detector of that name, ready to use; ``dlib:FILE`` names the landmark model as well.
+    """The detector of that name, ready to use; ``dlib:68`` and ``dlib:FILE`` name the landmark model as well.
 
     Raises:
         UserError: unknown name, or a package or file that it needs is missing.
@@ -33,6 +35,10 @@ def create_detector(name: str) -> Detector:
         near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UserError(f"unknown detector {name!r}: {hint}known are {', '.join(_NAMES)}")
+    if kind == "centerface":
+        from encoder.detection.centerface import CenterFaceDetector
+
+        return CenterFaceDetector()
     if kind == "haar":
         from encoder.detection.haar import HaarDetector
 

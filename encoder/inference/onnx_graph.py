@@ -102,13 +102,20 @@ def metadata(encoder: EmotionEncoder, input_type: InputType, source: str) -> dic
     }
 
 
-def open_session(model: bytes | str, threads: int = 0) -> Any:
-    """An ONNX Runtime session on the CPU, its telemetry off; ``threads`` 0: as many as there are cores."""
+def open_session(model: bytes | str, threads: int = 0, *, one_shape: bool = True) -> Any:
+    """An ONNX Runtime session on the CPU, its telemetry off.
+
+    Args:
+        threads: 0 takes as many as there are cores.
+        one_shape: plan memory for inputs whose shape hardly changes.
+    """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.enable_mem_pattern = one_shape
+    options.log_severity_level = 3  # it warns of weights that graphs of other makers list twice
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

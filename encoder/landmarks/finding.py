@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,8 @@ def _stored(path: Path, count: int) -> NDArray[np.float32]:
 def _find(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     from tqdm import tqdm
 
-    from encoder.detection.hog import DlibDetector
+    from encoder.detection.hog import PACKAGED, VARIABLE, DlibDetector
 
-    detector = DlibDetector()
+    detector = DlibDetector(os.environ.get(VARIABLE) or PACKAGED)
     rows = [detector.landmarks_of_crop(image) for image in tqdm(images, desc="landmarks", unit="face", disable=None)]
     return np.stack(rows) if rows else np.zeros((0, NUM_LANDMARKS, 2), np.float32)

@@ -18,7 +18,7 @@ from torch import Tensor
 from configs.cli import UserError
 from encoder.detection.align import crop_face, face_square
 from encoder.detection.face import Detector, Face
-from encoder.detection.registry import create_detector
+from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
@@ -115,7 +115,7 @@ def edit_face(
     face: int = 1,
     keep: float = 2.0,
     strip: Sequence[float] = (),
-    detector: Detector | str = "haar",
+    detector: Detector | str = DEFAULT_DETECTOR,
     judge: EmotionEncoder | None = None,
     embedder: Embedder | None = None,
     **settings: Any,
@@ -185,7 +185,7 @@ def _pixels(picture: Any) -> NDArray[np.uint8]:
 def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> Face:
     found = (create_detector(detector) if isinstance(detector, str) else detector).detect(picture)
     if not found:
-        raise UserError("no face found; a frontal, upright face is needed, or another detector")
+        raise UserError("no face found; choose a picture in which it is larger and clearer, or another detector")
     if not 1 <= number <= len(found):
         raise UserError(f"face {number}: the picture has {len(found)}, counted from 1, the largest")
     side = face_square(found[number - 1])[2]

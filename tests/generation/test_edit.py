@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
+from encoder.detection.align import face_square
 from encoder.detection.face import Face
 from encoder.drawing.faces import draw_faces
 from encoder.emotions import Emotion
@@ -82,9 +83,10 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert best.score == max(edit.score for edit in edited.edits)
     made = edited.render(best)
     changed = (made != picture).any(axis=2)
-    x, y, w, h = edited.face.box
+    x, y, side, _ = face_square(edited.face)
+    left, top, right, bottom = (round(edge) for edge in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
     inside = np.zeros_like(changed)
-    inside[y - 4 : y + h + 5, x - 4 : x + w + 5] = True
+    inside[top - 4 : bottom + 5, left - 4 : right + 5] = True
     assert not changed[~inside].any()
     assert changed[inside].mean() > 0.2
     low, high = (shown.verdict.distribution[Emotion.SURPRISE] for shown in edited.strip)

@@ -7,8 +7,9 @@ import itertools
 import json
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -178,6 +179,22 @@ def test_a_detector_that_fails_on_one_picture_costs_that_picture(encoder: Emotio
     assert [row.problem for row in rows] == [None, "detector broke", None]
 
 
+def test_a_detector_that_takes_several_pictures_gets_them_together(encoder: EmotionEncoder) -> None:
+    class Together(Squares):
+        groups: ClassVar[list[int]] = []
+
+        def detect_all(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+            self.groups.append(len(pictures))
+            return [self.detect(picture) for picture in pictures]
+
+    scenes = [scene(number % 3) for number in range(6)]
+    together, alone = (FaceAnalyzer(encoder, detector).analyze(scenes).rows for detector in (Together(), Squares()))
+    assert [row.as_record() for row in together] == [row.as_record() for row in alone]
+    assert Together.groups == [4, 2]
+    list(FaceAnalyzer(encoder, Together()).stream(view_arrays(scenes), at_once=True))
+    assert Together.groups[2:] == [1] * 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -340,10 +357,11 @@ def test_small_faces_and_all_but_the_largest_can_be_left_out(encoder: EmotionEnc
 
 
 def test_boxes_are_in_pixels_of_the_file(photograph: Path, encoder: EmotionEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder.detection.registry import create_detector
+    from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 
     monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 300 * 300)
-    (row,) = FaceAnalyzer(encoder, create_detector("haar")).analyze(photograph).faces
+    (row,) = FaceAnalyzer(encoder, create_detector(DEFAULT_DETECTOR)).analyze(photograph).faces
+    assert row.box is not None
     x, _, w, _ = row.box
     assert abs(x + w / 2 - 224) < 12
     assert 80 < w < 115

