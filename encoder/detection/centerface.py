@@ -255,7 +255,7 @@ def _session(path: Path) -> Any:
     channels = dict(zip(_OUTPUTS, (1, 2, 2, 10), strict=True))
     maps = {name: ["batch", count, "rows", "columns"] for name, count in channels.items()}
     file = update_inputs_outputs_dims(model, sizes, maps).SerializeToString()
-    return open_session(file, torch.get_num_threads(), one_shape=False)
+    return open_session(file, torch.get_num_threads(), steady=False)
 
 
 def _whole(picture: NDArray[np.uint8], side: int, turn: float = 0.0, *, border: float = 0.0, least: int = _CROP_SIDE) -> _View:
