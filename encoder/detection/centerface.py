@@ -33,8 +33,9 @@ _AGAIN_SIDE, _CROP_BORDER = 384, 1 / 6
 _TURNS = (-90.0, -45.0, 45.0, 90.0)
 # A close-up, and the share of its side that the face fills.
 _CLOSE_UP, _CLOSE_UP_SHARE = 128, 0.6
-# Faces at an angle, those that fill the look, and those that it is not sure of are looked at again in close-ups.
-_LEVEL_DEGREES, _LARGE, _SURE = 15.0, 0.4, 0.6
+# Faces at an angle, those that fill the look, and those that it is not sure of are looked at again in close-ups, so many of
+# a picture at most.
+_LEVEL_DEGREES, _LARGE, _SURE, _MOST_CLOSE_UPS = 15.0, 0.5, 0.6, 64
 # Lowest scores: of a candidate, and of a face.
 _CANDIDATE, _LOWEST = 0.3, 0.5
 _OVERLAP, _INSIDE = 0.3, 0.6
@@ -172,8 +173,9 @@ class CenterFaceDetector:
             border = _CROP_BORDER if max(height, width) < _CROP_SIDE else 0.0
             again.append(_whole(picture, _AGAIN_SIDE, border=border, least=_AGAIN_SIDE))
             found = _once(face for faces in self._look(again) for face in faces)
-        large = max(_LARGE * max(height, width), _CLOSE_UP)
+        large = _LARGE * max(height, width, _SIDE)
         doubtful = [face for face in found if face.score < _SURE or abs(face.tilt) > _LEVEL_DEGREES or max(face.size) > large]
+        doubtful = doubtful[:_MOST_CLOSE_UPS]
         certain = [face for face in found if face not in doubtful]
         found = _once(certain + self._upright(picture, doubtful, large))
         faces = [face for face in found if face.score >= _LOWEST] or found[:1]
@@ -255,7 +257,7 @@ def _session(path: Path) -> Any:
     channels = dict(zip(_OUTPUTS, (1, 2, 2, 10), strict=True))
     maps = {name: ["batch", count, "rows", "columns"] for name, count in channels.items()}
     file = update_inputs_outputs_dims(model, sizes, maps).SerializeToString()
-    return open_session(file, torch.get_num_threads(), one_shape=False)
+    return open_session(file, torch.get_num_threads(), steady=False)
 
 
 def _whole(picture: NDArray[np.uint8], side: int, turn: float = 0.0, *, border: float = 0.0, least: int = _CROP_SIDE) -> _View:

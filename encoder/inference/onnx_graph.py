@@ -102,19 +102,21 @@ def metadata(encoder: EmotionEncoder, input_type: InputType, source: str) -> dic
     }
 
 
-def open_session(model: bytes | str, threads: int = 0, *, one_shape: bool = True) -> Any:
+def open_session(model: bytes | str, threads: int = 0, *, steady: bool = True) -> Any:
     """An ONNX Runtime session on the CPU, its telemetry off.
 
     Args:
         threads: 0 takes as many as there are cores.
-        one_shape: plan memory for inputs whose shape hardly changes.
+        steady: one shape again and again, and nothing else at work: memory is planned for it, and threads wait without rest
+            (on two busy cores that doubled the time of a detector).
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.enable_mem_pattern = one_shape
+    options.enable_mem_pattern = steady
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(steady)))
     options.log_severity_level = 3  # it warns of weights that graphs of other makers list twice
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
