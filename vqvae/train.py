@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   accelerate launch vqvae/train.py --config configs/vqvae/base.yaml faces.source=shards faces.shards=FOLDER_OR_URL
 
 DATA is a folder with FER-2013 in any of its forms: see python -m encoder.prepare --help; shards: python -m encoder.shard --help.
-GPUs, several processes, many machines: configs/accelerate/ and docs/how_to/train_on_larger_machines.md.
+GPUs, several processes, many machines: configs/accelerate/ and docs/how_to/training/train_on_larger_machines.md.
 --max-minutes is shared by the stages that run, in the proportion of their max_minutes in the configuration (else evenly).
 exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM (both resumable)."""
 
