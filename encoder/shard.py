@@ -42,8 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Write the shards of train and valid; returns 0.
 
-    Raises:
-        UserError: the data set is refused, or shards exist already or cannot be written.
+    Raises UserError: the data set is refused, or shards exist already or cannot be written.
     """
     arguments = _parser().parse_args(argv)
     for name in ("size", "per_shard", "count"):

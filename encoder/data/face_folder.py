@@ -27,8 +27,7 @@ HELD_OUT = 0.1
 def split_folders(root: Path) -> dict[Split, Path]:
     """The folders of ``root`` that hold a split, by its common spellings (``val``, ``PublicTest``, ...).
 
-    Raises:
-        UserError: two folders claim the same split.
+    Raises UserError: two folders claim the same split.
     """
     found: dict[Split, Path] = {}
     for folder in _entries(root):
@@ -46,10 +45,8 @@ def read_folder_split(root: Path, split: Split, *, on_error: OnError, size: int 
 
     Where there is no folder for ``valid``, a tenth of train is held out for it: the files whose SHA-256, read as a
     fraction of its range, is below 0.1. The rule looks at the content only, so copies of a file stay together, and
-    ``FaceSet.notes`` says that it was applied.
-
-    Raises:
-        UserError: no folder for the split, no emotion folders in it, or a bad file while ``on_error`` is ``refuse``.
+    ``FaceSet.notes`` says that it was applied. Raises UserError: no folder for the split, no emotion folders in it, or a
+    bad file while ``on_error`` is ``refuse``.
     """
     folders = split_folders(root)
     collector = FaceCollector(root.resolve().name or "folder", size=size, on_error=on_error)

@@ -33,10 +33,8 @@ _FER_NAME = re.compile(r"fer([0-9]{7})")
 def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a Parquet file, a batch at a time, as ``(row number from 0, {column: value})``.
 
-    ``wanted`` columns that the file lacks are absent from the dictionaries; ``image`` comes as ``(bytes, path)``.
-
-    Raises:
-        UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
+    ``wanted`` columns that the file lacks are absent from the dictionaries; ``image`` comes as ``(bytes, path)``. Raises
+    UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -101,10 +99,8 @@ def _values(column: Any) -> list[Any]:
 def read_parquet_split(path: Path, *, on_error: OnError, size: int | None) -> FaceSet:
     """All faces of one Parquet file in the layout above.
 
-    The set's source is ``fer2013`` where the rows of ``fer2013.csv`` are given, else the folder's name.
-
-    Raises:
-        UserError: unreadable file, missing or mistyped columns, or a bad row while ``on_error`` is ``refuse``.
+    The set's source is ``fer2013`` where the rows of ``fer2013.csv`` are given, else the folder's name. Raises UserError:
+    unreadable file, missing or mistyped columns, or a bad row while ``on_error`` is ``refuse``.
     """
     collector = FaceCollector(path.resolve().parent.name or "parquet", size=size, on_error=on_error)
     wanted = ("row", "fer2013_label", "votes", "image", "identity", "gender")
@@ -127,11 +123,7 @@ def read_parquet_split(path: Path, *, on_error: OnError, size: int | None) -> Fa
 
 
 def new_split_files(folder: Path, splits: Iterable[Split]) -> dict[Split, Path]:
-    """Where each split would be written.
-
-    Raises:
-        UserError: one of the files exists already.
-    """
+    """Where each split would be written. Raises UserError: one of the files exists already."""
     targets = {split: folder / f"{split}.parquet" for split in splits}
     for target in targets.values():
         if target.exists():
@@ -142,8 +134,7 @@ def new_split_files(folder: Path, splits: Iterable[Split]) -> dict[Split, Path]:
 def write_parquet_splits(folder: Path, splits: Mapping[Split, FaceSet]) -> list[Path]:
     """Write each split as ``<folder>/<split>.parquet`` in the layout above; all of them, or none.
 
-    Raises:
-        UserError: the folder already holds one of the files, or cannot be written.
+    Raises UserError: the folder already holds one of the files, or cannot be written.
     """
     targets = new_split_files(folder, splits)
     make_folder(folder, "folder")

@@ -56,8 +56,7 @@ class ShardTable:
 def build_table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> ShardTable:
     """The table of ``shards``, made in ``cache`` unless it is there; shards without an index get one.
 
-    Raises:
-        UserError: a shard that is damaged, or a cache that cannot be written.
+    Raises UserError: a shard that is damaged, or a cache that cannot be written.
     """
     from tqdm import tqdm
 
@@ -142,8 +141,7 @@ def _checked(sample: Any, shard: ShardFile) -> Sample:
 def store_index(files: ShardFiles, shard: ShardFile, cache: Path, samples: list[Sample]) -> None:
     """Write the index beside its tar, or into ``cache`` where that place is remote or read-only.
 
-    Raises:
-        UserError: neither can be written.
+    Raises UserError: neither can be written.
     """
     text = json.dumps({"format_version": FORMAT_VERSION, "tar_bytes": shard.size, "samples": samples}, separators=(",", ":"))
     if not files.remote:
@@ -157,8 +155,7 @@ def store_index(files: ShardFiles, shard: ShardFile, cache: Path, samples: list[
 def tar_samples(files: ShardFiles, shard: ShardFile) -> Iterator[Sample]:
     """(offset, length, emotion) of each picture in a tar, in its order; nothing is unpacked.
 
-    Raises:
-        UserError: not an uncompressed tar, cut off, or a label that is none.
+    Raises UserError: not an uncompressed tar, cut off, or a label that is none.
     """
     where = f"{files.place}/{shard.name}"
     key: str | None = None

@@ -45,8 +45,7 @@ def in_order(faces: FaceSet) -> npt.NDArray[np.int64]:
 def read_heads(encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror") -> dict[str, HeadReading]:
     """Calibrated probabilities of every head that has labelled faces here, logits averaged over the ``views``.
 
-    Raises:
-        UserError: no head of the network has a label among these faces.
+    Raises UserError: no head of the network has a label among these faces.
     """
     readings = {}
     read = averaged_logits(encoder, faces, views, encoder.preferred_batch) if len(faces) else {}

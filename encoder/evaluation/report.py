@@ -79,8 +79,7 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
 
-    Raises:
-        UserError: no head of the network has a label among these faces.
+    Raises UserError: no head of the network has a label among these faces.
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]

@@ -29,8 +29,7 @@ HEAD = "fer2013"
 class AblationRuns:
     """Runs and readings under one folder, for one base configuration.
 
-    Raises:
-        UserError: the folder belongs to another configuration, or there are no such faces.
+    Raises UserError: the folder belongs to another configuration, or there are no such faces.
     """
 
     def __init__(self, base: EncoderConfig, out: Path, data: str) -> None:

@@ -49,8 +49,7 @@ class Ladder:
     def climb(self, rungs: Sequence[Rung]) -> int:
         """Run those rungs, writing the table after each; returns the exit code.
 
-        Raises:
-            UserError: a rung of ``out`` was run with other settings.
+        Raises UserError: a rung of ``out`` was run with other settings.
         """
         make_folder(self.out)
         reasons: dict[str, str] = {}
@@ -96,8 +95,7 @@ class Ladder:
     def _kept_row(self, rung: Rung, *, asked: bool) -> dict[str, Any] | None:
         """The row of a finished rung; of one that is not asked for, whatever settings it ran with.
 
-        Raises:
-            UserError: the rung was run, or begun, on other data or with other settings.
+        Raises UserError: the rung was run, or begun, on other data or with other settings.
         """
         path = self.out / rung.name / ROW
         if not path.is_file():

@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 def load_split(config: EncoderConfig, split: str) -> FaceSet:
     """Faces of ``split`` ("train" or "valid") at the network's input size, as the configuration asks.
 
-    Raises:
-        UserError: real faces are asked for without ``data.path``, or the data set is not readable.
+    Raises UserError: real faces are asked for without ``data.path``, or the data set is not readable.
     """
     data, size = config.data, config.preprocessing.size
     if data.source == "drawn":

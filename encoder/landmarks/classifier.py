@@ -106,8 +106,7 @@ class LandmarkClassifier:
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``).
 
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or not a model that can answer.
+        Raises UserError: anything missing, unknown, of another shape, not finite, or not a model that can answer.
         """
         stored = read_config(folder, KIND)
         where = f"{folder}/config.json"

@@ -55,8 +55,7 @@ def trees(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
 def check_trees(arrays: Arrays, inputs: int) -> None:
     """Refuse trees that could run in a circle or read past an array.
 
-    Raises:
-        UserError: children before their parent, or a feature or root that does not exist.
+    Raises UserError: children before their parent, or a feature or root that does not exist.
     """
     nodes = len(arrays["left"])
     place = np.arange(nodes)

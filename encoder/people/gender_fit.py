@@ -120,8 +120,7 @@ def calibrate_gender(classifier: GenderClassifier, valid: FaceSet) -> GenderCali
 def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete.
 
-    Raises:
-        UserError: no ``data.path``, unreadable data, a run that exists already, or nothing to resume.
+    Raises UserError: no ``data.path``, unreadable data, a run that exists already, or nothing to resume.
     """
     if config.data.path is None:
         raise UserError("data.path: say where faces128 is: --data FOLDER (the folder that holds faces.parquet)")
