@@ -82,7 +82,7 @@ def read_folder_split(root: Path, split: Split, *, on_error: OnError, size: int 
 
 def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Iterator[tuple[Path, int]]:
     """Image files of the emotion folders with their class; anything else is reported."""
-    emotions = [entry for entry in _entries(folder) if not _is_clutter(entry)]
+    emotions = _entries(folder)
     if not any(entry.is_dir() for entry in emotions):
         raise UserError(f"{folder}: holds no folders named by emotion, such as {folder.name}/happy")
     for entry in emotions:
@@ -98,11 +98,9 @@ def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Itera
             if entry.name.isdigit():
                 # Other data sets number from 1: skipping one folder would silently shift all the others.
                 raise UserError(f"{entry}: numbered folders must be 0 to 6 in the order of FER-2013; name them") from None
-            collector.problem(str(entry), f"its {_count(entry)} entries have no class: {error}")
+            collector.problem(str(entry), f"its {len(_entries(entry))} entries have no class: {error}")
             continue
         for path in _entries(entry):
-            if _is_clutter(path):
-                continue
             if path.suffix.lower() in _SUFFIXES:
                 yield path, label
             else:
@@ -110,18 +108,11 @@ def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Itera
 
 
 def _entries(folder: Path) -> list[Path]:
+    """What lies in ``folder``, but for clutter."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror or error})") from None
-
-
-def _count(folder: Path) -> int:
-    return sum(not _is_clutter(path) for path in _entries(folder))
-
-
-def _is_clutter(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in _IGNORED
 
 
 def _stays_inside(path: Path, root: Path) -> bool:

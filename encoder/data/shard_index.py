@@ -110,18 +110,9 @@ def _index_in_cache(files: ShardFiles, shard: ShardFile, cache: Path) -> Path:
 def _stored_index(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample] | None:
     """The index of a tar; None where there is none, or one of another file."""
     kept = _index_in_cache(files, shard, cache)
-    beside = shard.name + INDEX_ENDING
-    for where in (str(kept), f"{files.place}/{beside}"):
-        try:
-            if where == str(kept):
-                data = kept.read_bytes()
-            else:
-                with files.open(beside) as stream:
-                    data = stream.read()
-        except (OSError, UserError):
-            continue
-        with suppress(UserError, KeyError, TypeError, ValueError):
-            content = parse_json(data, where)
+    for open_index in (lambda: kept.open("rb"), lambda: files.open(shard.name + INDEX_ENDING)):
+        with suppress(OSError, UserError, KeyError, TypeError, ValueError), open_index() as stream:
+            content = parse_json(stream.read(), shard.name)
             if (content["format_version"], content["tar_bytes"]) == (FORMAT_VERSION, shard.size):
                 return [_checked(sample, shard) for sample in content["samples"]]
     return None

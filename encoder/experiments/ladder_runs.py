@@ -7,10 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from configs.cli import USER_ERROR_EXIT, UserError
 from encoder.evaluation.ladder_table import figures_of, write_table
@@ -21,7 +20,6 @@ from engine.storage.weights import CONFIG_FILE
 from engine.training.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
 
 ROW = "row.json"
-_TIMED_FACES, _LOOKED_AT = 256, 32
 _STOPPED = (INTERRUPTED_EXIT, TERMINATED_EXIT)
 
 
@@ -102,8 +100,7 @@ class Ladder:
             return None
         try:
             stored = json.loads(path.read_text())
-            identity, row = stored["identity"], stored["row"]
-            data, split, settings = identity["data"], identity["split"], identity["settings"]
+            row, (data, split, settings) = stored["row"], itemgetter("data", "split", "settings")(stored["identity"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; remove it, and the rung is judged again") from None
         begun = row is not None or any((self._run_folder(rung) / name).exists() for name in ("weights", "checkpoints"))
@@ -161,6 +158,7 @@ class Ladder:
         return run / "weights"
 
     def _row(self, rung: Rung, weights: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+        from encoder.experiments.model_cost import cost_of
         from encoder.inference.emotion_encoder import KIND
         from encoder.landmarks.classifier import KIND as LANDMARKS
         from engine.storage.weights import read_config
@@ -178,38 +176,8 @@ class Ladder:
             "epochs": training.get("epochs"),
             "minutes": training.get("minutes"),
             "weights": str(weights),
-            **self._cost(weights),
+            **cost_of(weights, self.data, self.split, self.device),
             **figures_of(evaluation),
-        }
-
-    def _cost(self, weights: Path) -> dict[str, Any]:
-        from encoder.drawing.faces import load_or_draw
-        from encoder.experiments.model_cost import cost_of_landmark_model, cost_of_network
-        from encoder.landmarks.classifier import LandmarkClassifier, load_classifier
-        from encoder.landmarks.finding import with_landmarks
-        from engine.devices import resolve_device
-
-        device = resolve_device(self.device)
-        classifier = load_classifier(weights, device)
-        if isinstance(classifier, LandmarkClassifier):
-            size, count = classifier.size, _LOOKED_AT
-        else:
-            size, count = classifier.preprocessing.size, _TIMED_FACES
-        split = "test" if self.data == "drawn" else self.split
-        every = load_or_draw(self.data, split, count, size=size, on_error="skip")
-        faces = every.subset(np.arange(min(count, len(every))))
-        if isinstance(classifier, LandmarkClassifier):
-            known = faces.landmarks is not None
-            found = with_landmarks(faces, None)
-            cost = cost_of_landmark_model(classifier, found.landmarks, None if known else lambda: with_landmarks(faces, None))  # type: ignore[arg-type]
-        else:
-            cost = cost_of_network(classifier, faces.images)
-        return {
-            "parameters": cost.parameters,
-            "multiply_adds": cost.multiply_adds,
-            "faces_per_second": round(cost.faces_per_second, 1),
-            "threads": cost.threads,
-            "device": "cpu" if isinstance(classifier, LandmarkClassifier) else device.type,
         }
 
 

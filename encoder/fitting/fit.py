@@ -96,14 +96,8 @@ class EncoderTask(TrainingTask):
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
         self.valid = valid
-        self.batches = GlobalBatches(
-            len(train),
-            settings.batch_size,
-            seed=settings.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            weights=sampling_weights(train, settings.sampling),
-        )
+        weights = sampling_weights(train, settings.sampling)
+        self.batches = GlobalBatches.shared(accelerator, len(train), settings.batch_size, seed=settings.seed, weights=weights)
         compile_parts([net], settings.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:

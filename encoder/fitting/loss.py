@@ -64,12 +64,8 @@ class EncoderLoss(nn.Module):
             answers = self._teacher(faces).logits
         share = settings.teacher_weight
         losses = {head: (1 - share) * value for head, value in losses.items()}
-        losses["teacher"] = (
-            share
-            * torch.stack(
-                [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
-            ).sum()
-        )
+        parts = [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
+        losses["teacher"] = share * torch.stack(parts).sum()
         return losses
 
 

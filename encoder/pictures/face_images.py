@@ -89,8 +89,8 @@ def fit_square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.array(picture.resize((size, size), Image.Resampling.LANCZOS, box=box), dtype=np.uint8)
 
 
-def png_bytes(face: NDArray[np.uint8]) -> bytes:
-    """A (S, S) uint8 grey face as the bytes of a lossless PNG."""
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """A (H, W) grey or (H, W, 3) red, green, blue uint8 picture as the bytes of a lossless PNG."""
     out = io.BytesIO()
-    Image.fromarray(face).save(out, format="PNG", optimize=True)
+    Image.fromarray(picture).save(out, format="PNG", optimize=True)
     return out.getvalue()
