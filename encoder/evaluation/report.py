@@ -70,9 +70,8 @@ def evaluate_model(
     split: str,
     views: Views = "mirror",
 ) -> EvaluatedModel:
-    """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
-
-    Raises UserError: no head of the network has a label among these faces.
+    """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them. Raises UserError: no head
+    has a label here.
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]

@@ -184,10 +184,8 @@ class Ladder:
 def _program(module: str, arguments: Sequence[str], log: Path) -> None:
     """Run ``python -m module``; what it says goes to the end of ``log``.
 
-    Ctrl-C and SIGTERM are handed on once, so that a training can write its checkpoint.
-
-    Raises:
-        _RungError: it did not end with 0.
+    Ctrl-C and SIGTERM are handed on once, so that a training can write its checkpoint. Raises _RungError: it did not end with
+    0.
     """
     command = [sys.executable, "-m", module, *arguments]
     with log.open("a", encoding="utf-8") as file, StopRequest() as stop:

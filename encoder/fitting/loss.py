@@ -48,10 +48,8 @@ class EncoderLoss(nn.Module):
     def forward(self, faces: Tensor, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Loss by head, weighted; their sum is the loss.
 
-        Args:
-            faces: (B, C, S, S) network input.
-            logits: per head (B, classes) float32.
-            targets: per head (B, classes); a row of zeros is a face without this kind of label.
+        ``faces`` is (B, C, S, S) network input; ``logits`` and ``targets`` are (B, classes) by head. A row of zeros in
+        ``targets`` is a face without this kind of label.
         """
         settings = self._settings
         losses = {}

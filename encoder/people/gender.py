@@ -76,16 +76,8 @@ class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(GENDERS)))
 
     def predict(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
-        """Read a batch of cropped faces.
-
-        Args:
-            faces: see :func:`encoder.inference.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
-
-        Returns:
-            (N, 2) float32 probabilities of (female, male).
-
-        Raises:
-            UserError: faces of another shape, type or range.
+        """(N, 2) float32 probabilities of (female, male) of cropped faces as :func:`encoder.inference.preprocessing.to_grey`
+        takes them.
         """
         scaled = self.logits(faces, batch_size=batch_size) / self.calibration.temperature
         return torch.softmax(torch.from_numpy(scaled), dim=1).float().numpy()

@@ -23,11 +23,9 @@ class BadImage(ValueError):
 def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
     """Decode one image to (size, size) uint8 grey.
 
-    The camera's orientation tag is applied, transparency is laid over white, the central square is kept, and the
-    result is resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit.
-
-    Raises:
-        BadImage: too many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
+    The camera's orientation tag is applied, transparency is laid over white, the central square is kept, and the result is
+    resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit. Raises BadImage: too
+    many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
     """
     if not data:
         raise BadImage("the file is empty")
