@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -195,30 +196,20 @@ def _program(module: str, arguments: Sequence[str], log: Path) -> None:
         # A session of its own: else Ctrl-C in a terminal would reach the program twice.
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)  # noqa: S603
         handed_on = False
-        while True:
-            try:
-                code = process.wait(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
+        try:
+            while (code := process.poll()) is None:
                 if stop.exit_code and not handed_on:
                     process.send_signal(stop.exit_code - 128)
                     handed_on = True
-            except KeyboardInterrupt:
-                process.kill()
-                process.wait()
-                raise
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
     if stop.exit_code:
         raise _RungError("stopped; run the same command again to continue", stop.exit_code)
     if code:
-        raise _RungError(_last_word(log, start, module, code), code)
-
-
-def _last_word(log: Path, start: int, module: str, code: int) -> str:
-    """The one line with which a program of this project says what is wrong, else where to read more."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        file.seek(start)
-        lines = file.read().replace("\r", "\n").splitlines()
-    for line in reversed(lines):
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
-    return f"{module} ended with code {code}; see {log}"
+        # The one line with which a program of this project says what is wrong, else where to read more.
+        lines = log.read_bytes()[start:].decode(errors="replace").replace("\r", "\n").splitlines()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise _RungError(said[-1] if said else f"{module} ended with code {code}; see {log}", code)
