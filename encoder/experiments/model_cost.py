@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,4 @@ def cost_of(weights: Path, data: str, split: str, device: str) -> dict[str, Any]
 
 def _best_of(work: Callable[[], object]) -> float:
     """Seconds of the fastest round, after one that does not count."""
-    rounds = []
-    for _ in range(1 + _ROUNDS):
-        started = time.perf_counter()
-        work()
-        rounds.append(time.perf_counter() - started)
-    return min(rounds[1:])
+    return min(timeit.repeat(work, number=1, repeat=1 + _ROUNDS)[1:])
