@@ -8,11 +8,12 @@ from pydantic import Field
 
 from configs.loader import StrictModel
 
-ModelName = Literal[
-    "resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50",
+LandmarkModelName = Literal[
     "landmarks-lightgbm", "landmarks-forest", "landmarks-linear-svc", "landmarks-svc", "landmarks-knn", "landmarks-mlp",
     "landmarks-net",
 ]  # fmt: skip
+NetworkName = Literal["resnet", "plain", "deepface", "conv4-100", "conv4-bn-128", "conv4-1024", "vgg16", "resnet50"]
+ModelName = Literal[NetworkName, LandmarkModelName]
 # A stored configuration is refused before it can ask for absurd amounts of memory.
 Width = Annotated[int, Field(ge=4, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=64)]

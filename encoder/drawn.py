@@ -14,6 +14,7 @@ import numpy as np
 from configs.cli import command, command_parser
 from encoder.drawing.faces import DrawnFaces, draw_faces
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from encoder.pictures.face_images import png_bytes
 
 EXAMPLES = """examples:
   python -m encoder.drawn
@@ -23,19 +24,14 @@ EXAMPLES = """examples:
 
 def contact_sheet(faces: DrawnFaces, columns: int, zoom: int = 2) -> bytes:
     """PNG of the faces row by row."""
-    import io
-
     from PIL import Image
 
     size = faces.images.shape[1] * zoom
-    rows = -(-len(faces.images) // columns)
-    sheet = Image.new("L", (columns * (size + 2), rows * (size + 2)), 255)
+    sheet = np.full((-(-len(faces.images) // columns), size + 2, columns, size + 2), 255, np.uint8)
     for number, image in enumerate(faces.images):
         tile = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
-        sheet.paste(tile, (number % columns * (size + 2), number // columns * (size + 2)))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+        sheet[number // columns, :size, number % columns, :size] = tile
+    return png_bytes(sheet.reshape(-1, columns * (size + 2)))
 
 
 def build_parser() -> argparse.ArgumentParser:

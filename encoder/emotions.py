@@ -96,8 +96,7 @@ def _fold(name: str) -> str:
 def parse_emotion(name: str) -> Emotion:
     """The emotion a person or a data set means by ``name`` (English or French, noun or adjective, any case).
 
-    Raises:
-        UserError: the name is not known; the message gives the nearest known one.
+    Raises UserError: the name is not known; the message gives the nearest known one.
     """
     folded = _fold(name)
     found = _BY_SPELLING.get(folded)
@@ -109,10 +108,8 @@ def parse_emotion(name: str) -> Emotion:
 def parse_blend(name: str) -> Mapping[Emotion, float]:
     """The weights, summing to 1, of one emotion or of a compound (:data:`COMPOUNDS`) that ``name`` means.
 
-    "Happily surprised", "happily-surprised" and "joyeusement surpris" are half happiness, half surprise.
-
-    Raises:
-        UserError: the name is not known; the message gives the nearest known one.
+    "Happily surprised", "happily-surprised" and "joyeusement surpris" are half happiness, half surprise. Raises
+    UserError: the name is not known; the message gives the nearest known one.
     """
     folded = _fold(name)
     if folded in _OF_THEIR_OWN:
@@ -142,10 +139,8 @@ def one_hot(emotion: Emotion) -> tuple[float, ...]:
 def parse_distribution(text: str) -> tuple[float, ...]:
     """``"fear"``, ``"fear:0.7,surprise:0.3"`` or ``"happily surprised"`` as a distribution over the seven, in enum order.
 
-    Weights are relative (``fear:2,surprise:1`` is two thirds fear); a name without a weight counts 1.
-
-    Raises:
-        UserError: unknown name, an emotion given twice, a weight that is no positive finite number.
+    Weights are relative (``fear:2,surprise:1`` is two thirds fear); a name without a weight counts 1. Raises UserError:
+    unknown name, an emotion given twice, a weight that is no positive finite number.
     """
     weights: dict[Emotion, float] = {}
     for part in text.split(","):
@@ -169,8 +164,7 @@ def parse_distribution(text: str) -> tuple[float, ...]:
 def at_intensity(distribution: Sequence[float], intensity: float) -> tuple[float, ...]:
     """Mix a distribution with neutral: 0 is neutral, 1 the distribution itself.
 
-    Raises:
-        UserError: ``intensity`` outside [0, 1].
+    Raises UserError: ``intensity`` outside [0, 1].
     """
     if not 0.0 <= intensity <= 1.0:
         raise UserError(f"intensity must lie between 0 (neutral) and 1 (full), got {intensity}")

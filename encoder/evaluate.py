@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from encoder.data.face_set import FaceSet
 
 EXAMPLES = """examples:
@@ -55,9 +58,6 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     import json
 
-    import numpy as np
-
-    from encoder.data.duplicates import twins
     from encoder.evaluation.assessment import draw_confusions, format_table
     from encoder.evaluation.ladder_table import read_table
     from encoder.evaluation.report import EvaluatedModel, evaluate_model, find_face, write_report
@@ -75,27 +75,29 @@ def main(argv: Sequence[str]) -> int:
     folders = [resolve_folder(name) for name in given]
     device = resolve_device(arguments.device)
     classifiers = [load_classifier(folder, device) for folder in folders]
-    if arguments.report is not None or arguments.face is not None:
-        _refuse_landmarks(given, classifiers)
+    on_landmarks = [weights for weights, each in zip(given, classifiers, strict=True) if isinstance(each, LandmarkClassifier)]
+    if on_landmarks and (arguments.report is not None or arguments.face is not None):
+        raise UserError(
+            f"{on_landmarks[0]}: a model on landmarks has no maps for the report to show; "
+            "leave it out, or use --out for its figures"
+        )
     names = model_names(given)
     outs = _output_folders(arguments, names)
     models: list[EvaluatedModel] = []
     figures: list[dict[str, Any]] = []
-    loaded: dict[int, tuple[FaceSet, Any]] = {}
+    loaded: dict[int, tuple[FaceSet, NDArray[np.bool_]]] = {}
     for name, weights, folder, classifier in zip(names, given, folders, classifiers, strict=True):
         size = classifier.size if isinstance(classifier, LandmarkClassifier) else classifier.preprocessing.size
         if size not in loaded:
-            faces, train = _load(arguments, size)
-            loaded[size] = faces, twins(faces, train) if train is not None else np.zeros(len(faces), bool)
+            loaded[size] = _load(arguments, size)
         faces, twin = loaded[size]
         if isinstance(classifier, LandmarkClassifier):
             figures.append(assess_landmarks(classifier, faces, twin, folder, split=arguments.split, weights=weights))
             continue
         if arguments.face is not None:
             find_face(faces, arguments.face)
-        models.append(
-            evaluate_model(name, weights, folder, classifier, faces, twin, split=arguments.split, views=arguments.views)
-        )
+        how = {"split": arguments.split, "views": arguments.views}
+        models.append(evaluate_model(name, weights, folder, classifier, faces, twin, **how))
         figures.append(dict(models[-1].figures))
     written = []
     for found, out in zip(figures, outs, strict=False):
@@ -103,14 +105,8 @@ def main(argv: Sequence[str]) -> int:
         written += [out / "evaluation.json", *draw_confusions(found, out)]
     if arguments.report is not None:
         command = shlex.join(["python", "-m", "encoder.evaluate", *argv])
-        written += write_report(
-            models,
-            arguments.report,
-            command=command,
-            face=arguments.face,
-            ladder=arguments.ladder,
-            show_faces=not arguments.without_faces,
-        )
+        shown = {"face": arguments.face, "ladder": arguments.ladder, "show_faces": not arguments.without_faces}
+        written += write_report(models, arguments.report, command=command, **shown)
     if arguments.json:
         print(json.dumps(figures if len(figures) > 1 else figures[0], indent=2))
     else:
@@ -121,28 +117,19 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _refuse_landmarks(given: Sequence[str], classifiers: Sequence[Any]) -> None:
-    from encoder.landmarks.classifier import LandmarkClassifier
-
-    for weights, classifier in zip(given, classifiers, strict=True):
-        if isinstance(classifier, LandmarkClassifier):
-            raise UserError(
-                f"{weights}: a model on landmarks has no maps for the report to show; leave it out, or use --out for its figures"
-            )
-
-
 def _output_folders(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
     """Makes every folder that is written to, before any work; one for each model's JSON, or none with --report alone."""
+    from engine.storage.atomic import make_folder
+
     outs = []
     if arguments.out is not None:
         outs = [arguments.out if len(names) == 1 else arguments.out / name for name in names]
     elif arguments.report is None:
         outs = [Path("out") / f"evaluation-{name}-{arguments.split}" for name in names]
-    for folder in (*outs, *([arguments.report] if arguments.report is not None else [])):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made a folder ({(error.strerror or str(error)).lower()})") from None
+    for folder in outs:
+        make_folder(folder)
+    if arguments.report is not None:
+        make_folder(arguments.report, "--report")
     return outs
 
 
@@ -158,16 +145,17 @@ def model_names(given: Sequence[str]) -> list[str]:
     return names
 
 
-def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, FaceSet | None]:
-    """(faces of the split, faces of train or None): train is needed to find twins."""
+def _load(arguments: argparse.Namespace, size: int) -> tuple[FaceSet, NDArray[np.bool_]]:
+    """The N faces of the split, and (N,) which of them also stand in train."""
+    import numpy as np
+
+    from encoder.data.duplicates import twins
     from encoder.drawing.faces import load_or_draw
 
-    train = arguments.data != "drawn" and arguments.split != "train"
-    first, *second = (
-        load_or_draw(arguments.data, split, 3500, size=size, on_error=arguments.on_error)
-        for split in (arguments.split, *(["train"] if train else []))
-    )
-    return first, second[0] if second else None
+    faces = load_or_draw(arguments.data, arguments.split, 3500, size=size, on_error=arguments.on_error)
+    if arguments.data == "drawn" or arguments.split == "train":
+        return faces, np.zeros(len(faces), bool)
+    return faces, twins(faces, load_or_draw(arguments.data, "train", 0, size=size, on_error=arguments.on_error))
 
 
 cli = command(main)

@@ -47,8 +47,7 @@ def main(argv: Sequence[str]) -> int:
 def published_encoder() -> EmotionEncoder:
     """DeepFace's network with its published weights, as it answers without any calibration.
 
-    Raises:
-        UserError: deepface is missing, the weights cannot be had, or it is not the network that is known here.
+    Raises UserError: deepface is missing, the weights cannot be had, or it is not the network that is known here.
     """
     from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
     from encoder.inference.emotion_encoder import EmotionEncoder

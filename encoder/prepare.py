@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import UserError, command, command_parser
 from encoder.data.face_parquet import new_split_files, write_parquet_splits
-from encoder.data.face_set import FER_SIZE, SPLITS, FaceSet, Split
+from encoder.data.face_set import FER_SIZE, SPLITS
 from encoder.data.inventory import report, table
 from encoder.data.load import load_faces
 from engine.storage.atomic import atomic_write_text
@@ -54,7 +54,9 @@ def main(argv: Sequence[str]) -> int:
         new_split_files(args.write, SPLITS)  # refused now, not after minutes of reading
     splits = {split: load_faces(args.path, split, on_error=args.on_error, size=args.size) for split in SPLITS}
     if not any(len(faces) for faces in splits.values()):
-        raise UserError(f"{args.path}: holds no readable face; {_first_problem(splits)}")
+        problems = [line for faces in splits.values() for line in faces.problems]
+        reason = f"first of {len(problems)} problems: {problems[0]}" if problems else "it is empty"
+        raise UserError(f"{args.path}: holds no readable face; {reason}")
     facts = report(splits)
     print(table(facts))
     # Data first: the report may be made again in seconds.
@@ -65,11 +67,6 @@ def main(argv: Sequence[str]) -> int:
         atomic_write_text(args.json, json.dumps({"path": str(args.path), **facts}, indent=2, ensure_ascii=False) + "\n")
         print(f"wrote {args.json}")
     return 1 if facts["problems"] else 0
-
-
-def _first_problem(splits: Mapping[Split, FaceSet]) -> str:
-    problems = [line for faces in splits.values() for line in faces.problems]
-    return f"first of {len(problems)} problems: {problems[0]}" if problems else "it is empty"
 
 
 cli = command(main)

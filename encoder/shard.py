@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.cli import UserError, command, command_parser
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from encoder.data.face_set import FaceSet
 
 _EPILOG = """\
@@ -42,8 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Write the shards of train and valid; returns 0.
 
-    Raises:
-        UserError: the data set is refused, or shards exist already or cannot be written.
+    Raises UserError: the data set is refused, or shards exist already or cannot be written.
     """
     arguments = _parser().parse_args(argv)
     for name in ("size", "per_shard", "count"):
@@ -54,21 +52,22 @@ def main(argv: Sequence[str]) -> int:
     from encoder.data.shard_writer import write_shards
 
     for split in ("train", "valid"):
-        faces = _drawn(arguments, split) if arguments.data == "drawn" else _loaded(arguments, split)
-        bar = tqdm(faces, desc=split, unit="face", delay=1, disable=None)
+        lots = _drawn(arguments, split) if arguments.data == "drawn" else [_loaded(arguments, split)]
+        pairs = (zip(lot.images, lot.distributions().tolist(), strict=True) for lot in lots)
+        bar = tqdm(chain.from_iterable(pairs), desc=split, unit="face", delay=1, disable=None)
         written = write_shards(arguments.out, split, bar, per_shard=arguments.per_shard)
         size = sum(path.stat().st_size for path in written)
         print(f"{split}: {sum(written.values()):,} faces in {len(written)} shard(s), {size:,} bytes")
     return 0
 
 
-def _loaded(arguments: argparse.Namespace, split: str) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
+def _loaded(arguments: argparse.Namespace, split: str) -> FaceSet:
     from encoder.data.load import load_faces
 
-    yield from _each(load_faces(Path(arguments.data).expanduser(), split, on_error=arguments.on_error, size=arguments.size))  # type: ignore[arg-type]
+    return load_faces(Path(arguments.data).expanduser(), split, on_error=arguments.on_error, size=arguments.size)  # type: ignore[arg-type]
 
 
-def _drawn(arguments: argparse.Namespace, split: str) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
+def _drawn(arguments: argparse.Namespace, split: str) -> Iterator[FaceSet]:
     """Drawn in lots, so that any number of them fits into memory."""
     from encoder.drawing.faces import drawn_set
 
@@ -76,13 +75,8 @@ def _drawn(arguments: argparse.Namespace, split: str) -> Iterator[tuple[np.ndarr
     while left:
         number = min(left, 4096)
         # No lot of one seed is a lot of another.
-        yield from _each(drawn_set(split, number, seed=1_000_003 * arguments.seed + lot, size=arguments.size))  # type: ignore[arg-type]
+        yield drawn_set(split, number, seed=1_000_003 * arguments.seed + lot, size=arguments.size)  # type: ignore[arg-type]
         left, lot = left - number, lot + 1
-
-
-def _each(faces: FaceSet) -> Iterator[tuple[np.ndarray, Sequence[float]]]:
-    for pixels, emotion in zip(faces.images, faces.distributions(), strict=True):
-        yield pixels, emotion.tolist()
 
 
 cli = command(main)

@@ -87,14 +87,8 @@ class PriorTask(TrainingTask):
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        self.batches = GlobalBatches(
-            len(train),
-            stage.batch_size,
-            seed=config.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            weights=sampling_weights(train, stage.rare_sampling),
-        )
+        weights = sampling_weights(train, stage.rare_sampling)
+        self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, seed=config.seed, weights=weights)
         self.stream = BatchStream(
             TokenBatches(train, self.batches, seed=config.seed, label_dropout=stage.label_dropout),
             config.faces.workers,

@@ -99,15 +99,8 @@ class TokenizerTask(TrainingTask):
         self._encoder, self._emotion_loss, self._lpips = start.encoder, start.emotion_loss, start.lpips
         some = np.random.default_rng(0).permutation(len(valid))[:VALID_FACES]
         self._valid = torch.from_numpy(valid.images[np.sort(some)]).unsqueeze(1)
-        self.batches = GlobalBatches(
-            len(train),
-            stage.batch_size,
-            seed=config.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            block=config.faces.shuffle_block,
-            window=config.faces.shuffle_window,
-        )
+        order = {"seed": config.seed, "block": config.faces.shuffle_block, "window": config.faces.shuffle_window}
+        self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, **order)
         self.stream = BatchStream(
             FaceBatches(train, self.batches, config.seed, 2 * NUM_UNIFORMS),
             config.faces.workers,

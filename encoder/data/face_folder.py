@@ -27,8 +27,7 @@ HELD_OUT = 0.1
 def split_folders(root: Path) -> dict[Split, Path]:
     """The folders of ``root`` that hold a split, by its common spellings (``val``, ``PublicTest``, ...).
 
-    Raises:
-        UserError: two folders claim the same split.
+    Raises UserError: two folders claim the same split.
     """
     found: dict[Split, Path] = {}
     for folder in _entries(root):
@@ -46,10 +45,8 @@ def read_folder_split(root: Path, split: Split, *, on_error: OnError, size: int 
 
     Where there is no folder for ``valid``, a tenth of train is held out for it: the files whose SHA-256, read as a
     fraction of its range, is below 0.1. The rule looks at the content only, so copies of a file stay together, and
-    ``FaceSet.notes`` says that it was applied.
-
-    Raises:
-        UserError: no folder for the split, no emotion folders in it, or a bad file while ``on_error`` is ``refuse``.
+    ``FaceSet.notes`` says that it was applied. Raises UserError: no folder for the split, no emotion folders in it, or a
+    bad file while ``on_error`` is ``refuse``.
     """
     folders = split_folders(root)
     collector = FaceCollector(root.resolve().name or "folder", size=size, on_error=on_error)
@@ -85,7 +82,7 @@ def read_folder_split(root: Path, split: Split, *, on_error: OnError, size: int 
 
 def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Iterator[tuple[Path, int]]:
     """Image files of the emotion folders with their class; anything else is reported."""
-    emotions = [entry for entry in _entries(folder) if not _is_clutter(entry)]
+    emotions = _entries(folder)
     if not any(entry.is_dir() for entry in emotions):
         raise UserError(f"{folder}: holds no folders named by emotion, such as {folder.name}/happy")
     for entry in emotions:
@@ -101,11 +98,9 @@ def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Itera
             if entry.name.isdigit():
                 # Other data sets number from 1: skipping one folder would silently shift all the others.
                 raise UserError(f"{entry}: numbered folders must be 0 to 6 in the order of FER-2013; name them") from None
-            collector.problem(str(entry), f"its {_count(entry)} entries have no class: {error}")
+            collector.problem(str(entry), f"its {len(_entries(entry))} entries have no class: {error}")
             continue
         for path in _entries(entry):
-            if _is_clutter(path):
-                continue
             if path.suffix.lower() in _SUFFIXES:
                 yield path, label
             else:
@@ -113,18 +108,11 @@ def _labelled_files(root: Path, folder: Path, collector: FaceCollector) -> Itera
 
 
 def _entries(folder: Path) -> list[Path]:
+    """What lies in ``folder``, but for clutter."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror or error})") from None
-
-
-def _count(folder: Path) -> int:
-    return sum(not _is_clutter(path) for path in _entries(folder))
-
-
-def _is_clutter(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in _IGNORED
 
 
 def _stays_inside(path: Path, root: Path) -> bool:

@@ -13,7 +13,7 @@ The ``path`` names the face; it is never opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,10 +33,9 @@ _FER_NAME = re.compile(r"fer([0-9]{7})")
 def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a Parquet file, a batch at a time, as ``(row number from 0, {column: value})``.
 
-    ``wanted`` columns that the file lacks are absent from the dictionaries; ``image`` comes as ``(bytes, path)``.
+    ``wanted`` columns that the file lacks are absent from the dictionaries.
 
-    Raises:
-        UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
+    Raises UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -54,9 +53,7 @@ def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Ite
             with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
                 start = 0
                 for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                    values = {name: _values(batch.column(name)) for name in columns}
-                    for offset in range(batch.num_rows):
-                        yield start + offset, {name: values[name][offset] for name in columns}
+                    yield from enumerate(batch.to_pylist(), start)
                     start += batch.num_rows
                     bar.update(batch.num_rows)
     except (pa.ArrowException, OSError) as error:
@@ -67,55 +64,35 @@ def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Ite
 def _check_type(path: Path, name: str, kind: Any) -> None:
     import pyarrow.types as t
 
-    def is_list(k: Any) -> bool:
-        return (t.is_list(k) or t.is_large_list(k) or t.is_fixed_size_list(k)) and t.is_integer(k.value_type)
-
-    def is_image(k: Any) -> bool:
-        return t.is_struct(k) and k.get_field_index("bytes") >= 0 and t.is_binary(k.field("bytes").type)
-
-    def is_text(k: Any) -> bool:
-        return t.is_string(k) or t.is_large_string(k)
-
-    expected: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-        "row": (t.is_integer, "an integer"),
-        "fer2013_label": (t.is_integer, "an integer"),
-        "votes": (is_list, "a list of integers"),
-        "image": (is_image, "a struct of {bytes: binary, path: string}"),
-    }
-    fits, wording = expected.get(name, (is_text, "a string"))
-    if not fits(kind):
+    if name in ("row", "fer2013_label"):
+        fits, wording = t.is_integer(kind), "an integer"
+    elif name == "votes":
+        fits, wording = t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind), "a list of integers"
+        fits = fits and t.is_integer(kind.value_type)
+    elif name == "image":
+        fits, wording = t.is_struct(kind), "a struct of {bytes: binary, path: string}"
+        fits = fits and kind.get_field_index("bytes") >= 0 and t.is_binary(kind.field("bytes").type)
+    else:
+        fits, wording = t.is_string(kind) or t.is_large_string(kind), "a string"
+    if not fits:
         raise UserError(f"{path}: column {name!r} must be {wording}, got {kind}")
-
-
-def _values(column: Any) -> list[Any]:
-    import pyarrow as pa
-
-    if not pa.types.is_struct(column.type):
-        return list(column.to_pylist())
-    content = column.field("bytes").to_pylist()
-    has_path = column.type.get_field_index("path") >= 0
-    names = column.field("path").to_pylist() if has_path else [None] * len(content)
-    return list(zip(content, names, strict=True))
 
 
 def read_parquet_split(path: Path, *, on_error: OnError, size: int | None) -> FaceSet:
     """All faces of one Parquet file in the layout above.
 
-    The set's source is ``fer2013`` where the rows of ``fer2013.csv`` are given, else the folder's name.
-
-    Raises:
-        UserError: unreadable file, missing or mistyped columns, or a bad row while ``on_error`` is ``refuse``.
+    The set's source is ``fer2013`` where the rows of ``fer2013.csv`` are given, else the folder's name. Raises UserError:
+    unreadable file, missing or mistyped columns, or a bad row while ``on_error`` is ``refuse``.
     """
     collector = FaceCollector(path.resolve().parent.name or "parquet", size=size, on_error=on_error)
     wanted = ("row", "fer2013_label", "votes", "image", "identity", "gender")
     for number, row in read_rows(path, wanted, required=("image", "fer2013_label")):
-        content, image_path = row["image"]
-        original = row.get("row")
+        image, original = row["image"] or {}, row.get("row")
         if original is not None:
             collector.source = "fer2013"
-        named = image_path if original is None else f"fer{original:07d}"
+        named = image.get("path") if original is None else f"fer{original:07d}"
         collector.add(
-            content,
+            image.get("bytes"),
             named or f"{path.name}:{number}",
             place=f"{path} row {number}" + (f" ({named})" if named else ""),
             label=row["fer2013_label"],
@@ -127,11 +104,7 @@ def read_parquet_split(path: Path, *, on_error: OnError, size: int | None) -> Fa
 
 
 def new_split_files(folder: Path, splits: Iterable[Split]) -> dict[Split, Path]:
-    """Where each split would be written.
-
-    Raises:
-        UserError: one of the files exists already.
-    """
+    """Where each split would be written. Raises UserError: one of the files exists already."""
     targets = {split: folder / f"{split}.parquet" for split in splits}
     for target in targets.values():
         if target.exists():
@@ -142,8 +115,7 @@ def new_split_files(folder: Path, splits: Iterable[Split]) -> dict[Split, Path]:
 def write_parquet_splits(folder: Path, splits: Mapping[Split, FaceSet]) -> list[Path]:
     """Write each split as ``<folder>/<split>.parquet`` in the layout above; all of them, or none.
 
-    Raises:
-        UserError: the folder already holds one of the files, or cannot be written.
+    Raises UserError: the folder already holds one of the files, or cannot be written.
     """
     targets = new_split_files(folder, splits)
     make_folder(folder, "folder")

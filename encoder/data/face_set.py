@@ -103,8 +103,7 @@ def printable(name: str) -> str:
 def parse_label(text: str) -> int:
     """The class a data set writes as ``3``, ``happy``, ``Happiness`` or ``3_happy``.
 
-    Raises:
-        UserError: no number from 0 to 6 in FER-2013's order and no known name.
+    Raises UserError: no number from 0 to 6 in FER-2013's order and no known name.
     """
     text = text.strip()
     if re.fullmatch(r"[0-9]+", text):

@@ -42,11 +42,8 @@ def read_csv_split(path: Path, split: Split, *, on_error: OnError, size: int | N
     """One split of ``fer2013.csv``, with votes where ``fer2013new.csv`` lies beside it.
 
     With votes, the rows to which FER+ gives no image name ("not a face") are left out, as its authors do. Rows are
-    counted from 0 below the header, as in FER+ (``fer0000012`` is row 12).
-
-    Raises:
-        UserError: no such table, missing columns, votes that are not aligned with it, or a bad row while ``on_error``
-            is ``refuse``.
+    counted from 0 below the header, as in FER+ (``fer0000012`` is row 12). Raises UserError: no such table, missing
+    columns, votes that are not aligned with it, or a bad row while ``on_error`` is ``refuse``.
     """
     collector = FaceCollector("fer2013", size=size, on_error=on_error)
     beside = path.parent / VOTES_NAME

@@ -16,19 +16,12 @@ VOTE_COLUMNS: tuple[str, ...] = (*(FERPLUS_NAMES[target] for target in FERPLUS_V
 
 
 def vote_distributions(vote_counts: ArrayLike) -> NDArray[np.float32]:
-    """Counts of votes as distributions over the eight FER+ classes.
+    """(N, 10) counts of votes, in the column order of ``fer2013new.csv``, as (N, 8) float32 in the order of
+    ``FERPLUS_NAMES``.
 
-    A class with a single vote counts as a slip of the hand and is zeroed, "unknown" and "NF" are dropped, and what is
-    left is normalised: the protocol of the FER+ authors.
-
-    Args:
-        vote_counts: (N, 10) non-negative counts in the column order of ``fer2013new.csv``.
-
-    Returns:
-        (N, 8) float32 in the order of ``FERPLUS_NAMES``; each row sums to 1, or is all zero where no vote is left.
-
-    Raises:
-        ValueError: not (N, 10), or a negative count.
+    A class with a single vote counts as a slip of the hand and is zeroed, "unknown" and "NF" are dropped, and what is left is
+    normalised: the protocol of the FER+ authors. A row is all zero where no vote is left. Raises ValueError: not (N, 10), or
+    a negative count.
     """
     kept = _without_single_votes(vote_counts)
     votes = np.zeros((len(kept), len(FERPLUS_NAMES)), np.float32)
@@ -43,16 +36,8 @@ def majority_ferplus(vote_counts: ArrayLike) -> NDArray[np.int8]:
     """Majority class of each face by the official FER+ protocol (``mode == "majority"`` of the authors' code).
 
     Single votes are zeroed; a class wins with more than half of all votes that are left, those for "unknown" and "NF"
-    included. On the full FER-2013 this keeps 25,060 / 3,199 / 3,153 faces of train / valid / test.
-
-    Args:
-        vote_counts: (N, 10) counts in the column order of ``fer2013new.csv``.
-
-    Returns:
-        (N,) int8 index into ``FERPLUS_NAMES``; -1 where no class wins.
-
-    Raises:
-        ValueError: not (N, 10), or a negative count.
+    included. On the full FER-2013 this keeps 25,060 / 3,199 / 3,153 faces of train / valid / test. Takes (N, 10) counts as
+    :func:`vote_distributions` does; returns (N,) int8 indices into ``FERPLUS_NAMES``, -1 where no class wins.
     """
     kept = _without_single_votes(vote_counts)
     winner = np.array(FERPLUS_VOTE_ORDER, np.int8)[kept.argmax(axis=1)]

@@ -109,7 +109,9 @@ def load_faces128(path: str | Path, split: Split, *, seed: int = 0, size: int = 
             except UserError as error:
                 collector.problem(place, str(error))
                 continue
-        collector.add(row["image"][0], name, place=place, label=label, identity=row["identity"], gender=row["gender"])
+        collector.add(
+            (row["image"] or {}).get("bytes"), name, place=place, label=label, identity=row["identity"], gender=row["gender"]
+        )
     return collector.finish()
 
 

@@ -25,9 +25,7 @@ class ShardFiles:
     """The files below ``place``: a folder, or a URL that fsspec understands (``s3://bucket/faces``, ``gs://…``, ``memory://…``).
 
     Local files are read with ``pread``, which many processes can do at once; remote ones by ranges, many at a time.
-
-    Raises:
-        UserError: no such place, or the package that reads such URLs is missing.
+    Raises UserError: no such place, or the package that reads such URLs is missing.
     """
 
     def __init__(self, place: str) -> None:

@@ -56,8 +56,7 @@ class ShardTable:
 def build_table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> ShardTable:
     """The table of ``shards``, made in ``cache`` unless it is there; shards without an index get one.
 
-    Raises:
-        UserError: a shard that is damaged, or a cache that cannot be written.
+    Raises UserError: a shard that is damaged, or a cache that cannot be written.
     """
     from tqdm import tqdm
 
@@ -111,18 +110,9 @@ def _index_in_cache(files: ShardFiles, shard: ShardFile, cache: Path) -> Path:
 def _stored_index(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample] | None:
     """The index of a tar; None where there is none, or one of another file."""
     kept = _index_in_cache(files, shard, cache)
-    beside = shard.name + INDEX_ENDING
-    for where in (str(kept), f"{files.place}/{beside}"):
-        try:
-            if where == str(kept):
-                data = kept.read_bytes()
-            else:
-                with files.open(beside) as stream:
-                    data = stream.read()
-        except (OSError, UserError):
-            continue
-        with suppress(UserError, KeyError, TypeError, ValueError):
-            content = parse_json(data, where)
+    for open_index in (lambda: kept.open("rb"), lambda: files.open(shard.name + INDEX_ENDING)):
+        with suppress(OSError, UserError, KeyError, TypeError, ValueError), open_index() as stream:
+            content = parse_json(stream.read(), shard.name)
             if (content["format_version"], content["tar_bytes"]) == (FORMAT_VERSION, shard.size):
                 return [_checked(sample, shard) for sample in content["samples"]]
     return None
@@ -142,8 +132,7 @@ def _checked(sample: Any, shard: ShardFile) -> Sample:
 def store_index(files: ShardFiles, shard: ShardFile, cache: Path, samples: list[Sample]) -> None:
     """Write the index beside its tar, or into ``cache`` where that place is remote or read-only.
 
-    Raises:
-        UserError: neither can be written.
+    Raises UserError: neither can be written.
     """
     text = json.dumps({"format_version": FORMAT_VERSION, "tar_bytes": shard.size, "samples": samples}, separators=(",", ":"))
     if not files.remote:
@@ -157,8 +146,7 @@ def store_index(files: ShardFiles, shard: ShardFile, cache: Path, samples: list[
 def tar_samples(files: ShardFiles, shard: ShardFile) -> Iterator[Sample]:
     """(offset, length, emotion) of each picture in a tar, in its order; nothing is unpacked.
 
-    Raises:
-        UserError: not an uncompressed tar, cut off, or a label that is none.
+    Raises UserError: not an uncompressed tar, cut off, or a label that is none.
     """
     where = f"{files.place}/{shard.name}"
     key: str | None = None

@@ -22,16 +22,10 @@ from engine.storage.atomic import draft, make_folder
 def write_shards(
     folder: Path, name: str, faces: Iterable[tuple[np.ndarray, Sequence[float]]], *, per_shard: int = 4096
 ) -> dict[Path, int]:
-    """Write ``<name>-000000.tar`` and so on; only one shard is held in memory.
+    """Write ``<name>-000000.tar`` and so on, each holding ``per_shard`` faces, and say how many each holds.
 
-    Args:
-        faces: (S, S) uint8 pixels, and the distribution over the seven emotions or zeros.
-
-    Returns:
-        the shards, and how many faces each holds.
-
-    Raises:
-        UserError: a shard exists already, or cannot be written.
+    A face is (S, S) uint8 pixels with the distribution over the seven emotions, or zeros; only one shard is held in memory.
+    Raises UserError: a shard exists already, or cannot be written.
     """
     written: dict[Path, int] = {}
     numbered = enumerate(faces)

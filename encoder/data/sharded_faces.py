@@ -84,9 +84,8 @@ class ShardedFaces:
     def read(self, index: np.ndarray) -> NDArray[np.uint8]:
         """(B, size, size) uint8 grey faces.
 
-        Raises:
-            UserError: a shard that cannot be read, or a picture that cannot be used (unless such are skipped: then the
-                next one in the shards takes its place, the same in every run).
+        Raises UserError: a shard that cannot be read, or a picture that cannot be used (unless such are skipped: then the next
+        one in the shards takes its place, the same in every run).
         """
         places = self._table_places(index)
         faces = np.empty((len(places), self._size, self._size), np.uint8)
@@ -155,10 +154,8 @@ def open_shards(
     """The faces of ``split`` below ``place``, a folder or URL that holds tar or Parquet shards.
 
     A split's shards stand in a folder of its name or begin with it (``train/0001.tar``, ``train-0001.tar``,
-    ``valid.parquet``). Where none is marked so, every 20th face (at most about 2,048 in all) is for validation.
-
-    Raises:
-        UserError: no shards, a mixture of both forms, or a split that is missing while the other is there.
+    ``valid.parquet``). Where none is marked so, every 20th face (at most about 2,048 in all) is for validation. Raises
+    UserError: no shards, a mixture of both forms, or a split that is missing while the other is there.
     """
     files = ShardFiles(place)
     found = files.find(SHARD_ENDINGS)

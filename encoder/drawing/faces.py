@@ -132,8 +132,7 @@ def _identities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) ->
 def drawn_set(split: Literal["train", "valid", "test"], count: int, *, seed: int = 0, size: int = 48) -> FaceSet:
     """``count`` drawn faces as a data set: the emotions in equal parts, nobody in two splits.
 
-    Raises:
-        UserError: an unknown split, or a count or size that cannot be drawn.
+    Raises UserError: an unknown split, or a count or size that cannot be drawn.
     """
     from encoder.data.face_set import FaceSet
 

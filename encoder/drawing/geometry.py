@@ -5,7 +5,7 @@ Lengths are in head units (see ``encoder.drawing.traits``); features are symmetr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +13,14 @@ from numpy.typing import NDArray
 from encoder.drawing.action_units import AU_COLUMN
 from encoder.drawing.traits import Traits
 
-Column = NDArray[np.float32]  # (N,)
 HEAD_Y = -0.12  # height of the widest part of the head
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """One (N,) float32 column per measure of N faces; ``*_y`` are heights (down is positive)."""
+class Geometry(SimpleNamespace):
+    """One (N,) float32 column per measure of N faces, as :func:`shape_face` names them; ``*_y`` are heights (down is positive).
 
-    jaw_length: Column
-    brow_inner_x: Column
-    brow_span: Column
-    brow_y: Column  # height of the brow is brow_y + brow_slope * s + brow_bend * s**2, s from 0 (inner) to 1 (outer)
-    brow_slope: Column
-    brow_bend: Column
-    eye_upper: Column
-    eye_lower: Column
-    lid_droop: Column
-    lid_tension: Column
-    cheek: Column
-    crow_feet: Column
-    frown: Column
-    forehead_centre: Column
-    forehead_side: Column
-    nose_base: Column
-    nose_width: Column
-    nose_wrinkle: Column
-    fold: Column
-    fold_x: Column
-    mouth_y: Column
-    mouth_half: Column
-    mouth_corner: Column
-    mouth_square: Column
-    open_upper: Column
-    open_lower: Column
-    lip_upper: Column
-    lip_lower: Column
-    teeth_upper: Column
-    teeth_lower: Column
-    press: Column
-    chin_boss: Column
+    The height of the brow is ``brow_y + brow_slope * s + brow_bend * s**2``, s from 0 (inner) to 1 (outer).
+    """
 
 
 def shape_face(traits: Traits, action_units: NDArray[np.float32]) -> Geometry:

@@ -6,7 +6,6 @@ on the machine and on the position in the array. Bumps are (1 - q)² instead of 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+    from encoder.drawing.geometry import Geometry
+    from encoder.drawing.traits import Traits, View
 
 Plane = NDArray[np.float32]  # (n, rows, columns), or (n, 1, 1) for one number per face
 
@@ -68,9 +68,9 @@ def _squared_radius(dx: Plane, dy: Plane, radius_x: Plane | float, radius_y: Pla
 class Columns:
     """Some rows of Traits, View or Geometry, as (n, 1, 1) planes under the same names."""
 
-    def __init__(self, source: DataclassInstance, part: slice) -> None:
-        for field in dataclasses.fields(source):
-            setattr(self, field.name, getattr(source, field.name)[part].astype(np.float32)[:, None, None])
+    def __init__(self, source: Traits | View | Geometry, part: slice) -> None:
+        for name, column in vars(source).items():
+            setattr(self, name, column[part].astype(np.float32)[:, None, None])
 
     if TYPE_CHECKING:
 

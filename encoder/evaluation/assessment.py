@@ -11,16 +11,7 @@ import numpy.typing as npt
 
 from encoder.evaluation import metrics
 from encoder.evaluation.charts import confusion_png
-from encoder.evaluation.readings import (
-    BOOTSTRAP_SEED,
-    HEAD_TITLES,
-    HEADLINE,
-    RESAMPLES,
-    HeadReading,
-    headline,
-    rounded,
-    with_intervals,
-)
+from encoder.evaluation.readings import BOOTSTRAP, HEAD_TITLES, HEADLINE, HeadReading, headline, rounded, with_intervals
 from encoder.inference.views import VIEW_TITLES, Views
 from engine.storage.atomic import atomic_write_bytes
 
@@ -73,7 +64,7 @@ def assess_readings(
 ) -> dict[str, Any]:
     """Figures of every head, and again without the faces that ``twin`` (N,) marks: those that also stand in train."""
     report: dict[str, Any] = {"weights": weights, "data": data, "split": split, "test_time": VIEW_TITLES[views]}
-    report["bootstrap"] = {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED}
+    report["bootstrap"] = dict(BOOTSTRAP)
     report["twins_in_train"] = int(twin.sum())
     report["heads"] = {}
     for head, reading in readings.items():

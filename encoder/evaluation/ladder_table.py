@@ -38,8 +38,7 @@ Row = Mapping[str, Any]
 def figures_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a row that ``evaluation.json`` knows; all are of the FER-2013 head.
 
-    Raises:
-        UserError: the model was not judged on FER-2013's labels.
+    Raises UserError: the model was not judged on FER-2013's labels.
     """
     head = evaluation["heads"].get("fer2013")
     if head is None:

@@ -14,13 +14,10 @@ LOSSES = ("loss", "fer2013", "ferplus")
 def read_curves(weights: Path) -> dict[str, Any]:
     """Losses and validation figures of the run that made ``weights``, by step.
 
-    The file is looked for in the folder above ``weights``, where training puts it, then inside. Lines that are no JSON
-    object with a step (the last one of a run that was killed) are counted and left out; of a step that was done twice
-    the later figures count.
-
-    Returns:
-        ``losses`` and ``valid``: name to list of (step, value), thinned to ``MAX_POINTS`` by means; ``broken_lines``; and
-        ``missing``, a sentence that says why there are no curves, or None.
+    The file is looked for in the folder above ``weights``, where training puts it, then inside. Lines that are no JSON object
+    with a step (the last one of a run that was killed) are counted as ``broken_lines``; of a step that was done twice the
+    later figures count. ``losses`` and ``valid`` hold (step, value) by name, thinned to ``MAX_POINTS`` by means; ``missing``
+    says why there are no curves, or is None.
     """
     curves: dict[str, Any] = {"losses": {}, "valid": {}, "broken_lines": 0, "missing": None}
     file = next((f / "metrics.jsonl" for f in (weights.resolve().parent, weights) if (f / "metrics.jsonl").is_file()), None)

@@ -133,16 +133,10 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
 def bootstrap(
     statistics: Callable[[npt.NDArray[np.int64]], Array], count: int, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[Array, Array]:
-    """Ends of the 95 % percentile interval of each statistic over resampled samples (Efron, 1979).
+    """Ends of the 95 % percentile interval of each statistic over resampled samples (Efron, 1979): low (K,) and high (K,).
 
-    For the difference of two classifiers let ``statistics`` apply the same indices to both: the pairs stay together.
-
-    Args:
-        statistics: takes (count,) indices drawn with replacement, returns (K,) figures; ``nan`` is left out.
-        count: number of samples, at least one.
-
-    Returns:
-        two arrays (K,): low and high ends.
+    ``statistics`` takes (``count``,) indices drawn with replacement and returns (K,) figures; ``nan`` is left out. For the
+    difference of two classifiers let it apply the same indices to both: the pairs stay together.
     """
     rng = np.random.default_rng(seed)
     values = np.stack([statistics(rng.integers(0, count, count)) for _ in range(resamples)])

@@ -41,8 +41,7 @@ def read_with_onnx(model: bytes, faces: FaceSet, input_type: str) -> dict[str, H
 def compare_precisions(whole: bytes, small: bytes, valid: FaceSet, input_type: str) -> dict[str, Any]:
     """Figures of the small model minus those of the whole one on the same faces, per head, with paired 95 % intervals.
 
-    Raises:
-        UserError: no face has a label that the model predicts.
+    Raises UserError: no face has a label that the model predicts.
     """
     first, second = (read_with_onnx(model, valid, input_type) for model in (whole, small))
     if not first:

@@ -20,8 +20,7 @@ from encoder.inference.views import Views, averaged_logits
 
 HEAD_TITLES = {"fer2013": "FER-2013 labels, 7 classes", "ferplus": "FER+ majority, 8 classes (official protocol)"}
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "expected_calibration_error", "negative_log_likelihood")
-BOOTSTRAP_SEED = 0
-RESAMPLES = 1000
+BOOTSTRAP = {"resamples": 1000, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ def in_order(faces: FaceSet) -> npt.NDArray[np.int64]:
 def read_heads(encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror") -> dict[str, HeadReading]:
     """Calibrated probabilities of every head that has labelled faces here, logits averaged over the ``views``.
 
-    Raises:
-        UserError: no head of the network has a label among these faces.
+    Raises UserError: no head of the network has a label among these faces.
     """
     readings = {}
     read = averaged_logits(encoder, faces, views, encoder.preferred_batch) if len(faces) else {}
@@ -84,7 +82,7 @@ def with_intervals(
 
     The resamples are the same in every run. Where there is no such figure, it is None.
     """
-    low, high = metrics.bootstrap(figures, count, resamples=RESAMPLES, seed=BOOTSTRAP_SEED)
+    low, high = metrics.bootstrap(figures, count, **BOOTSTRAP)
     rows = np.stack([figures(np.arange(count)), low, high], axis=1)
     return [(rounded(value), rounded(start), rounded(end)) for value, start, end in rows]
 

@@ -20,17 +20,10 @@ from encoder.evaluation.ladder_table import as_html, read_table
 from encoder.evaluation.learning_curves import read_curves
 from encoder.evaluation.metrics import reliability_bins
 from encoder.evaluation.page import render
-from encoder.evaluation.readings import (
-    BOOTSTRAP_SEED,
-    HEAD_TITLES,
-    RESAMPLES,
-    HeadReading,
-    in_order,
-    paired_difference,
-    read_heads,
-)
+from encoder.evaluation.readings import BOOTSTRAP, HEAD_TITLES, HeadReading, in_order, paired_difference, read_heads
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.views import Views
+from encoder.pictures.face_images import png_bytes
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text
 
 HEADLINE_TITLES = {
@@ -77,10 +70,8 @@ def evaluate_model(
     split: str,
     views: Views = "mirror",
 ) -> EvaluatedModel:
-    """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them.
-
-    Raises:
-        UserError: no head of the network has a label among these faces.
+    """Let ``encoder`` read the faces, in whatever order they come; ``twin`` (N,) goes with them. Raises UserError: no head
+    has a label here.
     """
     order = in_order(faces)
     faces, twin = faces.subset(order), twin[order]
@@ -140,7 +131,7 @@ def write_report(
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
         for name, picture in drawn.items() if show_faces else ():
-            atomic_write_bytes(folder / name, report_faces.png(picture))
+            atomic_write_bytes(folder / name, png_bytes(picture))
             pictures.append(folder / name)
     noise = report_faces.label_noise(first.faces)
     if noise is not None:
@@ -153,7 +144,7 @@ def write_report(
         "test_time": first.figures["test_time"],
         "faces": len(first.faces),
         "twins_in_train": int(first.twin.sum()),
-        "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
+        "bootstrap": BOOTSTRAP,
         "comparison": compare(models),
         "models": details,
         "label_noise": noise,

@@ -6,7 +6,6 @@ Choice never depends on the order of the faces: it goes by confidence, equal one
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from encoder.evaluation.metrics import wilson_interval
 from encoder.evaluation.readings import HeadReading
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.explain import activation_maps, grad_cam, heat_colours, heat_overlay
+from encoder.pictures.face_images import png_bytes
 
 # Pairs that people confuse too, shown whatever their counts; the most confused ones come on top of them.
 NAMED_PAIRS = (("fear", "surprise"), ("fear", "sadness"), ("anger", "sadness"), ("anger", "disgust"), ("sadness", "disgust"))
@@ -28,16 +28,7 @@ OVERLAY_SIZE = 112
 
 def data_uri(picture: npt.NDArray[np.uint8]) -> str:
     """A (H, W) or (H, W, 3) picture as a ``data:`` address that holds a lossless PNG."""
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
-
-
-def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """A (H, W) or (H, W, 3) picture as the bytes of a PNG."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()
 
 
 def enlarged(face: npt.NDArray[np.uint8], size: int = OVERLAY_SIZE) -> npt.NDArray[np.uint8]:

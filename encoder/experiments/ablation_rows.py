@@ -74,8 +74,7 @@ def parse_seeds(text: str) -> list[int]:
 def parse_rows(text: str | None) -> list[Variant]:
     """The rows named in a list such as ``stage-1,crt``, in the order of the table; all for None.
 
-    Raises:
-        UserError: a name that no row has.
+    Raises UserError: a name that no row has.
     """
     known = [variant.name for variant in VARIANTS]
     asked = known if text is None else [part.strip() for part in text.split(",")]

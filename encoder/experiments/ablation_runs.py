@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from encoder.experiments.ablation_rows import Variant, row_config, variant_by_na
 from encoder.fitting.calibration import calibrate
 from encoder.fitting.fit import fit_encoder, load_split
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.storage.atomic import atomic_write_bytes
+from engine.storage.atomic import draft
 from engine.storage.checkpoint import latest_checkpoint
 from engine.storage.kept_rows import claim_folder
 from engine.storage.weights import CONFIG_FILE
@@ -29,8 +28,7 @@ HEAD = "fer2013"
 class AblationRuns:
     """Runs and readings under one folder, for one base configuration.
 
-    Raises:
-        UserError: the folder belongs to another configuration, or there are no such faces.
+    Raises UserError: the folder belongs to another configuration, or there are no such faces.
     """
 
     def __init__(self, base: EncoderConfig, out: Path, data: str) -> None:
@@ -98,8 +96,7 @@ class AblationRuns:
         encoder.calibration = calibrate(encoder, self.faces("train"), self.faces("valid"), taus=(variant.tau,))
         for split in ("valid", "test"):
             reading = read_heads(encoder, self.faces(split))[HEAD]
-            buffer = io.BytesIO()
-            np.savez(buffer, labels=reading.labels, probabilities=reading.probabilities)
             path = self._file(variant, seed, split)
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_bytes(path, buffer.getvalue())
+            with draft(path) as stream:
+                np.savez(stream, labels=reading.labels, probabilities=reading.probabilities)

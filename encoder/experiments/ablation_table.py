@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation import metrics
-from encoder.evaluation.readings import BOOTSTRAP_SEED, RESAMPLES, HeadReading, rounded, with_intervals
+from encoder.evaluation.readings import BOOTSTRAP, HeadReading, rounded, with_intervals
 from encoder.evaluation.table import as_csv, as_markdown
 from encoder.experiments.ablation_rows import Variant
 from encoder.experiments.ablation_runs import AblationRuns
@@ -84,7 +84,7 @@ def write_table(
         "command": shlex.join(["python", "-m", "encoder.ablation", *argv]),
         "data": runs.faces("test").source,
         "head": "fer2013",
-        "bootstrap": {"resamples": RESAMPLES, "seed": BOOTSTRAP_SEED},
+        "bootstrap": BOOTSTRAP,
         "config": runs.base.model_dump(mode="json", exclude={"data": {"path"}}),
         "rows": described,
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from configs.cli import USER_ERROR_EXIT, UserError
 from encoder.evaluation.ladder_table import figures_of, write_table
@@ -21,7 +21,6 @@ from engine.storage.weights import CONFIG_FILE
 from engine.training.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
 
 ROW = "row.json"
-_TIMED_FACES, _LOOKED_AT = 256, 32
 _STOPPED = (INTERRUPTED_EXIT, TERMINATED_EXIT)
 
 
@@ -49,8 +48,7 @@ class Ladder:
     def climb(self, rungs: Sequence[Rung]) -> int:
         """Run those rungs, writing the table after each; returns the exit code.
 
-        Raises:
-            UserError: a rung of ``out`` was run with other settings.
+        Raises UserError: a rung of ``out`` was run with other settings.
         """
         make_folder(self.out)
         reasons: dict[str, str] = {}
@@ -96,16 +94,14 @@ class Ladder:
     def _kept_row(self, rung: Rung, *, asked: bool) -> dict[str, Any] | None:
         """The row of a finished rung; of one that is not asked for, whatever settings it ran with.
 
-        Raises:
-            UserError: the rung was run, or begun, on other data or with other settings.
+        Raises UserError: the rung was run, or begun, on other data or with other settings.
         """
         path = self.out / rung.name / ROW
         if not path.is_file():
             return None
         try:
             stored = json.loads(path.read_text())
-            identity, row = stored["identity"], stored["row"]
-            data, split, settings = identity["data"], identity["split"], identity["settings"]
+            row, (data, split, settings) = stored["row"], itemgetter("data", "split", "settings")(stored["identity"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; remove it, and the rung is judged again") from None
         begun = row is not None or any((self._run_folder(rung) / name).exists() for name in ("weights", "checkpoints"))
@@ -163,6 +159,7 @@ class Ladder:
         return run / "weights"
 
     def _row(self, rung: Rung, weights: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+        from encoder.experiments.model_cost import cost_of
         from encoder.inference.emotion_encoder import KIND
         from encoder.landmarks.classifier import KIND as LANDMARKS
         from engine.storage.weights import read_config
@@ -180,48 +177,16 @@ class Ladder:
             "epochs": training.get("epochs"),
             "minutes": training.get("minutes"),
             "weights": str(weights),
-            **self._cost(weights),
+            **cost_of(weights, self.data, self.split, self.device),
             **figures_of(evaluation),
-        }
-
-    def _cost(self, weights: Path) -> dict[str, Any]:
-        from encoder.drawing.faces import load_or_draw
-        from encoder.experiments.model_cost import cost_of_landmark_model, cost_of_network
-        from encoder.landmarks.classifier import LandmarkClassifier, load_classifier
-        from encoder.landmarks.finding import with_landmarks
-        from engine.devices import resolve_device
-
-        device = resolve_device(self.device)
-        classifier = load_classifier(weights, device)
-        if isinstance(classifier, LandmarkClassifier):
-            size, count = classifier.size, _LOOKED_AT
-        else:
-            size, count = classifier.preprocessing.size, _TIMED_FACES
-        split = "test" if self.data == "drawn" else self.split
-        every = load_or_draw(self.data, split, count, size=size, on_error="skip")
-        faces = every.subset(np.arange(min(count, len(every))))
-        if isinstance(classifier, LandmarkClassifier):
-            known = faces.landmarks is not None
-            found = with_landmarks(faces, None)
-            cost = cost_of_landmark_model(classifier, found.landmarks, None if known else lambda: with_landmarks(faces, None))  # type: ignore[arg-type]
-        else:
-            cost = cost_of_network(classifier, faces.images)
-        return {
-            "parameters": cost.parameters,
-            "multiply_adds": cost.multiply_adds,
-            "faces_per_second": round(cost.faces_per_second, 1),
-            "threads": cost.threads,
-            "device": "cpu" if isinstance(classifier, LandmarkClassifier) else device.type,
         }
 
 
 def _program(module: str, arguments: Sequence[str], log: Path) -> None:
     """Run ``python -m module``; what it says goes to the end of ``log``.
 
-    Ctrl-C and SIGTERM are handed on once, so that a training can write its checkpoint.
-
-    Raises:
-        _RungError: it did not end with 0.
+    Ctrl-C and SIGTERM are handed on once, so that a training can write its checkpoint. Raises _RungError: it did not end with
+    0.
     """
     command = [sys.executable, "-m", module, *arguments]
     with log.open("a", encoding="utf-8") as file, StopRequest() as stop:
@@ -231,30 +196,20 @@ def _program(module: str, arguments: Sequence[str], log: Path) -> None:
         # A session of its own: else Ctrl-C in a terminal would reach the program twice.
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)  # noqa: S603
         handed_on = False
-        while True:
-            try:
-                code = process.wait(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
+        try:
+            while (code := process.poll()) is None:
                 if stop.exit_code and not handed_on:
                     process.send_signal(stop.exit_code - 128)
                     handed_on = True
-            except KeyboardInterrupt:
-                process.kill()
-                process.wait()
-                raise
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
     if stop.exit_code:
         raise _RungError("stopped; run the same command again to continue", stop.exit_code)
     if code:
-        raise _RungError(_last_word(log, start, module, code), code)
-
-
-def _last_word(log: Path, start: int, module: str, code: int) -> str:
-    """The one line with which a program of this project says what is wrong, else where to read more."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        file.seek(start)
-        lines = file.read().replace("\r", "\n").splitlines()
-    for line in reversed(lines):
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
-    return f"{module} ended with code {code}; see {log}"
+        # The one line with which a program of this project says what is wrong, else where to read more.
+        lines = log.read_bytes()[start:].decode(errors="replace").replace("\r", "\n").splitlines()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise _RungError(said[-1] if said else f"{module} ended with code {code}; see {log}", code)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.landmarks.classifier import LandmarkClassifier
+from encoder.drawing.faces import load_or_draw
+from encoder.landmarks.classifier import LandmarkClassifier, load_classifier
+from encoder.landmarks.finding import with_landmarks
 from encoder.models.emotion_net import EmotionNet
+from engine.devices import resolve_device
 
 _ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class Cost:
-    """``multiply_adds`` of one face, None where a model does not multiply; ``faces_per_second`` with ``threads``."""
-
-    parameters: int
-    multiply_adds: int | None
-    faces_per_second: float
-    threads: int
+_TIMED_FACES, _LOOKED_AT = 256, 32
 
 
 def multiply_adds(net: EmotionNet, size: int, channels: int = 1) -> int:
@@ -35,27 +28,38 @@ def multiply_adds(net: EmotionNet, size: int, channels: int = 1) -> int:
     return counter.get_total_flops() // 2
 
 
-def cost_of_network(encoder: EmotionEncoder, faces: NDArray[np.uint8]) -> Cost:
-    """Measured on (N, S, S) uint8 ``faces`` in the batches that suit the device; the best of three rounds."""
-    preprocessing = encoder.preprocessing
-    channels = 3 if preprocessing.normalisation == "imagenet" else 1
-    rate = len(faces) / _best_of(lambda: encoder.predict(faces))
-    parameters = sum(parameter.numel() for parameter in encoder.net.parameters())
-    return Cost(parameters, multiply_adds(encoder.net, preprocessing.size, channels), rate, torch.get_num_threads())
+def cost_of(weights: Path, data: str, split: str, device: str) -> dict[str, Any]:
+    """The columns of the table that ``weights`` cost: the best of three rounds, in the batches that suit the device.
 
-
-def cost_of_landmark_model(model: LandmarkClassifier, landmarks: NDArray[np.floating], find: Callable[[], object] | None) -> Cost:
-    """Measured on (N, 68, 2) ``landmarks``; ``find`` finds them in N faces, None where they are known without looking."""
-    seconds = _best_of(lambda: model.probabilities(landmarks)) + (_best_of(find) if find is not None else 0.0)
-    layers = [array.size for name, array in model.arrays.items() if name.startswith("weight")]
-    return Cost(model.parameters, sum(layers) or None, len(landmarks) / seconds, torch.get_num_threads())
+    ``multiply_adds`` is None where a model does not multiply. Landmarks are searched for unless the faces bring theirs.
+    """
+    place = resolve_device(device)
+    model = load_classifier(weights, place)
+    on_landmarks = isinstance(model, LandmarkClassifier)
+    size = model.size if isinstance(model, LandmarkClassifier) else model.preprocessing.size
+    count = _LOOKED_AT if on_landmarks else _TIMED_FACES
+    every = load_or_draw(data, "test" if data == "drawn" else split, count, size=size, on_error="skip")
+    faces = every.subset(np.arange(min(count, len(every))))
+    multiplied: int | None
+    if isinstance(model, LandmarkClassifier):
+        points: Any = with_landmarks(faces, None).landmarks
+        seconds = _best_of(lambda: model.probabilities(points))
+        seconds += 0.0 if faces.landmarks is not None else _best_of(lambda: with_landmarks(faces, None))
+        parameters = model.parameters
+        multiplied = sum(array.size for name, array in model.arrays.items() if name.startswith("weight")) or None
+    else:
+        seconds = _best_of(lambda: model.predict(faces.images))
+        parameters = sum(parameter.numel() for parameter in model.net.parameters())
+        multiplied = multiply_adds(model.net, size, 3 if model.preprocessing.normalisation == "imagenet" else 1)
+    return {
+        "parameters": parameters,
+        "multiply_adds": multiplied,
+        "faces_per_second": round(len(faces) / seconds, 1),
+        "threads": torch.get_num_threads(),
+        "device": "cpu" if on_landmarks else place.type,
+    }
 
 
 def _best_of(work: Callable[[], object]) -> float:
     """Seconds of the fastest round, after one that does not count."""
-    rounds = []
-    for _ in range(1 + _ROUNDS):
-        started = time.perf_counter()
-        work()
-        rounds.append(time.perf_counter() - started)
-    return min(rounds[1:])
+    return min(timeit.repeat(work, number=1, repeat=1 + _ROUNDS)[1:])

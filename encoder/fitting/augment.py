@@ -81,14 +81,10 @@ def _saturate(faces: Tensor, factor: Tensor) -> Tensor:
 
 
 def augment(faces: Tensor, u: Tensor, config: AugmentConfig) -> Tensor:
-    """Changed copies of ``faces``.
+    """Changed copies of (N, 1, S, S) ``faces`` in [0, 1], differentiable with respect to them, by (N, ``NUM_UNIFORMS``)
+    numbers in [0, 1).
 
-    Args:
-        faces: (N, 1, S, S) float in [0, 1]; or (N, 3, S, S), red, green and blue, the only ones that have a saturation.
-        u: (N, ``NUM_UNIFORMS``) uniform numbers in [0, 1).
-
-    Returns:
-        Of the same shape, float in [0, 1], differentiable with respect to ``faces``.
+    (N, 3, S, S), red, green and blue, are the only ones that have a saturation.
     """
     with torch.autocast(faces.device.type, enabled=False):
         return _augment(faces, u, config)

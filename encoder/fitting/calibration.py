@@ -35,14 +35,9 @@ def fit_calibration(
 ) -> HeadCalibration:
     """Choose ``tau`` as the highest macro recall that costs at most a point of accuracy, then the temperature.
 
-    Full prior correction would trade many common faces for a few rare ones, and turn the referee lenient about exactly
-    the rare emotions.
-
-    Args:
-        logits: (N, C) of the validation faces.
-        labels: (N,) their classes.
-        prior: (C,) class frequencies of the *training* split, positive.
-        taus: values to try; ``(0.0,)`` leaves the frequencies in.
+    Full prior correction would trade many common faces for a few rare ones, and turn the referee lenient about exactly the
+    rare emotions. Takes (N, C) ``logits`` and (N,) ``labels`` of validation faces and (C,) class frequencies of the
+    *training* split, positive; of ``taus``, ``(0.0,)`` leaves the frequencies in.
     """
     log_prior = np.log(prior / prior.sum())
     tables = {tau: confusion_matrix(labels, (logits - tau * log_prior).argmax(axis=1), len(prior)) for tau in taus}

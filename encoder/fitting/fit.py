@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 def load_split(config: EncoderConfig, split: str) -> FaceSet:
     """Faces of ``split`` ("train" or "valid") at the network's input size, as the configuration asks.
 
-    Raises:
-        UserError: real faces are asked for without ``data.path``, or the data set is not readable.
+    Raises UserError: real faces are asked for without ``data.path``, or the data set is not readable.
     """
     data, size = config.data, config.preprocessing.size
     if data.source == "drawn":
@@ -97,14 +96,8 @@ class EncoderTask(TrainingTask):
         self._labels = torch.from_numpy(train.labels.astype(np.int64))
         self._votes = torch.from_numpy(train.votes)
         self.valid = valid
-        self.batches = GlobalBatches(
-            len(train),
-            settings.batch_size,
-            seed=settings.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            weights=sampling_weights(train, settings.sampling),
-        )
+        weights = sampling_weights(train, settings.sampling)
+        self.batches = GlobalBatches.shared(accelerator, len(train), settings.batch_size, seed=settings.seed, weights=weights)
         compile_parts([net], settings.compile)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,12 +19,9 @@ class EncoderLoss(nn.Module):
     """Cross-entropy of every head, with class frequencies taken into account, mixed with a teacher's answers.
 
     ``logit_adjustment`` adds that multiple of the log class frequencies of ``train`` to the logits before the softmax: the
-    network itself then answers for balanced classes (Menon et al., 2021, eq. 10; with 1 it is the balanced softmax of Ren et
-    al., 2020). The teacher sees the very faces that the pupil sees (Beyer et al., 2022); its share is the Kullback-Leibler
-    divergence at a temperature, times the temperature squared (Hinton et al., 2015).
-
-    Raises:
-        UserError: a teacher that reads another input.
+    network itself then answers for balanced classes (Menon et al., 2021, eq. 10; with 1 it is the balanced softmax of Ren et al.,
+    2020). The teacher sees the very faces that the pupil sees (Beyer et al., 2022); its share is the Kullback-Leibler divergence
+    at a temperature, times the temperature squared (Hinton et al., 2015). Raises UserError: a teacher that reads another input.
     """
 
     def __init__(self, config: EncoderConfig, train: FaceSet, teacher: EmotionEncoder | None = None) -> None:
@@ -51,10 +48,8 @@ class EncoderLoss(nn.Module):
     def forward(self, faces: Tensor, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Loss by head, weighted; their sum is the loss.
 
-        Args:
-            faces: (B, C, S, S) network input.
-            logits: per head (B, classes) float32.
-            targets: per head (B, classes); a row of zeros is a face without this kind of label.
+        ``faces`` is (B, C, S, S) network input; ``logits`` and ``targets`` are (B, classes) by head. A row of zeros in
+        ``targets`` is a face without this kind of label.
         """
         settings = self._settings
         losses = {}
@@ -67,21 +62,13 @@ class EncoderLoss(nn.Module):
             answers = self._teacher(faces).logits
         share = settings.teacher_weight
         losses = {head: (1 - share) * value for head, value in losses.items()}
-        losses["teacher"] = (
-            share
-            * torch.stack(
-                [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
-            ).sum()
-        )
+        parts = [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
+        losses["teacher"] = share * torch.stack(parts).sum()
         return losses
 
 
 def load_teacher(config: EncoderConfig) -> EmotionEncoder | None:
-    """The frozen encoder of ``train.teacher``; None without one.
-
-    Raises:
-        UserError: it lacks a head, or cannot be loaded.
-    """
+    """The frozen encoder of ``train.teacher``; None without one. Raises UserError: it lacks a head, or cannot be loaded."""
     where = config.train.teacher
     if where is None:
         return None

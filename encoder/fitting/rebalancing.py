@@ -18,10 +18,8 @@ def sampling_weights(faces: FaceSet, sampling: Literal["instance", "square_root"
     """(N,) relative frequency with which each face is drawn; None: every face once an epoch.
 
     ``balanced`` draws every FER-2013 class equally often, ``square_root`` goes half of the way (Kang et al., 2020). A face
-    without a label is drawn as often as the average face that has one.
-
-    Raises:
-        UserError: a rebalanced draw from faces none of which has a label.
+    without a label is drawn as often as the average face that has one. Raises UserError: a rebalanced draw from faces none of
+    which has a label.
     """
     if sampling == "instance":
         return None

@@ -34,8 +34,7 @@ def measured_preprocessing(config: PreprocessingConfig, train: FaceSet) -> Prepr
 def make_net(config: EncoderConfig) -> EmotionNet:
     """The network to train, seeded, with the weights it starts from and the layers that do not learn.
 
-    Raises:
-        UserError: settings that do not go together, or weights that cannot be had.
+    Raises UserError: settings that do not go together, or weights that cannot be had.
     """
     check_input(config.model, config.preprocessing)
     if config.augment.saturation:

@@ -82,11 +82,7 @@ def _spatial_map(maps: tuple[Tensor, ...], layer: int) -> Tensor:
 def activation_maps(encoder: EmotionEncoder, images: Any) -> tuple[npt.NDArray[np.float32], ...]:
     """What each stage of the network makes of N faces: per stage an array (N, channels, h, w).
 
-    Args:
-        images: faces as :meth:`encoder.inference.emotion_encoder.EmotionEncoder.predict` takes them; few, for all maps are kept.
-
-    Raises:
-        UserError: faces that cannot be read.
+    Give few faces, for all maps are kept. Raises UserError: faces that cannot be read.
     """
     output = encoder.forward_unit(to_grey(images).to(encoder.device))
     return tuple(maps.float().cpu().numpy() for maps in output.maps)
@@ -100,17 +96,9 @@ def heat_colours(heat: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 
 def heat_overlay(image: npt.NDArray[np.uint8], heat: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """A picture with heat laid over it: the hotter, the more colour; cold places show the picture as it is.
+    """A (H, W) or (H, W, 3) uint8 picture as (H, W, 3) with (h, w) heat in [0, 1], resized to it, laid over it.
 
-    Args:
-        image: (H, W) grey or (H, W, 3) red, green, blue.
-        heat: (h, w) in [0, 1]; resized to the picture.
-
-    Returns:
-        (H, W, 3) red, green, blue.
-
-    Raises:
-        ValueError: other shapes, or an image that is not uint8.
+    The hotter, the more colour; cold places show the picture as it is. Raises ValueError: other shapes or types.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or heat.ndim != 2:
         raise ValueError(f"need a uint8 image (H, W) or (H, W, 3) and heat (h, w), got {image.shape} {image.dtype}, {heat.shape}")

@@ -68,8 +68,7 @@ def model_input(images: npt.NDArray[np.uint8], input_type: str) -> npt.NDArray[A
 def calibration_faces(train: FaceSet, seed: int = 0) -> npt.NDArray[np.uint8]:
     """(N, S, S) training faces to calibrate with, drawn without replacement; all where there are few.
 
-    Raises:
-        UserError: there is none.
+    Raises UserError: there is none.
     """
     if not len(train):
         raise UserError(f"{train.source}: no training face to calibrate with")

@@ -41,8 +41,7 @@ class StoredNetwork(Generic[Net, Calibration]):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``); nothing is fetched.
 
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
+        Raises UserError: anything missing, unknown, of another shape, not finite, or outside the folder.
         """
         stored = read_config(folder, cls.kind)
         where = f"{folder}/config.json"

@@ -23,8 +23,7 @@ def assess_landmarks(
 ) -> dict[str, Any]:
     """Figures as of the networks; ``folder`` holds the weights, and found landmarks are kept beside its run.
 
-    Raises:
-        UserError: no face has a label, or landmarks cannot be found.
+    Raises UserError: no face has a label, or landmarks cannot be found.
     """
     order = in_order(faces)
     order = order[faces.labels[order] >= 0]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from configs.cli import UserError
 from configs.loader import StrictModel, validate
-from encoder.config import CalibrationConfig, HeadCalibration
+from encoder.config import CalibrationConfig, HeadCalibration, LandmarkModelName
 from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.calibration import calibrated_log_probabilities
 from encoder.landmarks.features import NUM_FEATURES, features
@@ -23,8 +23,6 @@ from encoder.landmarks.scores import SCORERS, check_trees
 from engine.storage.weights import load_weights, read_config, save_weights
 
 if TYPE_CHECKING:
-    import torch
-
     from encoder.inference.emotion_encoder import EmotionEncoder
 
 KIND = "landmarks"
@@ -40,10 +38,7 @@ class _ArrayConfig(StrictModel):
 
 
 class _LandmarkModelConfig(StrictModel):
-    name: Literal[
-        "landmarks-lightgbm", "landmarks-forest", "landmarks-linear-svc", "landmarks-svc", "landmarks-knn", "landmarks-mlp",
-        "landmarks-net",
-    ]  # fmt: skip
+    name: LandmarkModelName
     arrays: dict[str, _ArrayConfig]
 
 
@@ -106,8 +101,7 @@ class LandmarkClassifier:
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load strictly from ``folder`` (``config.json`` + ``model.safetensors``).
 
-        Raises:
-            UserError: anything missing, unknown, of another shape, not finite, or not a model that can answer.
+        Raises UserError: anything missing, unknown, of another shape, not finite, or not a model that can answer.
         """
         stored = read_config(folder, KIND)
         where = f"{folder}/config.json"
@@ -116,7 +110,7 @@ class LandmarkClassifier:
         calibration = validate(CalibrationConfig, stored.get("calibration", {}), where)
         holder = _Arrays(model.arrays, where)
         load_weights(folder, holder, stored)
-        arrays = {name: _array(value) for name, value in holder.named_buffers()}
+        arrays = {name: value.numpy() for name, value in holder.named_buffers()}
         made = cls(model.name, arrays, size, calibration)
         made._check(where)
         return made
@@ -137,10 +131,6 @@ class LandmarkClassifier:
 
 class _Size(StrictModel):
     size: int = Field(48, ge=16, le=512)
-
-
-def _array(value: Tensor) -> NDArray[Any]:
-    return value.numpy()
 
 
 def standardised(x: NDArray[np.float32], arrays: dict[str, NDArray[Any]]) -> NDArray[np.float32]:

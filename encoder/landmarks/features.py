@@ -28,10 +28,7 @@ def features(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
 
     Coordinates with the middle of the eyes as origin, the eyes level and one apart; then distances between pairs of the
     telling points, in the same unit; then angles in radians, 0 to pi. Where a face stands, how large it is and how far it
-    tilts changes none of them.
-
-    Raises:
-        UserError: another shape, a face without landmarks (NaN), or eyes in one place.
+    tilts changes none of them. Raises UserError: another shape, a face without landmarks (NaN), or eyes in one place.
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (NUM_LANDMARKS, 2):
         raise UserError(f"landmarks: need (N, {NUM_LANDMARKS}, 2), got {landmarks.shape}")

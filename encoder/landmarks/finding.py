@@ -21,13 +21,10 @@ _VERSION = 1
 
 
 def with_landmarks(faces: FaceSet, cache: Path | None) -> FaceSet:
-    """``faces`` with a landmark column; drawn faces bring theirs, others are read by dlib.
+    """``faces`` with a landmark column; drawn faces bring theirs, others are read by dlib and kept in the folder ``cache``,
+    if any.
 
-    Args:
-        cache: folder in which found landmarks are kept, under a hash of the pixels; None: not kept.
-
-    Raises:
-        UserError: dlib or its landmark model cannot be had, or a stored file is damaged.
+    Raises UserError: dlib or its landmark model cannot be had, or a stored file is damaged.
     """
     if faces.landmarks is not None:
         return faces

@@ -31,8 +31,7 @@ def landmark_cache(run_dir: Path) -> Path:
 def fit_landmarks(config: EncoderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights``.
 
-    Raises:
-        UserError: landmarks cannot be found, an emotion without a training face, or a folder that holds a run.
+    Raises UserError: landmarks cannot be found, an emotion without a training face, or a folder that holds a run.
     """
     name = config.model.name
     if resume is not None:
@@ -69,8 +68,7 @@ def fit_landmarks(config: EncoderConfig, run_dir: Path, resume: str | None) -> i
 def fit_model(config: EncoderConfig, train: FaceSet, valid: FaceSet) -> LandmarkClassifier:
     """Fit on ``train``; choose temperature and prior correction on ``valid``. Both have labels and landmarks throughout.
 
-    Raises:
-        UserError: an emotion without a training face.
+    Raises UserError: an emotion without a training face.
     """
     seed, most = config.train.seed, config.landmarks.most_faces
     if most is not None and most < len(train):

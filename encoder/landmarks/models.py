@@ -127,7 +127,7 @@ def _net(train: Examples, valid: Examples, config: LandmarkConfig, seed: int) ->
     import torch.nn.functional as F
     from torch import nn
 
-    from engine.training.optimization import cosine_schedule
+    from engine.training.optimization import cosine_schedule, set_learning_rate
 
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
@@ -144,8 +144,7 @@ def _net(train: Examples, valid: Examples, config: LandmarkConfig, seed: int) ->
         # A last batch of one face has no deviation for batch norm.
         batches = [batch for batch in torch.randperm(len(x)).split(256) if len(batch) > 1]
         for step, batch in enumerate(batches):
-            for group in optimizer.param_groups:
-                group["lr"] = 2e-3 * cosine_schedule((epoch + step / len(batches)) / config.epochs)
+            set_learning_rate(optimizer, 2e-3 * cosine_schedule((epoch + step / len(batches)) / config.epochs))
             loss = F.cross_entropy(net(x[batch]), y[batch], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -162,19 +161,15 @@ def _net(train: Examples, valid: Examples, config: LandmarkConfig, seed: int) ->
 def _folded(net: Any) -> Fitted:
     """The dense layers of ``net``, each batch norm folded into the layer before it."""
     from torch import nn
+    from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-    weights, biases = [], []
-    for layer in net:
+    dense: list[nn.Linear] = []
+    for layer in net.double():
         if isinstance(layer, nn.Linear):
-            weights.append(layer.weight.detach().double().numpy().T)
-            biases.append(layer.bias.detach().double().numpy())
+            dense.append(layer)
         elif isinstance(layer, nn.BatchNorm1d):
-            statistics = layer.state_dict()
-            mean, variance = (statistics[name].double().numpy() for name in ("running_mean", "running_var"))
-            gain = layer.weight.detach().double().numpy() / np.sqrt(variance + layer.eps)
-            weights[-1] = weights[-1] * gain
-            biases[-1] = (biases[-1] - mean) * gain + layer.bias.detach().double().numpy()
-    return _layers(weights, biases)
+            dense[-1] = fuse_linear_bn_eval(dense[-1], layer)
+    return _layers([layer.weight.detach().numpy().T for layer in dense], [layer.bias.detach().numpy() for layer in dense])
 
 
 def _layers(weights: Any, biases: Any) -> Fitted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,7 @@ def trees(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
 def check_trees(arrays: Arrays, inputs: int) -> None:
     """Refuse trees that could run in a circle or read past an array.
 
-    Raises:
-        UserError: children before their parent, or a feature or root that does not exist.
+    Raises UserError: children before their parent, or a feature or root that does not exist.
     """
     nodes = len(arrays["left"])
     place = np.arange(nodes)
@@ -86,14 +86,11 @@ def kernel(arrays: Arrays, x: NDArray[np.float32]) -> NDArray[np.float64]:
         rows = x[start : start + _AT_ONCE].astype(np.float64)
         distances = (rows**2).sum(axis=1)[:, None] + squares - 2.0 * rows @ arrays["vectors"].T.astype(np.float64)
         near = np.exp(-arrays["gamma"][0] * np.maximum(distances, 0.0))
-        pair = 0
-        for i in range(NUM_EMOTIONS):
-            for j in range(i + 1, NUM_EMOTIONS):
-                margin = near[:, parts[i]] @ arrays["dual"][j - 1, parts[i]] + near[:, parts[j]] @ arrays["dual"][i, parts[j]]
-                margin = np.tanh(margin + arrays["offsets"][pair])
-                scores[start : start + len(rows), i] += margin
-                scores[start : start + len(rows), j] -= margin
-                pair += 1
+        for pair, (i, j) in enumerate(combinations(range(NUM_EMOTIONS), 2)):
+            margin = near[:, parts[i]] @ arrays["dual"][j - 1, parts[i]] + near[:, parts[j]] @ arrays["dual"][i, parts[j]]
+            margin = np.tanh(margin + arrays["offsets"][pair])
+            scores[start : start + len(rows), i] += margin
+            scores[start : start + len(rows), j] -= margin
     return scores
 
 

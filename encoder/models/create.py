@@ -25,8 +25,7 @@ def list_models() -> tuple[str, ...]:
 def create_model(config: ModelConfig) -> EmotionNet:
     """The network that ``config`` describes, with fresh weights.
 
-    Raises:
-        UserError: ``widths`` and ``depths`` differ in length, or are set for a network that has its own.
+    Raises UserError: ``widths`` and ``depths`` differ in length, or are set for a network that has its own.
     """
     entry = registered_model(config.name)
     if not entry.sized:
@@ -42,8 +41,7 @@ def create_model(config: ModelConfig) -> EmotionNet:
 def check_input(model: ModelConfig, preprocessing: PreprocessingConfig) -> None:
     """Whether a network can read what a preprocessing makes.
 
-    Raises:
-        UserError: a size that does not fit the network, or ImageNet's normalisation for a network that reads grey.
+    Raises UserError: a size that does not fit the network, or ImageNet's normalisation for a network that reads grey.
     """
     entry, side = registered_model(model.name), preprocessing.size
     if entry.size is not None and side != entry.size:

@@ -22,8 +22,7 @@ _BATCH = 16
 def load_deepface(task: Literal["facial_attribute", "facial_recognition"], name: str, device: str = "auto") -> Any:
     """One of DeepFace's clients, with its PyTorch network on ``device``.
 
-    Raises:
-        UserError: deepface or a package of the model is missing, the model is unknown, or its weights cannot be had.
+    Raises UserError: deepface or a package of the model is missing, the model is unknown, or its weights cannot be had.
     """
     from engine.devices import resolve_device
 
@@ -68,8 +67,7 @@ def in_batches(network: Callable[[Any], Any], faces: NDArray[np.float32], width:
 def import_deepface(module: str) -> Any:
     """A module of DeepFace, on its PyTorch backend, without telemetry and without its change to the warning filters.
 
-    Raises:
-        UserError: deepface or something it needs is missing.
+    Raises UserError: deepface or something it needs is missing.
     """
     import importlib
 

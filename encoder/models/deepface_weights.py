@@ -29,8 +29,7 @@ _CLASSES = "fc_3"
 def load_published_weights(net: EmotionNet) -> None:
     """Put the published weights into a ``deepface`` network; a head for other labels than FER-2013's stays as it is.
 
-    Raises:
-        UserError: see :func:`published_encoder`.
+    Raises UserError: see :func:`published_encoder`.
     """
     from encoder.models.deepface_client import import_deepface, load_deepface
 
@@ -42,8 +41,7 @@ def load_published_weights(net: EmotionNet) -> None:
 def copy_layers(source: Any, labels: Sequence[str], net: EmotionNet) -> None:
     """Copy DeepFace's torch module ``source``, whose classes are ``labels`` in that order, into ``net``.
 
-    Raises:
-        UserError: ``source`` is another network.
+    Raises UserError: ``source`` is another network.
     """
     import torch
 

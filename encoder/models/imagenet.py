@@ -26,10 +26,8 @@ class _RepeatGrey(nn.Module):
 def load_imagenet_weights(net: EmotionNet) -> None:
     """Put torchvision's published weights into the convolutions of ``net`` (``vgg16`` or ``resnet50``).
 
-    torchvision downloads them once, checks their hash and keeps them in its cache.
-
-    Raises:
-        UserError: they are not in the cache and cannot be downloaded.
+    torchvision downloads them once, checks their hash and keeps them in its cache. Raises UserError: they are not in the
+    cache and cannot be downloaded.
     """
     import torchvision
 

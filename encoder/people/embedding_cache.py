@@ -30,8 +30,7 @@ def crop_hash(crop: NDArray[np.uint8]) -> str:
 def read_embeddings(path: str | Path, embedder: str) -> dict[str, NDArray[np.float32]]:
     """Hash to (D,) vector; empty where there is no file yet.
 
-    Raises:
-        UserError: the file is of another embedder, damaged, or not of this project.
+    Raises UserError: the file is of another embedder, damaged, or not of this project.
     """
     path = Path(path)
     mend = "delete it or name another file"

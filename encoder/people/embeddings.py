@@ -86,12 +86,9 @@ class DeepFaceEmbedder:
 class DlibEmbedder:
     """dlib's residual network with 128 numbers a face; its author calls faces nearer than 0.6 the same person (King, 2017).
 
-    Args:
-        weights: ``dlib_face_recognition_resnet_model_v1.dat``, which dlib publishes and the user downloads. Name no file of
-            unknown origin: dlib does not defend itself against made-up ones.
-
-    Raises:
-        UserError: the package dlib or the file is missing, or dlib cannot read it.
+    ``weights`` is ``dlib_face_recognition_resnet_model_v1.dat``, which dlib publishes and the user downloads. Name no file of
+    unknown origin: dlib does not defend itself against made-up ones. Raises UserError: the package dlib or the file is
+    missing, or dlib cannot read it.
     """
 
     metric: Metric = "euclidean"

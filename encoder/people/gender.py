@@ -10,14 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.inference.stored_network import StoredNetwork
+from encoder.models.deepface_client import deepface_input, in_batches, load_deepface
 from encoder.people.gender_config import GenderCalibration, GenderModelConfig
-from encoder.people.gender_net import GenderNet
 
 GENDERS = ("female", "male")
 SHIPPED = "pretrained/gender"
@@ -28,6 +29,30 @@ class GenderModel(Protocol):
 
     def predict(self, faces: Any) -> NDArray[np.float32]:
         """(N, 2) float32 probabilities in the order of ``GENDERS``; faces as in :meth:`GenderClassifier.predict`."""
+
+
+class GenderNet(nn.Module):
+    """Two 3x3 convolutions a stage, the first of all with stride 2, max pooling between stages, one linear layer."""
+
+    def __init__(self, config: GenderModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = []
+        inputs = 1
+        for stage, width in enumerate(config.widths):
+            if stage:
+                layers.append(nn.MaxPool2d(2))
+            for stride in (2 if stage == 0 else 1, 1):
+                layers += [nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                inputs = width
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(inputs, 2)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """(N, 1, S, S) normalised faces to (N, 2) float32 logits of (female, male)."""
+        pooled = F.adaptive_avg_pool2d(self.features(faces), 1).flatten(1)
+        return self.head(self.dropout(pooled)).float()
 
 
 class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
@@ -51,19 +76,24 @@ class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(GENDERS)))
 
     def predict(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float32]:
-        """Read a batch of cropped faces.
-
-        Args:
-            faces: see :func:`encoder.inference.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
-
-        Returns:
-            (N, 2) float32 probabilities of (female, male).
-
-        Raises:
-            UserError: faces of another shape, type or range.
+        """(N, 2) float32 probabilities of (female, male) of cropped faces as :func:`encoder.inference.preprocessing.to_grey`
+        takes them.
         """
         scaled = self.logits(faces, batch_size=batch_size) / self.calibration.temperature
         return torch.softmax(torch.from_numpy(scaled), dim=1).float().numpy()
+
+
+class DeepFaceGender:
+    """DeepFace's gender network (VGG-Face trunk, 134 M parameters, in colour), called directly: its ``analyze`` reads one
+    picture at a time. DeepFace downloads the weights once, without a checksum, into ``$DEEPFACE_HOME/.deepface/weights``.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self._client = load_deepface("facial_attribute", "Gender", device)
+
+    def predict(self, faces: Any) -> NDArray[np.float32]:
+        """(N, 2) float32 probabilities of (female, male); faces as in :func:`encoder.pictures.colour_crops.colour_crops`."""
+        return in_batches(self._client.predict, deepface_input(faces, (224, 224)), 2)
 
 
 def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
@@ -77,8 +107,6 @@ def create_gender(name: str = SHIPPED, *, device: str = "auto") -> GenderModel:
         UserError: no such folder, or DeepFace or its weights cannot be had.
     """
     if name == "deepface":
-        from encoder.people.deepface_networks import DeepFaceGender
-
         return DeepFaceGender(device)
     from engine.devices import resolve_device
     from engine.storage.weights import resolve_folder

@@ -29,17 +29,12 @@ def assess_gender(model: GenderModel, faces: FaceSet) -> dict[str, Any]:
 
 
 def accuracy_by_person(correct: ArrayLike, identities: ArrayLike, draws: int = 2000) -> dict[str, Any]:
-    """What photographs of one person, which are right or wrong together, do to the figures.
+    """What photographs of one person, which are right or wrong together, do to the figures; ``correct`` is (N,) bool, by
+    face.
 
-    Args:
-        correct: (N,) bool, by face.
-        identities: (N,) names.
-        draws: resamplings of the people, with replacement and a fixed seed.
-
-    Returns:
-        ``accuracy_of_people``, where each person counts once however many photographs there are, and
-        ``accuracy_interval_by_person`` of the accuracy by face: 95 % of what other people would have given (percentile
-        bootstrap over people), wider than Wilson's where errors pile up on a few.
+    ``accuracy_of_people`` counts each person once, however many photographs there are. ``accuracy_interval_by_person`` of the
+    accuracy by face is 95 % of what other people would have given (percentile bootstrap over people, ``draws`` of a fixed
+    seed): wider than Wilson's where errors pile up on a few.
     """
     _, person = np.unique(np.asarray(identities, str), return_inverse=True)
     total = np.bincount(person)

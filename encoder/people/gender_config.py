@@ -11,7 +11,7 @@ from encoder.config import AugmentConfig, PreprocessingConfig, Width
 
 
 class GenderModelConfig(StrictModel):
-    """Architecture: a stack of 3x3 convolutions; see :class:`encoder.people.gender_net.GenderNet`."""
+    """Architecture: a stack of 3x3 convolutions; see :class:`encoder.people.gender.GenderNet`."""
 
     name: Literal["stack"] = "stack"
     widths: tuple[Width, ...] = Field((24, 48, 96), min_length=1, max_length=5)

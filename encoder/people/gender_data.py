@@ -18,10 +18,8 @@ TIGHT = 0.8
 def load_gendered(path: str | Path, split: Split, *, seed: int = 0, size: int = 64) -> FaceSet:
     """The faces of one split of faces128 whose person is named and whose gender is recorded.
 
-    A face that names nobody is left out: its person could stand in another split.
-
-    Raises:
-        UserError: as :func:`encoder.data.load.load_faces128`; no such face.
+    A face that names nobody is left out: its person could stand in another split. Raises UserError: as
+    :func:`encoder.data.load.load_faces128`; no such face.
     """
     faces = load_faces128(path, split, seed=seed, size=size)
     if faces.identities is None or faces.genders is None:

@@ -16,10 +16,9 @@ from encoder.evaluation.metrics import accuracy, balanced_accuracy, confusion_ma
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.fitting.calibration import fit_calibration
 from encoder.inference.preprocessing import normalise
-from encoder.people.gender import GENDERS, GenderClassifier
+from encoder.people.gender import GENDERS, GenderClassifier, GenderNet
 from encoder.people.gender_config import GenderCalibration, GenderConfig
 from encoder.people.gender_data import count_people, gender_labels, load_gendered, sampling_weights, tight_crop
-from encoder.people.gender_net import GenderNet
 from engine.devices import describe
 from engine.training import open_training
 from engine.training.batches import GlobalBatches, uniforms
@@ -56,14 +55,8 @@ class GenderTask(TrainingTask):
         self._images = torch.from_numpy(train.images).unsqueeze(1)
         self._labels = torch.from_numpy(gender_labels(train))
         self._valid = valid
-        self.batches = GlobalBatches(
-            len(train),
-            settings.batch_size,
-            seed=settings.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            weights=sampling_weights(train),
-        )
+        weights = sampling_weights(train)
+        self.batches = GlobalBatches.shared(accelerator, len(train), settings.batch_size, seed=settings.seed, weights=weights)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Network input (B, 1, S, S) and labels (B,) of this rank."""
@@ -120,8 +113,7 @@ def calibrate_gender(classifier: GenderClassifier, valid: FaceSet) -> GenderCali
 def fit_gender(config: GenderConfig, run_dir: Path, resume: str | None) -> int:
     """Train as configured; returns the exit code. Writes ``run_dir/weights`` when the schedule is complete.
 
-    Raises:
-        UserError: no ``data.path``, unreadable data, a run that exists already, or nothing to resume.
+    Raises UserError: no ``data.path``, unreadable data, a run that exists already, or nothing to resume.
     """
     if config.data.path is None:
         raise UserError("data.path: say where faces128 is: --data FOLDER (the folder that holds faces.parquet)")

@@ -12,15 +12,11 @@ from configs.cli import UserError
 
 
 def colour_crops(faces: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(N, height, width, 3) uint8 RGB.
+    """(N, height, width, 3) uint8 RGB of ``size`` (height, width), from (N, H, W, 3) or (N, H, W) uint8 or a list of such
+    pictures of any sizes.
 
-    Args:
-        faces: (N, H, W, 3) or (N, H, W) uint8, or a list of such pictures of any sizes; three channels are red, green,
-            blue. Of a picture that is not square the central square is used.
-        size: height and width.
-
-    Raises:
-        UserError: something else.
+    Three channels are red, green, blue. Of a picture that is not square the central square is used. Raises UserError:
+    something else.
     """
     height, width = size
     batch = np.zeros((len(faces), height, width, 3), np.uint8)

@@ -23,11 +23,9 @@ class BadImage(ValueError):
 def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
     """Decode one image to (size, size) uint8 grey.
 
-    The camera's orientation tag is applied, transparency is laid over white, the central square is kept, and the
-    result is resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit.
-
-    Raises:
-        BadImage: too many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
+    The camera's orientation tag is applied, transparency is laid over white, the central square is kept, and the result is
+    resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit. Raises BadImage: too
+    many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
     """
     if not data:
         raise BadImage("the file is empty")
@@ -89,8 +87,8 @@ def fit_square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.array(picture.resize((size, size), Image.Resampling.LANCZOS, box=box), dtype=np.uint8)
 
 
-def png_bytes(face: NDArray[np.uint8]) -> bytes:
-    """A (S, S) uint8 grey face as the bytes of a lossless PNG."""
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """A (H, W) grey or (H, W, 3) red, green, blue uint8 picture as the bytes of a lossless PNG."""
     out = io.BytesIO()
-    Image.fromarray(face).save(out, format="PNG", optimize=True)
+    Image.fromarray(picture).save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -73,11 +73,8 @@ def read_start(path: str | Path) -> bytes:
 def read_picture(path: str | Path) -> Picture:
     """Decode a PNG, JPEG, WebP, BMP, GIF or TIFF; of several frames the first.
 
-    16-bit grey is scaled, not clipped; palettes, CMYK and transparency become RGB.
-
-    Raises:
-        BadImage: the file cannot be read, is in another format, truncated or corrupt, or too large to be decoded in
-            bounded memory.
+    16-bit grey is scaled, not clipped; palettes, CMYK and transparency become RGB. Raises BadImage: the file cannot be read,
+    is in another format, truncated or corrupt, or too large to be decoded in bounded memory.
     """
     start = read_start(path)
     if not looks_like_picture(start):

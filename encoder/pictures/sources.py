@@ -49,10 +49,8 @@ class Found:
 def find_files(paths: Sequence[str | Path]) -> Found:
     """Files behind names: a folder gives its pictures and videos at any depth, a pattern (``*``, ``?``, ``**``) its matches.
 
-    A name that is nothing of that is kept as it is, so that reading it says what is wrong. No file comes twice.
-
-    Raises:
-        UserError: a pattern matches nothing, or a folder holds no picture and no video.
+    A name that is nothing of that is kept as it is, so that reading it says what is wrong. No file comes twice. Raises
+    UserError: a pattern matches nothing, or a folder holds no picture and no video.
     """
     files: dict[str, None] = {}
     ignored = 0

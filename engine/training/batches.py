@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from engine import counter_random
 from engine.counter_random import permute, permute_nearby
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 # First key of each hash, so that order, draws and augmentation never share numbers.
 _ORDER, _DRAW, _REJECT, _UNIFORM = 0x0B, 0x0D, 0x0E, 0x0F
@@ -76,6 +80,11 @@ class GlobalBatches:
         self._cumulative = None if weights is None or callable(weights) else _cumulative(weights, length)
         # The order of one epoch, kept because consecutive steps share it.
         self._epoch_order: tuple[int, NDArray[np.int64]] | None = None
+
+    @classmethod
+    def shared(cls, accelerator: Accelerator, length: int, batch_size: int, **settings: Any) -> Self:
+        """The part of this process in a training by several, with the ``settings`` of the class."""
+        return cls(length, batch_size, rank=accelerator.process_index, world=accelerator.num_processes, **settings)
 
     def __call__(self, step: int) -> tuple[int, NDArray[np.int64]]:
         """The epoch that ``step`` (from 0) belongs to, and this rank's (batch_size / world,) indices."""

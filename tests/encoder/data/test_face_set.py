@@ -102,25 +102,6 @@ def test_duplicates_are_counted_within_and_across_splits_with_their_labels(rng: 
     }
 
 
-def test_refusal_names_the_row_and_skipping_lists_it(rng: np.random.Generator) -> None:
-    image = random_images(rng, 1)[0]
-    for face, label, votes, says in (
-        (image, 7, None, "label 7"),
-        (image, 0, [1] * 9, "10 counts"),
-        (image, 0, [-1] + [0] * 9, "10 counts"),
-        (None, 0, None, "no image"),
-        (b"nonsense", 0, None, "not an image"),
-    ):
-        with pytest.raises(UserError, match=f"^row 5: .*{says}"):
-            FaceCollector("made", size=8, on_error="refuse").add(face, "x", place="row 5", label=label, votes=votes)
-        skipping = FaceCollector("made", size=8, on_error="skip")
-        skipping.add(face, "x", place="row 5", label=label, votes=votes)
-        faces = skipping.finish()
-        assert len(faces) == 0
-        assert len(faces.problems) == 1
-        assert says in faces.problems[0]
-
-
 @pytest.mark.parametrize("size", [0, -1, 100_000])
 def test_an_absurd_size_is_refused(size: int) -> None:
     with pytest.raises(UserError, match="size of faces"):

@@ -140,15 +140,3 @@ def test_the_command_refuses_with_one_line_and_exit_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_help_shows_examples_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, encoder.prepare as p\n"
-        "try: p.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'pyarrow', 'pandas', 'cv2') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "examples:" in done.stdout
-    assert done.stdout.rstrip().endswith("[]")

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.config import PreprocessingConfig
-from encoder.people.gender import GenderClassifier, create_gender
+from encoder.people.gender import GenderClassifier, GenderNet, create_gender
 from encoder.people.gender_config import GenderCalibration, GenderModelConfig
-from encoder.people.gender_net import GenderNet
 
 SHIPPED = Path(__file__).resolve().parents[3] / "pretrained" / "gender"
 
@@ -130,7 +129,7 @@ class DeepFaceLike:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 17, 33])
 def test_deepface_is_asked_in_its_own_convention(count: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    monkeypatch.setattr("encoder.people.deepface_networks.load_deepface", DeepFaceLike)
+    monkeypatch.setattr("encoder.people.gender.load_deepface", DeepFaceLike)
     faces = pictures(rng, count, 20, 20, 3)
     faces[..., 2] = rng.integers(0, 256, count)[:, None, None]
     blue = faces[:, 0, 0, 2] / 255.0
@@ -141,7 +140,7 @@ def test_deepface_is_asked_in_its_own_convention(count: int, monkeypatch: pytest
     "wrong", [np.zeros((2, 8, 8, 4), np.uint8), np.zeros((2, 8, 8), np.float32), np.zeros((1, 0, 8), np.uint8)]
 )
 def test_deepface_refuses_what_is_no_picture(wrong: NDArray[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoder.people.deepface_networks.load_deepface", DeepFaceLike)
+    monkeypatch.setattr("encoder.people.gender.load_deepface", DeepFaceLike)
     with pytest.raises(UserError, match="face 0"):
         create_gender("deepface").predict(wrong)
 

@@ -153,8 +153,8 @@ def test_temperature_cools_an_overconfident_network(
     data: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     from encoder.config import PreprocessingConfig
+    from encoder.people.gender import GenderNet
     from encoder.people.gender_config import GenderCalibration, GenderModelConfig
-    from encoder.people.gender_net import GenderNet
 
     valid = load_gendered(data, "valid", size=16)
     labels = gender_labels(valid)
