@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
 from encoder.detection.align import crop_face
-from encoder.detection.face import BatchDetector, Detector, Face
+from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
@@ -167,7 +167,7 @@ class FaceAnalyzer:
                 waiting = []
         yield from self._read(waiting, explain)
 
-    def _search(self, views: Iterable[View], together: int) -> Iterator[tuple[View, list[Face] | UserError]]:
+    def _search(self, views: Iterable[View], together: int) -> Iterator[tuple[View, list[DetectedFace] | UserError]]:
         """Each view with its faces, or with why they cannot be had; none for a view without a picture."""
         group: list[View] = []
         for view in views:
@@ -179,22 +179,22 @@ class FaceAnalyzer:
         if group:
             yield from self._found(group)
 
-    def _found(self, group: Sequence[View]) -> Iterator[tuple[View, list[Face] | UserError]]:
+    def _found(self, group: Sequence[View]) -> Iterator[tuple[View, list[DetectedFace] | UserError]]:
         pictures = [view.picture.pixels for view in group if view.picture is not None]
         if isinstance(self.detector, BatchDetector):
-            answers: Iterator[list[Face] | UserError] = iter(self.detector.detect_all(pictures))
+            answers: Iterator[list[DetectedFace] | UserError] = iter(self.detector.detect_all(pictures))
         else:
             answers = map(self._detect, pictures)
         for view in group:
             yield view, [] if view.picture is None else next(answers)
 
-    def _detect(self, picture: NDArray[np.uint8]) -> list[Face] | UserError:
+    def _detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace] | UserError:
         try:
             return self.detector.detect(picture)
         except UserError as error:
             return error
 
-    def _cut_out(self, view: View, found: list[Face] | UserError, keep_pictures: bool, explain: bool) -> _Waiting:
+    def _cut_out(self, view: View, found: list[DetectedFace] | UserError, keep_pictures: bool, explain: bool) -> _Waiting:
         """The crops of the faces of one view."""
         place = FaceRow(view.source, view.frame, view.time)
         if view.picture is None:
@@ -266,7 +266,7 @@ class _Waiting:
     details: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
-def _face_row(place: FaceRow, number: int, face: Face, scale: float) -> FaceRow:
+def _face_row(place: FaceRow, number: int, face: DetectedFace, scale: float) -> FaceRow:
     x, y, w, h = (round(value * scale) for value in face.box)
     landmarks = None if face.landmarks is None else face.landmarks * np.float32(scale)
     return replace(place, face=number, box=(x, y, w, h), score=face.score, landmarks=landmarks)

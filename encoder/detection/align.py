@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 
 # Medians over faces of the FER-2013 test split, as shares of the side of the stored face. First its side over the box
 # that a Haar cascade finds in it (see encoder.detection.haar); then what that cascade's eyes and the mean face say.
@@ -19,7 +19,7 @@ _EYE_DISTANCE, _EYE_HEIGHT, _EYES_TO_MOUTH = 0.376, 0.383, 0.40
 _MIN_TILT_DEGREES = 4.4
 
 
-def face_square(face: Face, scale: float = FER_SCALE) -> tuple[float, float, float, float]:
+def face_square(face: DetectedFace, scale: float = FER_SCALE) -> tuple[float, float, float, float]:
     """The square that is cut out: centre x, centre y and side in pixels, and tilt of the eyes in degrees.
 
     Eyes and mouth decide where they are known, so that detectors with boxes of another habit give the same crop; the box
@@ -42,7 +42,7 @@ def face_square(face: Face, scale: float = FER_SCALE) -> tuple[float, float, flo
 
 
 def crop_face(
-    picture: NDArray[np.uint8], face: Face, size: int, *, scale: float = FER_SCALE, level: bool = True
+    picture: NDArray[np.uint8], face: DetectedFace, size: int, *, scale: float = FER_SCALE, level: bool = True
 ) -> NDArray[np.uint8]:
     """Cut one face out of an (H, W, 3) uint8 picture as (size, size, 3).
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.detection.face import Face, largest_first
+from encoder.detection.face import DetectedFace, largest_first
 
 # The longer side at the first look, and at the second that finds the small faces of a picture more than twice as large.
 _SIDE, _FINE_SIDE = 640, 1600
@@ -65,12 +65,12 @@ class _Found:
         across, down = self.points[1] - self.points[0]
         return math.degrees(math.atan2(down, across))
 
-    def as_face(self) -> Face:
+    def as_face(self) -> DetectedFace:
         """With the upright box around the turned one's ellipse."""
         size = np.sqrt(_turn(self.turn) ** 2 @ self.size**2)
         left, top = np.round(self.centre - size / 2).astype(int).tolist()
         width, height = np.maximum(np.round(size).astype(int), 1).tolist()
-        return Face((left, top, width, height), self.score, (self.points - 0.5).astype(np.float32))
+        return DetectedFace((left, top, width, height), self.score, (self.points - 0.5).astype(np.float32))
 
 
 class _View:
@@ -147,11 +147,11 @@ class CenterFaceDetector:
     def __init__(self) -> None:
         self._session = _session(network_file())
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         """See :class:`encoder.detection.face.Detector`."""
         return self.detect_all([picture])[0]
 
-    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
         """The faces of each picture; pictures of one size, such as frames of a video, go through the network together."""
         pictures = [np.ascontiguousarray(picture) for picture in pictures]
         views = [[_whole(picture, _SIDE)] for picture in pictures]
@@ -164,7 +164,7 @@ class CenterFaceDetector:
             for picture, looks in zip(pictures, views, strict=True)
         ]
 
-    def _finish(self, picture: NDArray[np.uint8], found: list[_Found]) -> list[Face]:
+    def _finish(self, picture: NDArray[np.uint8], found: list[_Found]) -> list[DetectedFace]:
         """Look again at what is doubtful, or, where there is nothing, at the picture turned."""
         height, width = picture.shape[:2]
         if not found:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.detection.face import Face, largest_first
+from encoder.detection.face import DetectedFace, largest_first
 from encoder.models.deepface_client import import_deepface, one_line
 
 
@@ -37,7 +37,7 @@ class DeepFaceDetector:
         except Exception as error:  # whatever a backend or its download raises; DeepFace promises no set
             raise UserError(f"detector {self._name}: cannot be loaded: {one_line(error)}") from None
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         """See :class:`encoder.detection.face.Detector`."""
         try:
             regions = self._model.detect_faces(np.ascontiguousarray(picture[..., ::-1]))
@@ -47,7 +47,7 @@ class DeepFaceDetector:
         return largest_first([face for region in regions if (face := _to_face(region, width, height)) is not None])
 
 
-def _to_face(region: Any, width: int, height: int) -> Face | None:
+def _to_face(region: Any, width: int, height: int) -> DetectedFace | None:
     x, y, w, h = (int(value) for value in (region.x, region.y, region.w, region.h))
     if w < 1 or h < 1 or x >= width or y >= height or x + w <= 0 or y + h <= 0:
         return None
@@ -58,7 +58,7 @@ def _to_face(region: Any, width: int, height: int) -> Face | None:
     if eyes is not None and mouth is not None and region.nose is not None:
         landmarks = np.concatenate([eyes, np.asarray([region.nose], np.float32), mouth])
     score = None if region.confidence is None else float(region.confidence)
-    return Face((x, y, w, h), score, landmarks)
+    return DetectedFace((x, y, w, h), score, landmarks)
 
 
 def _pair(one: Any, other: Any) -> NDArray[np.float32] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Face:
+class DetectedFace:
     """One face in a picture.
 
     Attributes:
@@ -52,7 +52,7 @@ class Face:
 class Detector(Protocol):
     """Finds faces; made once by :func:`create_detector`, used for many pictures."""
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         """Faces of an (H, W, 3) uint8 RGB picture, the largest first; an empty list where there is none.
 
         Raises:
@@ -65,11 +65,11 @@ class Detector(Protocol):
 class BatchDetector(Detector, Protocol):
     """Looks at several pictures together, such as frames of a video."""
 
-    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+    def detect_all(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
         """For each picture what :meth:`Detector.detect` gives; raises for none of them."""
         ...
 
 
-def largest_first(faces: list[Face]) -> list[Face]:
+def largest_first(faces: list[DetectedFace]) -> list[DetectedFace]:
     """By area, then from left to right, so that the order never depends on the detector's inner workings."""
     return sorted(faces, key=lambda face: (-face.area, face.box))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.detection.face import Face, largest_first
+from encoder.detection.face import DetectedFace, largest_first
 
 # Larger pictures are searched at this size: time is bounded, and a face must measure 1/64 of the longer side anyway.
 _SEARCH_SIDE = 1600
@@ -35,7 +35,7 @@ class HaarDetector:
         self._faces = _cascade("haarcascade_frontalface_default.xml")
         self._eyes = _cascade("haarcascade_eye.xml")
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         """See :class:`encoder.detection.face.Detector`."""
         import cv2
 
@@ -57,7 +57,7 @@ class HaarDetector:
             w, h = min(w, width - x), min(h, height - y)
             eyes = self._find_eyes(grey, x, y, w, h)
             if eyes is not None or count >= _MIN_WINDOWS_WITHOUT_EYES:
-                found.append(Face((x, y, w, h), float(count), eyes))
+                found.append(DetectedFace((x, y, w, h), float(count), eyes))
         return largest_first(found)
 
     def _find_eyes(self, grey: NDArray[np.uint8], x: int, y: int, w: int, h: int) -> NDArray[np.float32] | None:

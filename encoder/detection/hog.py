@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.detection.face import Face, largest_first
+from encoder.detection.face import DetectedFace, largest_first
 
 VARIABLE = "MIMIQUE_DLIB_LANDMARKS"
 PACKAGED = "68"
@@ -72,7 +72,7 @@ class DlibDetector:
         self._detector = dlib.get_frontal_face_detector()
         self._dlib = dlib
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         """See :class:`encoder.detection.face.Detector`."""
         picture = np.ascontiguousarray(picture)
         doublings = _DOUBLINGS if picture.shape[0] * picture.shape[1] <= _LARGEST_DOUBLED else 0
@@ -80,7 +80,7 @@ class DlibDetector:
         found = []
         for box, score in zip(boxes, scores, strict=True):
             points = None if self._predictor is None else self._points(picture, box)
-            found.append(Face((box.left(), box.top(), box.width(), box.height()), float(score), points))
+            found.append(DetectedFace((box.left(), box.top(), box.width(), box.height()), float(score), points))
         return largest_first(found)
 
     def landmarks_of_crop(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from eval.measures.accuracy import wilson
 from eval.output.sheet import write_sheet
 
 if TYPE_CHECKING:
-    from encoder.detection.face import Face
+    from encoder.detection.face import DetectedFace
     from generation.editing.face import EditedFace
 
 SIZE = 96
@@ -30,13 +30,13 @@ _SHEET_ROWS = 8
 class WholePicture:
     """A detector for pictures that are cropped faces already."""
 
-    def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+    def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
         from encoder.detection.align import FER_SCALE
-        from encoder.detection.face import Face
+        from encoder.detection.face import DetectedFace
 
         height, width = picture.shape[:2]
         side = round(min(height, width) / FER_SCALE)
-        return [Face(((width - side) // 2, (height - side) // 2, side, side))]
+        return [DetectedFace(((width - side) // 2, (height - side) // 2, side, side))]
 
 
 class Editing(DrawingExperiment[str]):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from configs.cli import UserError
 from encoder.detection.align import crop_face, face_square
-from encoder.detection.face import Detector, Face
+from encoder.detection.face import DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
@@ -86,7 +86,7 @@ class EditedFace:
     strip: tuple[Edit, ...]
     picture: NDArray[np.uint8] = field(repr=False)
     corner: tuple[int, int]
-    face: Face
+    face: DetectedFace
     tokens: NDArray[np.bool_]
     embedder: str | None
     seconds: float
@@ -182,7 +182,7 @@ def _pixels(picture: Any) -> NDArray[np.uint8]:
     return pixels
 
 
-def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> Face:
+def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> DetectedFace:
     found = (create_detector(detector) if isinstance(detector, str) else detector).detect(picture)
     if not found:
         raise UserError("no face found; choose a picture in which it is larger and clearer, or another detector")
@@ -201,7 +201,7 @@ class _Work:
         self,
         model: FaceModel,
         picture: NDArray[np.uint8],
-        face: Face,
+        face: DetectedFace,
         region: str | Sequence[float],
         keep: float,
         second: EmotionEncoder | None,
@@ -271,7 +271,7 @@ class _Work:
         return checked_embeddings(embedder, [self._cut(part, _IDENTITY_SIZE)])
 
 
-def _boxes(region: str | Sequence[float], place: Placement, face: Face) -> tuple[Box, ...]:
+def _boxes(region: str | Sequence[float], place: Placement, face: DetectedFace) -> tuple[Box, ...]:
     if isinstance(region, str):
         marks = face.landmarks
         points = None if marks is None or len(marks) != 68 else place.to_crop(marks)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs.cli import UserError
 from encoder.detection.align import face_square
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from encoder.drawing.faces import draw_faces
 from encoder.emotions import Emotion
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -28,8 +28,8 @@ PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 class Squares:
     """A detector that finds what the first pixel says: (k, 0, 0) means k faces of 40, 39, … pixels side by side."""
 
-    def detect(self, picture: np.ndarray) -> list[Face]:
-        return [Face((2 + 42 * k, 2, 40 - k, 40 - k)) for k in range(int(picture[0, 0, 0]))]
+    def detect(self, picture: np.ndarray) -> list[DetectedFace]:
+        return [DetectedFace((2 + 42 * k, 2, 40 - k, 40 - k)) for k in range(int(picture[0, 0, 0]))]
 
 
 class Brightness:
@@ -194,8 +194,8 @@ def test_what_cannot_be_done_is_one_line(
 
 
 class Small:
-    def detect(self, picture: np.ndarray) -> list[Face]:
-        return [Face((10, 10, 20, 20))]
+    def detect(self, picture: np.ndarray) -> list[DetectedFace]:
+        return [DetectedFace((10, 10, 20, 20))]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from configs.cli import UserError
 from encoder.detection.align import crop_face, face_square
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from generation.editing.seam import Placement, blur, luma, paste, soft_mask
 from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
 from vqvae.config import TokenizerConfig
@@ -20,12 +20,12 @@ def picture(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(40, 215, (90, 120, 3), dtype=np.uint8)
 
 
-def tilted(degrees: float) -> Face:
+def tilted(degrees: float) -> DetectedFace:
     """A face of 40 pixels around (60, 45) whose eyes are turned."""
     angle = np.radians(degrees)
     across = 7.5 * np.array([np.cos(angle), np.sin(angle)])
     middle = np.array([60, 40])
-    return Face((40, 25, 40, 40), landmarks=np.stack([middle - across, middle + across]).astype(np.float32))
+    return DetectedFace((40, 25, 40, 40), landmarks=np.stack([middle - across, middle + across]).astype(np.float32))
 
 
 @pytest.mark.parametrize("degrees", [0, 15, -20])

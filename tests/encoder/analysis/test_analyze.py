@@ -24,7 +24,7 @@ from encoder.analysis.analyzer import FaceAnalyzer, Reading
 from encoder.analysis.annotate import Annotator, draw_faces
 from encoder.analysis.rows import FaceRow
 from encoder.analysis.tables import create_table
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from encoder.drawing.faces import draw_faces as drawn_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -38,12 +38,13 @@ ROOT = Path(__file__).resolve().parents[3]
 class Squares:
     """A detector that finds what the first pixel says: (k, 0, 0) means k faces of 40 pixels side by side."""
 
-    def detect(self, picture: np.ndarray) -> list[Face]:
+    def detect(self, picture: np.ndarray) -> list[DetectedFace]:
         count = int(picture[0, 0, 0])
         if count == 99:
             raise UserError("detector broke")
         return [
-            Face((2 + 42 * k, 2, 40 - k, 40 - k), 1.0, np.array([[12 + 42 * k, 18], [30 + 42 * k, 18]])) for k in range(count)
+            DetectedFace((2 + 42 * k, 2, 40 - k, 40 - k), 1.0, np.array([[12 + 42 * k, 18], [30 + 42 * k, 18]]))
+            for k in range(count)
         ]
 
 
@@ -183,7 +184,7 @@ def test_a_detector_that_takes_several_pictures_gets_them_together(encoder: Emot
     class Together(Squares):
         groups: ClassVar[list[int]] = []
 
-        def detect_all(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        def detect_all(self, pictures: Sequence[np.ndarray]) -> list[list[DetectedFace]]:
             self.groups.append(len(pictures))
             return [self.detect(picture) for picture in pictures]
 
@@ -312,8 +313,8 @@ def test_the_answer_does_not_depend_on_the_batch(encoder: EmotionEncoder, rng: n
 
 def test_a_mirrored_face_reads_the_same(encoder: EmotionEncoder) -> None:
     class Middle:
-        def detect(self, picture: np.ndarray) -> list[Face]:
-            return [Face((4, 4, 40, 40))]
+        def detect(self, picture: np.ndarray) -> list[DetectedFace]:
+            return [DetectedFace((4, 4, 40, 40))]
 
     picture = np.repeat(drawn_faces(1, seed=3, size=48).images[0][..., None], 3, axis=2)
     seen = [FaceAnalyzer(encoder, Middle()).analyze(each).arrays["distribution"] for each in (picture, picture[:, ::-1])]

@@ -15,7 +15,7 @@ from skimage import data
 
 from configs.cli import UserError
 from encoder.detection.align import crop_face
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder
 
@@ -44,9 +44,9 @@ def dots(crop: np.ndarray) -> np.ndarray:
 
 def test_without_landmarks_the_box_is_cut_out_and_resized(rng: np.random.Generator) -> None:
     picture = rng.integers(0, 256, (80, 90, 3), dtype=np.uint8)
-    crop = crop_face(picture, Face((20, 10, 48, 48)), 48, scale=1.0)
+    crop = crop_face(picture, DetectedFace((20, 10, 48, 48)), 48, scale=1.0)
     assert np.array_equal(crop, picture[10:58, 20:68])
-    assert crop_face(picture, Face((20, 10, 48, 48)), 31).shape == (31, 31, 3)
+    assert crop_face(picture, DetectedFace((20, 10, 48, 48)), 31).shape == (31, 31, 3)
 
 
 @pytest.mark.parametrize("degrees", [-20, 12, 25])
@@ -56,7 +56,7 @@ def test_tilted_eyes_become_level(degrees: float) -> None:
     eyes = np.array([100 - along, 100 + along])
     for x, y in eyes:
         dot(picture, x, y)
-    face = Face((50, 50, 100, 100), landmarks=eyes.astype(np.float32))
+    face = DetectedFace((50, 50, 100, 100), landmarks=eyes.astype(np.float32))
     left, right = dots(crop_face(picture, face, 100, scale=1.0))
     assert abs(left[1] - right[1]) < 1
     assert abs(right[0] - left[0] - 40) < 1.5
@@ -67,7 +67,7 @@ def test_tilted_eyes_become_level(degrees: float) -> None:
 def test_a_slight_tilt_is_left_alone(rng: np.random.Generator) -> None:
     picture = rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)
     eyes = np.array([[30, 30], [50, 31]], np.float32)
-    crops = [crop_face(picture, Face((16, 16, 48, 48), landmarks=points), 48) for points in (eyes, None)]
+    crops = [crop_face(picture, DetectedFace((16, 16, 48, 48), landmarks=points), 48) for points in (eyes, None)]
     assert np.array_equal(*crops)
 
 
@@ -76,7 +76,7 @@ def test_eyes_and_mouth_decide_where_they_are_known() -> None:
     five = np.array([[80, 80], [120, 80], [100, 100], [85, 122], [115, 122]], np.float32)
     for x, y in five[:2]:
         dot(picture, x, y)
-    crops = [crop_face(picture, Face(box, landmarks=five), 96) for box in ((60, 40, 70, 110), (70, 70, 60, 60))]
+    crops = [crop_face(picture, DetectedFace(box, landmarks=five), 96) for box in ((60, 40, 70, 110), (70, 70, 60, 60))]
     assert np.array_equal(*crops)
     left, right = dots(crops[0]) / 96
     # Where the eyes are in the faces of FER-2013.
@@ -89,7 +89,7 @@ def test_there_are_no_black_bars(x: int, y: int, w: int, h: int, tilt: float) ->
     picture = np.full((60, 60, 3), 200, np.uint8)
     down = np.tan(np.radians(tilt)) * 20
     eyes = np.array([[x + 10, y + 20], [x + 30, y + 20 + down]], np.float32)
-    face = Face((x, y, w, h), landmarks=eyes)
+    face = DetectedFace((x, y, w, h), landmarks=eyes)
     if x + w <= 0 or y + h <= 0:
         with pytest.raises(UserError, match="outside the picture"):
             crop_face(picture, face, 24)
@@ -99,7 +99,7 @@ def test_there_are_no_black_bars(x: int, y: int, w: int, h: int, tilt: float) ->
 
 def test_shrinking_averages_instead_of_picking_pixels() -> None:
     board = np.repeat((np.indices((400, 400)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
-    crop = crop_face(board, Face((50, 50, 300, 300)), 48)
+    crop = crop_face(board, DetectedFace((50, 50, 300, 300)), 48)
     assert np.abs(crop.astype(int) - 127).max() < 12
 
 

@@ -15,7 +15,7 @@ from configs.cli import UserError
 from encoder.detection import centerface
 from encoder.detection.align import crop_face, face_square
 from encoder.detection.centerface import CenterFaceDetector
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 
 # Eyes, nose and corners of the mouth of the astronaut, as a person would mark them.
@@ -32,7 +32,7 @@ def astronaut() -> Image.Image:
     return Image.fromarray(data.astronaut())
 
 
-def tilt(face: Face) -> float:
+def tilt(face: DetectedFace) -> float:
     """Degrees by which the eyes' line falls to the right."""
     assert face.eyes is not None
     across, down = (face.eyes[1] - face.eyes[0]).tolist()

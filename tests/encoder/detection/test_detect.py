@@ -15,7 +15,7 @@ from skimage import data
 
 from configs.cli import UserError
 from encoder.detection import hog
-from encoder.detection.face import Face
+from encoder.detection.face import DetectedFace
 from encoder.detection.hog import VARIABLE, DlibDetector
 from encoder.detection.registry import DEEPFACE_BACKENDS, DEFAULT_DETECTOR, create_detector, list_detectors
 
@@ -78,10 +78,10 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 def test_eyes_and_mouth_of_68_landmarks() -> None:
     points = np.arange(136, dtype=np.float32).reshape(68, 2)
-    face = Face((0, 0, 10, 10), landmarks=points)
+    face = DetectedFace((0, 0, 10, 10), landmarks=points)
     assert np.allclose(face.eyes, [points[36:42].mean(axis=0), points[42:48].mean(axis=0)])
     assert np.allclose(face.mouth, points[48:68].mean(axis=0))
-    assert Face((0, 0, 10, 10), landmarks=points[:2]).mouth is None
+    assert DetectedFace((0, 0, 10, 10), landmarks=points[:2]).mouth is None
 
 
 def box(x: int, y: int, w: int, h: int) -> types.SimpleNamespace:

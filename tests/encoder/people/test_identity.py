@@ -135,16 +135,16 @@ def test_a_large_gallery_goes_through_the_network_in_batches(tmp_path: Path, rng
 
 
 def test_the_largest_face_of_a_picture_is_cut_out(rng: np.random.Generator) -> None:
-    from encoder.detection.face import Face
+    from encoder.detection.face import DetectedFace
 
     picture = np.full((120, 160, 3), 255, np.uint8)
     picture[10:30, 10:30] = face(BLUE, rng, 20)
     picture[40:100, 60:120] = face(RED, rng, 60)
 
     class Found:
-        def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
+        def detect(self, picture: NDArray[np.uint8]) -> list[DetectedFace]:
             boxes = [(10, 10, 20, 20), (60, 40, 60, 60)]
-            return [Face(box, None, None) for box in boxes] if picture.any() else []
+            return [DetectedFace(box, None, None) for box in boxes] if picture.any() else []
 
     crop = largest_face(Found(), size=48)
     cut = crop(picture)
