@@ -100,6 +100,27 @@ def small_encoder() -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def small_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
+    """``small_weights(folder, groups, side, answer, heads=...)``: encoder, tokenizer and prior, untrained, that fit together."""
+    from vqvae.config import PriorConfig, TokenizerConfig
+    from vqvae.prior import MaskedPrior, PriorShape
+    from vqvae.tokenizer import Tokenizer
+
+    def write(folder: Path, groups: int = 2, side: int = 4, **encoder: Any) -> Path:
+        small_encoder(16, **encoder).save_pretrained(folder / "encoder")
+        config = TokenizerConfig(size=16, widths=(8, 16), side=side, codebook_size=8, code_dim=4, groups=groups)
+        Tokenizer(config).save_pretrained(folder / "tokenizer")
+        # As stored, in half precision.
+        digest = Tokenizer.from_pretrained(folder / "tokenizer").encoding_sha256()
+        prior = PriorConfig(width=16, depth=1, heads=2, dropout=0.0)
+        shape = PriorShape(prior=prior, positions=side**2, groups=groups, codebook_size=8, tokenizer_sha256=digest)
+        MaskedPrior(shape).save_pretrained(folder / "prior")
+        return folder
+
+    return write
+
+
 def _newest_tensors(run: Path) -> dict[str, Any]:
     from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 

@@ -301,52 +301,17 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
 
 
-def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.1, "lr_scale": 0.5}, {"params": vectors, "weight_decay": 0.0}]
-    if name == "AdamW":
-        return torch.optim.AdamW(groups, lr=1e-2, betas=(0.8, 0.95))
-    return torch.optim.SGD(groups, lr=1e-2, momentum=0.9)
-
-
-def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
-    for step in steps:
-        faces = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-        net(faces.to(memory_format=torch.channels_last)).square().mean().backward()
-        optimizer.step()
-
-
-@pytest.mark.parametrize("name", ["AdamW", "SGD"])
-def test_training_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
-    torch.manual_seed(0)
-    net = network().to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(net, name)
-    train(net, optimizer, range(3))
-    packed, described = pack_optimizer(optimizer)
-    path = save_checkpoint(tmp_path, 3, tensors={"net": net.state_dict(), "optimizer": packed}, state={"optimizer": described})
-    train(net, optimizer, range(3, 8))
-
-    other = network().to(memory_format=torch.channels_last)
-    resumed = make_optimizer(other, name)
-    found = load_checkpoint(path)
-    other.load_state_dict(dict(found.tensors["net"]))
-    unpack_optimizer(resumed, found.tensors["optimizer"], found.state["optimizer"])
-    assert resumed.param_groups[0]["lr_scale"] == 0.5
-    train(other, resumed, range(3, 8))
-    for mine, theirs in zip(other.parameters(), net.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-        for key, value in optimizer.state[theirs].items():
-            assert torch.equal(resumed.state[mine][key], value)
-            assert resumed.state[mine][key].stride() == value.stride()
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-2)
 
 
 def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
-    packed, described = pack_optimizer(make_optimizer(network(), "AdamW"))
+    packed, described = pack_optimizer(make_optimizer(network()))
     assert packed == {}
     found = load_checkpoint(save_checkpoint(tmp_path, 0, tensors={"optimizer": packed}, state={"o": described}))
-    unpack_optimizer(make_optimizer(network(), "AdamW"), found.tensors["optimizer"], found.state["o"])
+    unpack_optimizer(make_optimizer(network()), found.tensors["optimizer"], found.state["o"])
 
 
 @pytest.mark.parametrize(
@@ -361,8 +326,9 @@ def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
 )
 def test_a_state_of_another_optimizer_is_refused(harm: Callable[[Any, Any], Any], message: str) -> None:
     net = network()
-    optimizer = make_optimizer(net, "AdamW")
-    train(net, optimizer, range(2))
+    optimizer = make_optimizer(net)
+    net(torch.randn(4, 2, 8, 8)).square().mean().backward()
+    optimizer.step()
     tensors, described = pack_optimizer(optimizer)
     tensors, described = dict(tensors), json.loads(json.dumps(described))
     harm(tensors, described)
