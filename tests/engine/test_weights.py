@@ -228,14 +228,11 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path, folder: Path, n
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_pipes_and_folders_in_place_of_files_are_refused(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    os.mkfifo(folder / name)
-    with pytest.raises(UserError, match=f"{name}: not a regular file"):
-        load(folder)
-    (folder / name).unlink()
-    (folder / name).mkdir()
-    with pytest.raises(UserError, match=f"{name}: not a regular file"):
-        load(folder)
+    for make in (os.mkfifo, os.mkdir):
+        (folder / name).unlink()
+        make(folder / name)
+        with pytest.raises(UserError, match=f"{name}: not a regular file"):
+            load(folder)
 
 
 @pytest.mark.parametrize(

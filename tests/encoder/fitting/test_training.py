@@ -56,21 +56,21 @@ def settings(**train: object) -> EncoderConfig:
     return load_config(EncoderConfig, None, defaults={**SETTINGS, "train": {**SETTINGS["train"], **train}})
 
 
-@pytest.mark.parametrize(("stop_at", "train"), [(7, {}), (25, {}), (33, {}), (8, {"optimizer": "sgd", "epochs": 3})])
+@pytest.mark.parametrize(("stop_at", "optimizer"), [(7, "adamw"), (25, "adamw"), (33, "adamw"), (8, "sgd")])
 def test_interrupted_and_resumed_equals_unbroken(
-    tmp_path: Path, stop_at: int, train: dict[str, object], signal_in_step: Any, differing: Any
+    tmp_path: Path, stop_at: int, optimizer: str, signal_in_step: Any, differing: Any
 ) -> None:
     # A part of the network learns at a rate of its own: the optimizer's groups come back too.
-    number, train = signal.SIGTERM if train else signal.SIGINT, {**train, "trunk_rate": 0.5}
-    assert fit_encoder(settings(**train), tmp_path / "whole", None) == 0
+    config, number = settings(optimizer=optimizer, trunk_rate=0.5), signal.SIGINT if optimizer == "adamw" else signal.SIGTERM
+    assert fit_encoder(config, tmp_path / "whole", None) == 0
     with signal_in_step(EncoderTask, stop_at, number):
-        assert fit_encoder(settings(**train), tmp_path / "broken", None) == 128 + number
+        assert fit_encoder(config, tmp_path / "broken", None) == 128 + number
     assert not (tmp_path / "broken" / "weights").exists()
     # A run begun before there were such settings, whose defaults change nothing.
     text = (tmp_path / "broken" / "config.yaml").read_text()
-    assert ("  optimizer: adamw\n" in text) == (not train)
+    assert f"  optimizer: {optimizer}\n" in text
     (tmp_path / "broken" / "config.yaml").write_text(text.replace("  optimizer: adamw\n", "").partition("landmarks:")[0])
-    assert fit_encoder(settings(**train), tmp_path / "broken", "latest") == 0
+    assert fit_encoder(config, tmp_path / "broken", "latest") == 0
     assert differing(tmp_path / "whole", tmp_path / "broken") == []
 
 
