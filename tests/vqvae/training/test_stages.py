@@ -15,20 +15,26 @@ import vqvae.token_store as token_store
 from configs.cli import UserError
 from vqvae.config import VqvaeConfig
 from vqvae.prior import MaskedPrior
+from vqvae.prior_stage import PriorTask
 from vqvae.stages import stage_minutes
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerTask
 from vqvae.train import main
 
 
-def test_both_stages_leave_weights_and_pictures(tiny_runs: Any) -> None:
-    assert tiny_runs.train("run", "both") == 0
+def test_both_stages_leave_weights_and_pictures_also_when_each_was_stopped(tiny_runs: Any, signal_in_step: Any) -> None:
+    more = "prior_stage.evaluate_every=4"
+    for task, resume in ((TokenizerTask, ()), (PriorTask, ("--resume", "latest"))):
+        with signal_in_step(task, 3):
+            assert tiny_runs.train("run", "both", more, *resume) == 143
+    assert tiny_runs.train("run", "both", more, "--resume", "latest") == 0
+    assert len(list((tiny_runs.folder / "run" / "prior" / "samples").iterdir())) == 3
     for name in ("reconstructions.png", "generated.png"):
         assert (tiny_runs.folder / "run" / name).read_bytes().startswith(b"\x89PNG")
     written = {stage: tiny_runs.weights("run", stage).stat().st_mtime_ns for stage in ("tokenizer", "prior")}
     assert all(len(tiny_runs.figures("run", stage)) == 12 for stage in written)
     # Everything is there: going on finds nothing to do.
-    assert tiny_runs.train("run", "both", "--resume", "latest") == 0
+    assert tiny_runs.train("run", "both", more, "--resume", "latest") == 0
     assert {stage: tiny_runs.weights("run", stage).stat().st_mtime_ns for stage in written} == written
 
 
