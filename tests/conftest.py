@@ -83,6 +83,44 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture(scope="session")
+def small_encoder() -> Callable[..., Any]:
+    """``small_encoder(size, seed, answer, heads=...)``: an untrained encoder of two stages."""
+    import torch
+
+    from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.models.create import create_model
+
+    def make(size: int = 24, seed: int = 0, answer: Any = "fer2013", **model: Any) -> EmotionEncoder:
+        torch.manual_seed(seed)
+        net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), **model))
+        return EmotionEncoder(net, PreprocessingConfig(size=size), CalibrationConfig(answer=answer))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
+    """``small_weights(folder, groups, side, answer, heads=...)``: encoder, tokenizer and prior, untrained, that fit together."""
+    from vqvae.config import PriorConfig, TokenizerConfig
+    from vqvae.prior import MaskedPrior, PriorShape
+    from vqvae.tokenizer import Tokenizer
+
+    def write(folder: Path, groups: int = 2, side: int = 4, **encoder: Any) -> Path:
+        small_encoder(16, **encoder).save_pretrained(folder / "encoder")
+        config = TokenizerConfig(size=16, widths=(8, 16), side=side, codebook_size=8, code_dim=4, groups=groups)
+        Tokenizer(config).save_pretrained(folder / "tokenizer")
+        # As stored, in half precision.
+        digest = Tokenizer.from_pretrained(folder / "tokenizer").encoding_sha256()
+        prior = PriorConfig(width=16, depth=1, heads=2, dropout=0.0)
+        shape = PriorShape(prior=prior, positions=side**2, groups=groups, codebook_size=8, tokenizer_sha256=digest)
+        MaskedPrior(shape).save_pretrained(folder / "prior")
+        return folder
+
+    return write
+
+
 def _newest_tensors(run: Path) -> dict[str, Any]:
     from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 
@@ -128,6 +166,22 @@ def signal_in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCon
             yield
 
     return signalling
+
+
+@pytest.fixture
+def before_each(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``before_each(owner, "name", act)``: whoever calls ``owner.name`` calls ``act`` with the same arguments first."""
+
+    def watch(owner: Any, name: str, act: Callable[..., Any], patch: pytest.MonkeyPatch = monkeypatch) -> None:
+        original = getattr(owner, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            act(*arguments, **options)
+            return original(*arguments, **options)
+
+        patch.setattr(owner, name, watched)
+
+    return watch
 
 
 def _as_rank(function: Callable[[int], int | None], rank: int, world: int, port: int, log: Path) -> None:
@@ -184,6 +238,16 @@ class Forked:
             member.join()
         assert not hanging, f"processes {hanging} hang:\n{self.output()}"
         return [member.exitcode for member in self.members]
+
+    def ends(self, *codes: int, seconds: float = 120) -> str:
+        """What the processes said, which must end with these exit codes."""
+        assert self.wait(seconds) == [*codes], self.output()
+        return self.output()
+
+    def ends_with_one_line(self, line: str) -> None:
+        """Every process must end with the code of a user's mistake, and one of them must say so, in one line."""
+        said = self.ends(*[2] * len(self.members))
+        assert (said.count("error: "), said.count(line), said.count("Traceback")) == (1, 1, 0), said
 
     def output(self) -> str:
         return "\n".join(log.read_text() for log in self.logs if log.is_file())

@@ -31,20 +31,21 @@ def test_main_gets_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [["a=1"], ["b=2"]]
 
 
-def test_user_error_is_one_line_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("x.yaml: lr: wrong\n  on two lines"), 2, "error: x.yaml: lr: wrong on two lines"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+    ],
+)
+def test_an_end_that_is_no_defect_is_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
     def main(argv):
-        raise UserError("x.yaml: lr: wrong\n  on two lines")
+        raise error
 
-    assert finish(main) == 2
-    assert capsys.readouterr().err == "error: x.yaml: lr: wrong on two lines\n"
-
-
-def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def main(argv):
-        raise KeyboardInterrupt
-
-    assert finish(main) == 130
-    assert capsys.readouterr().err.strip() == "stopped by Ctrl-C"
+    assert finish(main) == code
+    assert capsys.readouterr().err.strip() == line
 
 
 def signalled(program: str, number: int) -> tuple[int, str]:
@@ -125,14 +126,10 @@ def test_a_defect_keeps_its_traceback() -> None:
 
 def test_a_reader_that_goes_away_causes_no_noise() -> None:
     program = "from configs.cli import run\nrun(lambda argv: [print('x' * 1000) for _ in range(2000)] and 0)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    errors = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 141
-    assert errors == ""
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

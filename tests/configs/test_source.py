@@ -109,10 +109,9 @@ def test_list_entries_are_set_by_index() -> None:
     data = {"a": {"b": [1, 2, 3]}}
     apply_override(data, ("a", "b", "1"), 7)
     assert data == {"a": {"b": [1, 7, 3]}}
-    with pytest.raises(ConfigError, match=r"a\.b is a list of 3"):
-        apply_override(data, ("a", "b", "3"), 7)
-    with pytest.raises(ConfigError, match=r"a\.b is a list of 3"):
-        apply_override(data, ("a", "b", "last"), 7)
+    for index in ("3", "last"):
+        with pytest.raises(ConfigError, match=r"a\.b is a list of 3"):
+            apply_override(data, ("a", "b", index), 7)
 
 
 def test_a_value_is_no_section() -> None:

@@ -1,30 +1,12 @@
-"""Shared by the tests of the encoder: a small network, pictures that lie, DeepFace without a network."""
+"""Shared by the tests of the encoder: pictures that lie, DeepFace without a network."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-import torch
-
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
-from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
-
-
-@pytest.fixture(scope="session")
-def small_encoder() -> Callable[..., EmotionEncoder]:
-    """``small_encoder(size, seed, answer, heads=...)``: an untrained network of two stages."""
-
-    def make(size: int = 24, seed: int = 0, answer: Any = "fer2013", **model: Any) -> EmotionEncoder:
-        torch.manual_seed(seed)
-        net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), **model))
-        return EmotionEncoder(net, PreprocessingConfig(size=size), CalibrationConfig(answer=answer))
-
-    return make
 
 
 @pytest.fixture(scope="session")

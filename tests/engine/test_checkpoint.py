@@ -115,21 +115,25 @@ def test_no_run_has_no_latest_checkpoint(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
 
 
+def assert_refused(newest: Path, name: str) -> None:
+    """Named, it is refused; of its run, the one before it is used, and a line says why."""
+    with pytest.raises(UserError, match=rf"{newest.name}.*{name}"):
+        load_checkpoint(newest)
+    messages: list[str] = []
+    assert latest_checkpoint(newest.parent.parent, log=messages.append) == newest.with_name("step-00000001")
+    assert len(messages) == 1
+    assert name in messages[0]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_anywhere_refuses_the_checkpoint(tmp_path: Path, name: str, rng: np.random.Generator) -> None:
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
-    path = newest / name
-    whole = path.read_bytes()
+    whole = (newest / name).read_bytes()
     for position in {0, len(whole) - 1, *rng.integers(0, len(whole), 40).tolist()}:
-        flip(path, position, int(rng.integers(8)))
-        with pytest.raises(UserError, match="step-00000002"):
-            load_checkpoint(newest)
-        messages: list[str] = []
-        assert latest_checkpoint(tmp_path, log=messages.append) == tmp_path / "checkpoints" / "step-00000001"
-        assert len(messages) == 1
-        assert name in messages[0]
-        path.write_bytes(whole)
+        flip(newest / name, position, int(rng.integers(8)))
+        assert_refused(newest, name)
+        (newest / name).write_bytes(whole)
     assert load_checkpoint(newest).step == 2
 
 
@@ -147,20 +151,7 @@ def test_a_changed_file_refuses_the_checkpoint(tmp_path: Path, name: str, harm: 
         path.symlink_to(elsewhere)
     elif harm != "missing":
         path.write_bytes({"truncated": whole[:-1], "longer": whole + b" ", "empty": b""}[harm])
-    with pytest.raises(UserError, match=name):
-        load_checkpoint(newest)
-    messages: list[str] = []
-    assert latest_checkpoint(tmp_path, log=messages.append) == tmp_path / "checkpoints" / "step-00000001"
-    assert name in messages[0]
-
-
-def test_a_named_checkpoint_is_used_or_refused_never_replaced(tmp_path: Path) -> None:
-    older, newer = save(tmp_path, 1), save(tmp_path, 2)
-    assert load_checkpoint(older).step == 1
-    flip(older / "net.safetensors", 90)
-    with pytest.raises(UserError, match="SHA-256 differs"):
-        load_checkpoint(older)
-    assert load_checkpoint(newer).step == 2
+    assert_refused(newest, name)
 
 
 def test_every_checkpoint_damaged_is_none_with_a_line_each(tmp_path: Path) -> None:
@@ -169,22 +160,20 @@ def test_every_checkpoint_damaged_is_none_with_a_line_each(tmp_path: Path) -> No
     messages: list[str] = []
     assert latest_checkpoint(tmp_path, log=messages.append) is None
     assert len(messages) == 2
-    assert "step-00000002" in messages[0]
+    assert "step-00000002/state.json: SHA-256 differs" in messages[0]
 
 
 def test_what_is_no_checkpoint_is_named_as_what_it_is(tmp_path: Path) -> None:
-    path = save(tmp_path, 4)
-    pickle = tmp_path / "model.pt"
-    pickle.write_bytes(b"\x80\x04")
-    for wrong, message in (
-        (tmp_path / "absent", "no such checkpoint folder"),
-        (pickle, "is a file; a checkpoint is a folder"),
-        (tmp_path, "this is a run, not a checkpoint"),
-        (tmp_path / "checkpoints", "not a checkpoint"),
-    ):
+    save(tmp_path, 4)
+    (tmp_path / "model.pt").write_bytes(b"\x80\x04")
+    for name, message in {
+        "absent": "no such checkpoint folder",
+        "model.pt": "is a file; a checkpoint is a folder",
+        "": "this is a run, not a checkpoint",
+        "checkpoints": "not a checkpoint",
+    }.items():
         with pytest.raises(UserError, match=message):
-            load_checkpoint(wrong)
-    assert load_checkpoint(path).step == 4
+            load_checkpoint(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["../../outside.safetensors", "/etc/passwd", "net.pt", "a/b.safetensors"])
@@ -200,8 +189,6 @@ def test_a_manifest_cannot_name_files_elsewhere_or_pickles(tmp_path: Path, name:
 def test_a_group_that_is_no_file_name_is_refused_before_writing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="group name"):
         save_checkpoint(tmp_path, 1, tensors={"../net": {}}, state={})
-    with pytest.raises(TypeError):
-        save_checkpoint(tmp_path, 1, tensors={}, state={"net": object()})
     assert not list(tmp_path.iterdir())
 
 
@@ -221,7 +208,7 @@ def test_killed_at_any_moment_a_run_has_a_valid_checkpoint(tmp_path: Path, rng: 
     last = 1
     for _ in range(8):
         program = [sys.executable, "-c", SAVES, str(tmp_path), str(last + 1)]
-        with subprocess.Popen(program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-1) as process:
+        with subprocess.Popen(program, cwd=ROOT, stdout=-1) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             while max(steps_in(tmp_path)) <= last:  # at least one save of its own
@@ -294,9 +281,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_no_rest(tmp_path: Path, monk
 def test_a_write_that_the_system_cuts_short_is_reported(tmp_path: Path) -> None:
     first = save(tmp_path, 1)
     program = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n" + SAVES
-    arguments = [sys.executable, "-c", program, str(tmp_path), "2"]
     ended = subprocess.run(
-        arguments, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(tmp_path), "2"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
     assert "UserError" in ended.stderr
@@ -315,52 +301,17 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
 
 
-def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.1, "lr_scale": 0.5}, {"params": vectors, "weight_decay": 0.0}]
-    if name == "AdamW":
-        return torch.optim.AdamW(groups, lr=1e-2, betas=(0.8, 0.95))
-    return torch.optim.SGD(groups, lr=1e-2, momentum=0.9)
-
-
-def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
-    for step in steps:
-        faces = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-        net(faces.to(memory_format=torch.channels_last)).square().mean().backward()
-        optimizer.step()
-
-
-@pytest.mark.parametrize("name", ["AdamW", "SGD"])
-def test_training_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
-    torch.manual_seed(0)
-    net = network().to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(net, name)
-    train(net, optimizer, range(3))
-    packed, described = pack_optimizer(optimizer)
-    path = save_checkpoint(tmp_path, 3, tensors={"net": net.state_dict(), "optimizer": packed}, state={"optimizer": described})
-    train(net, optimizer, range(3, 8))
-
-    other = network().to(memory_format=torch.channels_last)
-    resumed = make_optimizer(other, name)
-    found = load_checkpoint(path)
-    other.load_state_dict(dict(found.tensors["net"]))
-    unpack_optimizer(resumed, found.tensors["optimizer"], found.state["optimizer"])
-    assert resumed.param_groups[0]["lr_scale"] == 0.5
-    train(other, resumed, range(3, 8))
-    for mine, theirs in zip(other.parameters(), net.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-        for key, value in optimizer.state[theirs].items():
-            assert torch.equal(resumed.state[mine][key], value)
-            assert resumed.state[mine][key].stride() == value.stride()
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-2)
 
 
 def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
-    packed, described = pack_optimizer(make_optimizer(network(), "AdamW"))
+    packed, described = pack_optimizer(make_optimizer(network()))
     assert packed == {}
     found = load_checkpoint(save_checkpoint(tmp_path, 0, tensors={"optimizer": packed}, state={"o": described}))
-    unpack_optimizer(make_optimizer(network(), "AdamW"), found.tensors["optimizer"], found.state["o"])
+    unpack_optimizer(make_optimizer(network()), found.tensors["optimizer"], found.state["o"])
 
 
 @pytest.mark.parametrize(
@@ -375,8 +326,9 @@ def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
 )
 def test_a_state_of_another_optimizer_is_refused(harm: Callable[[Any, Any], Any], message: str) -> None:
     net = network()
-    optimizer = make_optimizer(net, "AdamW")
-    train(net, optimizer, range(2))
+    optimizer = make_optimizer(net)
+    net(torch.randn(4, 2, 8, 8)).square().mean().backward()
+    optimizer.step()
     tensors, described = pack_optimizer(optimizer)
     tensors, described = dict(tensors), json.loads(json.dumps(described))
     harm(tensors, described)

@@ -5,23 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.data.face_parquet import write_parquet_splits
 from encoder.data.face_set import FaceSet
 from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER
-from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
 from engine.storage.weights import WEIGHTS_FILE, file_sha256
-from vqvae.config import PriorConfig, TokenizerConfig
-from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.tokenizer import Tokenizer
 
 
 def with_votes(faces: FaceSet) -> FaceSet:
@@ -58,17 +52,9 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1), heads=("fer2013",)))
-    EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig()).save_pretrained(folder / "encoder")
+def weights(tmp_path_factory: pytest.TempPathFactory, small_weights: Callable[..., Path]) -> Path:
+    folder = small_weights(tmp_path_factory.mktemp("weights"), groups=1, heads=("fer2013",))
     shutil.copytree(folder / "encoder", folder / "judge")
-    Tokenizer(TokenizerConfig(size=16, widths=(8, 16), codebook_size=8, code_dim=4, groups=1)).save_pretrained(
-        folder / "tokenizer"
-    )
-    shape = PriorShape(prior=PriorConfig(width=16, depth=1, heads=2), positions=16, groups=1, codebook_size=8)
-    MaskedPrior(shape).save_pretrained(folder / "prior")
     return folder
 
 

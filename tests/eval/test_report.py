@@ -117,13 +117,13 @@ def test_a_set_from_other_weights_is_refused(made: Path, drawn_data: Path, tmp_p
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "train.parquet").write_bytes((made / "generated" / "train.parquet").read_bytes())
     (tmp_path / "other" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="other weights"):
-        main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), "--faces", str(tmp_path / "other"), *TINY])
-    more = ["--faces", str(made / "generated"), "--per-emotion", "4"]
-    with pytest.raises(UserError, match="has 2 faces of anger, but 4 are needed"):
-        main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), *TINY, *more])
-    with pytest.raises(UserError, match="no finished set"):
-        main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), "--faces", str(tmp_path), *TINY])
+    for faces, more, message in (
+        (tmp_path / "other", [], "other weights"),
+        (made / "generated", ["--per-emotion", "4"], "has 2 faces of anger, but 4 are needed"),
+        (tmp_path, [], "no finished set"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main(["--data", str(drawn_data), "--out", str(tmp_path / "out"), "--faces", str(faces), *TINY, *more])
 
 
 def test_text_from_outside_is_escaped(made: Path) -> None:

@@ -162,17 +162,16 @@ def test_a_killed_run_ends_with_the_same_files(make: Make, weights: Path, tmp_pa
 
 
 def test_a_run_that_fails_while_writing_ends_with_the_same_files(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_each: Callable[..., None]
 ) -> None:
-    write, room = generation.dataset.files.atomic_write_bytes, iter(range(5))
+    room = iter(range(5))
 
-    def filling_up(path: Path, data: bytes) -> None:
+    def filling_up(*_: object) -> None:
         if next(room, None) is None:
             raise UserError("the disk is full")
-        write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(generation.dataset.files, "atomic_write_bytes", filling_up)
+        before_each(generation.dataset.files, "atomic_write_bytes", filling_up, patch)
         with pytest.raises(UserError, match="disk is full"):
             make("parts", 12)
     assert len(list((tmp_path / "parts").rglob("*.png"))) == 5
@@ -236,18 +235,16 @@ def test_another_request_does_not_touch_a_set(make: Make, tmp_path: Path) -> Non
 
 
 def test_a_set_made_before_a_setting_existed_is_still_the_same_set(make: Make) -> None:
-    out = make("faces", 2)
-    manifest = json.loads((out / "manifest.json").read_text())
+    path = make("faces", 2) / "manifest.json"
+    manifest = json.loads(path.read_text())
     del manifest["request"]["mark"], manifest["request"]["settings"]["precision"]
-    (out / "manifest.json").write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest))
     make("faces", 2)
     manifest["request"]["settings"]["magic"] = 1
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="other settings"):
-        make("faces", 2)
-    (out / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="other settings"):
-        make("faces", 2)
+    for other in (manifest, []):
+        path.write_text(json.dumps(other))
+        with pytest.raises(UserError, match="other settings"):
+            make("faces", 2)
 
 
 def test_a_marked_set_shows_it_on_every_face_and_is_not_measured(make: Make, tmp_path: Path) -> None:

@@ -63,13 +63,6 @@ def test_the_best_of_several_draws_is_kept(pipe: FacePipeline, likely: str) -> N
     assert np.array_equal(alone.image, best.faces[2].image)
 
 
-def test_what_cannot_be_delivered_is_not_padded(pipe: FacePipeline) -> None:
-    batch = pipe("fear", 3, 0, threshold=1.0, max_tries=2, steps=2)
-    assert batch.faces == ()
-    assert batch.tried == 6
-    assert not batch.complete
-
-
 def test_the_verdicts_are_about_the_delivered_images(pipe: FacePipeline, likely: str) -> None:
     batch = pipe(likely, 2, 0, max_tries=200, **EASY)
     assert [image.size for image in batch.images] == [(16, 16)] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,19 @@ import generation.files as output
 from configs.cli import UserError
 from generation.sample import INCOMPLETE_EXIT, main
 
-
-def sample(weights: Path, out: Path, emotion: str, *more: str) -> int:
-    easy = ["--threshold", "0", "--max-tries", "200", "--steps", "4", "--count", "3"]
-    return main(["--emotion", emotion, "--weights", str(weights), "--device", "cpu", "--out", str(out), *easy, *more])
+Sample = Callable[..., int]
 
 
-def test_files_say_what_they_are(weights: Path, tmp_path: Path, likely: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def sample(weights: Path, likely: str) -> Sample:
+    """``sample(out, *options)``: three faces that are easily had; an option that is given again wins."""
+    easy = ["--device", "cpu", "--threshold", "0", "--max-tries", "200", "--steps", "4", "--count", "3"]
+    return lambda out, *more: main(["--emotion", likely, "--weights", str(weights), "--out", str(out), *easy, *more])
+
+
+def test_files_say_what_they_are(sample: Sample, tmp_path: Path, likely: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "faces"
-    assert sample(weights, out, likely, "--seed", "5", "--size", "32") == 0
+    assert sample(out, "--seed", "5", "--size", "32") == 0
     printed = capsys.readouterr().out
     assert "asked" in printed
     assert "accepted" in printed
@@ -42,26 +47,26 @@ def test_files_say_what_they_are(weights: Path, tmp_path: Path, likely: str, cap
 
 
 def test_too_few_faces_are_written_and_the_exit_code_says_so(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "none"
-    assert sample(weights, out, "fear", "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
+    assert sample(out, "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
     assert "only 0 of 3" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
-def test_json_and_quiet(weights: Path, tmp_path: Path, likely: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sample(weights, tmp_path / "a", likely, "--json", "--quiet") == 0
+def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(tmp_path / "a", "--json", "--quiet") == 0
     assert len(json.loads(capsys.readouterr().out)["faces"]) == 3
-    assert sample(weights, tmp_path / "b", likely, "--quiet") == 0
+    assert sample(tmp_path / "b", "--quiet") == 0
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
 
-def test_an_earlier_request_is_not_overwritten(weights: Path, tmp_path: Path, likely: str) -> None:
-    sample(weights, tmp_path / "a", likely)
+def test_an_earlier_request_is_not_overwritten(sample: Sample, tmp_path: Path) -> None:
+    sample(tmp_path / "a")
     with pytest.raises(UserError, match=r"already holds manifest\.json"):
-        sample(weights, tmp_path / "a", likely)
+        sample(tmp_path / "a")
 
 
 def test_default_folders_are_numbered(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +77,13 @@ def test_default_folders_are_numbered(weights: Path, tmp_path: Path, likely: str
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{likely}-s0", f"{likely}-s0-2"]
 
 
-def test_a_failed_write_leaves_no_manifest(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_no_manifest(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> None:
         raise UserError(f"{path}: the disk is full")
 
     monkeypatch.setattr(output, "atomic_write_bytes", full)
     with pytest.raises(UserError, match="disk is full"):
-        sample(weights, tmp_path / "a", likely)
+        sample(tmp_path / "a")
     assert not (tmp_path / "a" / "manifest.json").exists()
 
 
@@ -99,19 +104,19 @@ def test_a_failed_write_leaves_no_manifest(weights: Path, tmp_path: Path, likely
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_no_folder(
-    weights: Path, tmp_path: Path, options: list[str], message: str
+    sample: Sample, tmp_path: Path, options: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        sample(weights, tmp_path / "a", "fear", *options)
+        sample(tmp_path / "a", *options)
     assert not (tmp_path / "a").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_a_face_is_drawn(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("generation.draw.FaceModel.generate", None)
     (tmp_path / "file").write_text("mine")
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(UserError, match="choose another --out"):
-            sample(weights, folder, "fear")
+            sample(folder)
     assert (tmp_path / "file").read_text() == "mine"

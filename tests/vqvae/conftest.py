@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,37 +21,37 @@ from vqvae.tokenizer import Tokenizer
 from vqvae.train import main
 
 TOKENIZER = {"size": 16, "widths": [8, 16], "codebook_size": 8, "code_dim": 4, "groups": 2}
-TINY = [
-    *(f"tokenizer.{name}={value}" for name, value in TOKENIZER.items()),
-    "prior.width=16",
-    "prior.depth=1",
-    "prior.heads=2",
-    *(
-        f"{stage}.{setting}"
-        for stage in ("tokenizer_stage", "prior_stage")
-        for setting in ("max_minutes=null", "epochs=2", "batch_size=8", "checkpoint_every=2", "evaluate_every=99", "log_every=1")
-    ),
-    "loss.adversarial=0.1",
-    "loss.adversarial_start=0.3",
-    "device=cpu",
-    "precision=no",
-]
+PRIOR = ["prior.width=16", "prior.depth=1", "prior.heads=2"]
+STAGE = ["max_minutes=null", "epochs=2", "batch_size=8", "checkpoint_every=2", "evaluate_every=99", "log_every=1"]
+STAGES = [f"{stage}_stage.{setting}" for stage in ("tokenizer", "prior") for setting in STAGE]
+MORE = ["loss.adversarial=0.1", "loss.adversarial_start=0.3", "device=cpu", "precision=no"]
+TINY = [*(f"tokenizer.{name}={value}" for name, value in TOKENIZER.items()), *PRIOR, *STAGES, *MORE]
 # 52 is no multiple of the batch: the last 4 faces of every epoch are others.
 COUNT = 52
 
 
 class TinyRuns:
-    """Trains one stage into a folder of its own; ``tensors`` are all of its newest checkpoint."""
+    """Trains one stage or both into a folder of its own; ``tensors`` are all of a stage's newest checkpoint."""
 
     def __init__(self, folder: Path, newest: Callable[..., Any], differing: Callable[..., list[str]]) -> None:
         self.folder, self._newest, self._differing = folder, newest, differing
 
     def train(self, name: str, stage: str, *more: str) -> int:
-        out = self.folder / name
-        if stage == "prior" and not (out / "weights").is_dir():
-            torch.manual_seed(0)
-            Tokenizer(TokenizerConfig(**TOKENIZER)).save_pretrained(out / "weights" / "tokenizer")
-        return main([*TINY, "--stage", stage, "--out", str(out), *more])
+        if stage == "prior" and not (self.folder / name / "weights").is_dir():
+            self.untrained_tokenizer(self.folder / name / "weights" / "tokenizer")
+        return main([*TINY, "--stage", stage, "--out", str(self.folder / name), *more])
+
+    def untrained_tokenizer(self, folder: Path) -> None:
+        torch.manual_seed(0)
+        Tokenizer(TokenizerConfig(**TOKENIZER)).save_pretrained(folder)
+
+    def weights(self, name: str, stage: str) -> Path:
+        return self.folder / name / "weights" / stage / "model.safetensors"
+
+    def figures(self, name: str, stage: str) -> list[dict[str, Any]]:
+        """What metrics.jsonl says of each step."""
+        rows = (self.folder / name / stage / "metrics.jsonl").read_text().splitlines()
+        return [row for row in map(json.loads, rows) if "loss" in row]
 
     def program(self, name: str, stage: str, *more: str) -> Callable[[int], None]:
         """For ``forked``: trains as a command does, with its exit code and one line for a mistake."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -12,22 +12,18 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder.config import CalibrationConfig, ModelConfig, PreprocessingConfig
 from encoder.inference.emotion_encoder import EmotionEncoder
-from encoder.models.create import create_model
 from vqvae.losses import EmotionLoss, PatchDiscriminator, discriminator_loss, lpips_distance, pixel_loss
 from vqvae.tokenizer_stage import TokenizerTask
 
 
-def make_loss() -> tuple[EmotionLoss, EmotionEncoder]:
-    torch.manual_seed(0)
-    net = create_model(ModelConfig(widths=(8, 16), depths=(1, 1)))
-    encoder = EmotionEncoder(net, PreprocessingConfig(size=16), CalibrationConfig(answer="ferplus"))
-    return EmotionLoss(encoder), encoder
+@pytest.fixture
+def encoder(small_encoder: Callable[..., EmotionEncoder]) -> EmotionEncoder:
+    return small_encoder(16, answer="ferplus")
 
 
-def test_the_same_faces_lose_nothing() -> None:
-    loss, _ = make_loss()
+def test_the_same_faces_lose_nothing(encoder: EmotionEncoder) -> None:
+    loss = EmotionLoss(encoder)
     faces = torch.rand(4, 1, 16, 16)
     features, divergence = loss(faces, faces)
     assert float(features) == pytest.approx(0, abs=1e-5)
@@ -35,17 +31,16 @@ def test_the_same_faces_lose_nothing() -> None:
     assert float(pixel_loss(faces, faces)) == 0
 
 
-def test_the_gradient_reaches_the_reconstruction_and_not_the_encoder() -> None:
-    loss, encoder = make_loss()
+def test_the_gradient_reaches_the_reconstruction_and_not_the_encoder(encoder: EmotionEncoder) -> None:
     made = torch.rand(4, 1, 16, 16, requires_grad=True)
-    torch.stack(loss(made, torch.rand(4, 1, 16, 16))).sum().backward()
+    torch.stack(EmotionLoss(encoder)(made, torch.rand(4, 1, 16, 16))).sum().backward()
     assert made.grad is not None
     assert made.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in encoder.net.parameters())
 
 
-def test_faces_further_away_lose_more() -> None:
-    loss, _ = make_loss()
+def test_faces_further_away_lose_more(encoder: EmotionEncoder) -> None:
+    loss = EmotionLoss(encoder)
     faces = torch.rand(8, 1, 16, 16)
     noise = torch.randn_like(faces)
     near, far = (torch.stack(loss((faces + s * noise).clamp(0, 1), faces)).sum() for s in (0.02, 0.4))
@@ -69,18 +64,10 @@ def test_the_discriminator_learns_to_tell_noise_from_flat_grey() -> None:
     assert float(loss.detach()) < 0.5
 
 
-def logged(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "tokenizer" / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in rows if "loss" in row]
-
-
-def small_encoder(folder: Path) -> str:
-    make_loss()[1].save_pretrained(folder)
-    return f"encoder={folder}"
-
-
-def test_every_part_of_the_loss_can_be_switched_off_and_the_others_stay(tiny_runs: Any, tmp_path: Path) -> None:
-    encoder = small_encoder(tmp_path / "encoder")
+def test_every_part_of_the_loss_can_be_switched_off_and_the_others_stay(
+    tiny_runs: Any, encoder: EmotionEncoder, tmp_path: Path
+) -> None:
+    encoder.save_pretrained(tmp_path / "encoder")
     parts = {"pixel": 1.0, "perceptual": 0.5, "emotion": 0.2, "commitment": 0.25, "adversarial": 0.1}
     # What a part is called in metrics.jsonl; commitment is written as it is, whatever it weighs.
     names = {"pixel": "pixel", "perceptual": "perceptual", "emotion": "emotion", "adversarial": "discriminator"}
@@ -88,37 +75,27 @@ def test_every_part_of_the_loss_can_be_switched_off_and_the_others_stay(tiny_run
     def weights_after(off: str | None) -> torch.Tensor:
         weights = [f"loss.{part}={0.0 if part == off else weight}" for part, weight in parts.items()]
         short = ["tokenizer_stage.epochs=0.5", "loss.adversarial_start=0.05"]
-        assert tiny_runs.train(str(off), "tokenizer", encoder, *short, *weights) == 0
+        assert tiny_runs.train(str(off), "tokenizer", f"encoder={tmp_path / 'encoder'}", *short, *weights) == 0
         tensors = tiny_runs.tensors(str(off), "tokenizer")
         return torch.cat([tensor.flatten() for name, tensor in tensors.items() if name.startswith("tokenizer/")])
 
     whole = weights_after(None)
     for off in parts:
         assert not torch.equal(weights_after(off), whole), off
-        last = logged(tmp_path / off)[-1]
+        last = tiny_runs.figures(off, "tokenizer")[-1]
         assert {part for part, name in names.items() if last.get(name, 0.0) > 0} == {*names} - {off}
 
 
 NO_ENCODER = ["encoder=null", "loss.emotion=0", "loss.perceptual=0"]
 
 
-def test_the_discriminator_is_listened_to_late(tiny_runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_discriminator_is_listened_to_late(tiny_runs: Any, before_each: Callable[..., None]) -> None:
     heard: list[int] = []
-    step, weigh = TokenizerTask.train_step, TokenizerTask._at_last_layer
-
-    def noted(self: TokenizerTask, *arguments: Any) -> Any:
-        heard.append(0)
-        return step(self, *arguments)
-
-    def weighed(self: TokenizerTask, *arguments: Any) -> Any:
-        heard[-1] = 1
-        return weigh(self, *arguments)
-
-    monkeypatch.setattr(TokenizerTask, "train_step", noted)
-    monkeypatch.setattr(TokenizerTask, "_at_last_layer", weighed)
+    before_each(TokenizerTask, "train_step", lambda *_: heard.append(0))
+    before_each(TokenizerTask, "_at_last_layer", lambda *_: heard.__setitem__(-1, 1))
     assert tiny_runs.train("run", "tokenizer", *NO_ENCODER, "loss.adversarial_start=0.5") == 0
     assert heard == [0] * 6 + [1] * 6
-    assert ["discriminator" in row for row in logged(tmp_path / "run")] == [False] * 6 + [True] * 6
+    assert ["discriminator" in row for row in tiny_runs.figures("run", "tokenizer")] == [False] * 6 + [True] * 6
 
 
 def test_a_louder_discriminator_pulls_no_harder(tiny_runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,16 +51,10 @@ def options(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
 
 
 def test_rows_are_trained_once_and_a_failing_one_stops_no_other(
-    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[str] = []
-    original = vqvae.stages.train_stages
-
-    def counted(config: VqvaeConfig, how: Namespace, *, go_on: str) -> int:
-        trained.append(how.out.parent.name)
-        return original(config, how, go_on=go_on)
-
-    monkeypatch.setattr(vqvae.stages, "train_stages", counted)
+    before_each(vqvae.stages, "train_stages", lambda _config, how, go_on: trained.append(how.out.parent.name))
     assert ablation.main(options) == 1
     assert trained == ["default", "bad-size", "fsq"]
     assert "bad-size, seed 0 failed: tokenizer.size: 18 cannot be halved" in capsys.readouterr().err
@@ -98,16 +93,9 @@ def test_rows_are_trained_once_and_a_failing_one_stops_no_other(
 
 
 def test_an_interrupted_row_says_how_this_program_goes_on(
-    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], signal_in_step: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = TokenizerTask.train_step
-
-    def stopped(task: TokenizerTask, step: int, progress: float) -> object:
-        signal.raise_signal(signal.SIGTERM)
-        return original(task, step, progress)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TokenizerTask, "train_step", stopped)
+    with signal_in_step(TokenizerTask, 0):
         assert ablation.main([*options, "--rows", "default"]) == 143
     said = capsys.readouterr().err
     assert "stopped at step 1; run the same command again" in said

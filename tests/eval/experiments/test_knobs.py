@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,11 @@ def test_every_value_is_a_point_of_its_own_and_shared_ones_are_measured_once() -
 
 
 def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
-    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    places: list[str], tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn: list[str] = []
-    original = Knobs.measure
-
-    def counted(self: Knobs, point: GridPoint) -> dict[str, Any]:
-        drawn.append(knobs.point_name(point.settings, knobs.base_settings("drawn")))
-        return original(self, point)
-
-    monkeypatch.setattr(Knobs, "measure", counted)
+    base = knobs.base_settings("drawn")
+    before_each(Knobs, "measure", lambda _self, point: drawn.append(knobs.point_name(point.settings, base)))
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
     few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
@@ -119,19 +115,17 @@ def test_results_of_another_command_in_the_same_folder_stay(places: list[str], t
 
 
 def test_precision_is_that_of_the_prior_while_a_point_is_drawn(
-    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: list[str], tmp_path: Path, before_each: Callable[..., None]
 ) -> None:
     import torch
 
     computed: list[tuple[int, torch.dtype]] = []
-    original = draw.sample_tokens
 
-    def noted(prior: Any, asked: torch.Tensor, *rest: Any, **settings: Any) -> torch.Tensor:
+    def noted(_prior: Any, asked: torch.Tensor, *_rest: Any, **_settings: Any) -> None:
         linear = torch.nn.functional.linear(torch.ones(1, 1), torch.ones(1, 1))
         computed.append((len(asked), linear.dtype))
-        return original(prior, asked, *rest, **settings)
 
-    monkeypatch.setattr(draw, "sample_tokens", noted)
+    before_each(draw, "sample_tokens", noted)
     assert Knobs.main([*OPTIONS, *places, "--only", "precision"]) == 0
     # Both are tried on two faces first, so that neither pays for the first pass.
     assert sorted(computed[:2], key=str) == [(2, torch.bfloat16), (2, torch.float32)]
@@ -161,20 +155,17 @@ def test_verified_points_count_only_faces_that_the_encoder_accepts(places: list[
 
 
 def test_ctrl_c_while_faces_are_verified_stores_no_part_of_a_point(
-    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places: list[str], tmp_path: Path, before_each: Callable[..., None]
 ) -> None:
-    original, calls = FacePipeline.draw, 0
+    verified: list[FaceRequest] = []
 
-    def stopped(self: FacePipeline, request: FaceRequest, *rest: Any) -> Any:
-        nonlocal calls
-        calls += request.threshold == 0
+    def stopped(_self: FacePipeline, request: FaceRequest, *_rest: Any) -> None:
+        verified.extend([request] * (request.threshold == 0))
         # By then some of the faces are accepted, and generate hands those over.
-        if calls == 2:
-            calls += 1
+        if len(verified) == 2:
             raise KeyboardInterrupt
-        return original(self, request, *rest)
 
-    monkeypatch.setattr(FacePipeline, "draw", stopped)
+    before_each(FacePipeline, "draw", stopped)
     with pytest.raises(KeyboardInterrupt):
         Knobs.main([*OPTIONS, *places, "--only", "threshold", "--threshold", "0"])
     assert [path.stem for path in (tmp_path / "points").iterdir()] == ["base"]

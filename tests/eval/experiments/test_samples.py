@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,9 +21,8 @@ from eval.measures.reconstruction import kept
 
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "load_real", partial(load_real, drawn=40))
-    parts = [
-        f"--{name}={weights / folder}" for name, folder in (("weights", "tokenizer"), ("encoder", "encoder"), ("judge", "judge"))
-    ]
+    folders = {"weights": "tokenizer", "encoder": "encoder", "judge": "judge"}
+    parts = [f"--{name}={weights / folder}" for name, folder in folders.items()]
     assert reconstruction.main(["--data", "drawn", *parts, "--out", str(tmp_path), "--device", "cpu"]) == 0
     figures = json.loads((tmp_path / "reconstruction.json").read_text())
     assert figures["count"] == 40
@@ -43,15 +42,10 @@ def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
 
 
 def test_samples_reports_every_emotion_and_reads_all_faces_at_one_size(
-    places: list[str], drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    places: list[str], drawn_data: Path, tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes, predict = set(), EmotionEncoder.predict
-
-    def noted(self: EmotionEncoder, faces: Any) -> Any:
-        sizes.add(faces.shape[-1])
-        return predict(self, faces)
-
-    monkeypatch.setattr(EmotionEncoder, "predict", noted)
+    sizes = set[int]()
+    before_each(EmotionEncoder, "predict", lambda _self, faces: sizes.add(faces.shape[-1]))
     sheet = tmp_path / "sheet.png"
     options = ["--per-emotion", "2", "--threshold", "0", "--steps", "2", "--columns", "2", "--sheet", str(sheet)]
     assert samples.main([*options, *places, "--data", str(drawn_data)]) == 0

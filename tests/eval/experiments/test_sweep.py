@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,15 @@ OPTIONS = ["--data", "drawn", "--source", "drawn", "--per-emotion", "3", "--boot
 
 
 def test_every_point_is_reported_and_a_rerun_draws_only_what_is_missing(
-    places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    places: list[str], tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn: list[float] = []
-    original = Sweep.measure
 
-    def counted(self: Sweep, point: Any) -> dict[str, Any]:
+    def counted(_self: Sweep, point: Any) -> None:
         drawn.append(point.requests["fear"].guidance)
         assert {request.seed for request in point.requests.values()} == {50000}
-        return original(self, point)
 
-    monkeypatch.setattr(Sweep, "measure", counted)
+    before_each(Sweep, "measure", counted)
     options = [*OPTIONS, *places]
     assert sweep.main([*options, "--guidance", "0"]) == 0
     first = json.loads((tmp_path / "sweep.json").read_text())["points"]

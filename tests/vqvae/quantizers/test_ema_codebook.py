@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,21 +46,6 @@ def test_gradients_pass_straight_through() -> None:
     torch.testing.assert_close(vectors.grad, normalised.grad)
 
 
-def test_codes_move_as_the_running_mean_says() -> None:
-    quantizer = started(size=3, dim=2, groups=1, decay=0.9, restart_after=0.0).train()
-    counts, sums = quantizer.counts.clone(), quantizer.sums.clone()
-    vectors = torch.randn(20, 2)
-    unit = F.normalize(vectors, dim=1)
-    nearest = (unit @ quantizer.codes[0].T).argmax(dim=1)
-    quantizer(vectors)
-    for code in range(3):
-        mine = unit[nearest == code]
-        expected_sum = 0.9 * sums[0, code] + 0.1 * mine.sum(dim=0)
-        torch.testing.assert_close(quantizer.sums[0, code], expected_sum)
-        torch.testing.assert_close(quantizer.counts[0, code], 0.9 * counts[0, code] + 0.1 * len(mine))
-        torch.testing.assert_close(quantizer.codes[0, code], F.normalize(expected_sum, dim=0))
-
-
 def test_the_first_batch_starts_the_codes_by_k_means() -> None:
     centres = F.normalize(torch.randn(4, 8), dim=1)
     vectors = centres.repeat(50, 1) + 0.01 * torch.randn(200, 8)
@@ -90,26 +72,6 @@ def test_evaluation_moves_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
     quantizer(torch.randn(30, 8))
     assert all(torch.equal(before[name], tensor) for name, tensor in quantizer.state_dict().items())
-
-
-def _train_one_of_two(rank: int, port: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    quantizer = EmaQuantizer(16, 4, 2).train()
-    torch.manual_seed(100 + rank)
-    for _ in range(5):
-        quantizer(torch.randn(64, 8))
-    torch.distributed.destroy_process_group()
-    (Path(folder) / f"{rank}.txt").write_text(repr(quantizer.codes.tolist()))
-
-
-def test_two_processes_keep_the_same_codes(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_train_one_of_two, args=(port, str(tmp_path)), nprocs=2)
-    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
-    assert first == second
 
 
 class WaitingOperations(TorchDispatchMode):

@@ -119,8 +119,7 @@ def test_broken_off_and_resumed_equals_unbroken(
     same = settings(stage, accumulate)
     key = (stage, processes, accumulate)
     if key not in unbroken:
-        run = forked(lambda _rank: tiny_runs.train("whole", stage, *same), processes)
-        assert run.wait() == [0] * processes, run.output()
+        forked(lambda _rank: tiny_runs.train("whole", stage, *same), processes).ends(*[0] * processes)
         unbroken[key] = tiny_runs.tensors("whole", stage), logged(tiny_runs.folder / "whole" / stage)
     more = [*same, f"faces.workers={workers}", *(shards if source == "shards" else [])]
 
@@ -143,8 +142,7 @@ def test_broken_off_and_resumed_equals_unbroken(
         assert codes == [143] * processes if processes == 2 else [130], run.output()
     assert max(checkpoint_steps(tiny_runs.folder / "broken" / stage)) == from_step
     run = forked(lambda _rank: tiny_runs.train("broken", stage, *more, "--resume", "latest"), processes)
-    assert run.wait() == [0] * processes, run.output()
-    assert f"at step {from_step}" in run.output()
+    assert f"at step {from_step}" in run.ends(*[0] * processes)
     tensors, figures = unbroken[key]
     found = tiny_runs.tensors("broken", stage)
     assert found.keys() == tensors.keys()
@@ -155,19 +153,18 @@ def test_broken_off_and_resumed_equals_unbroken(
 
 @pytest.mark.parametrize(("stage", "maker"), [("tokenizer", FaceBatches), ("prior", TokenBatches)])
 def test_workers_make_the_batches(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str, maker: type
+    tiny_runs: Any, forked: Callable[..., Any], before_each: Callable[..., None], stage: str, maker: type
 ) -> None:
-    original, makers = maker.__call__, tiny_runs.folder / "makers"
+    makers = tiny_runs.folder / "makers"
 
-    def noted(self: Any, step: int) -> Any:
+    def noted(_self: Any, _step: int) -> None:
         with makers.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        return original(self, step)
 
-    monkeypatch.setattr(maker, "__call__", noted)
+    before_each(maker, "__call__", noted)
     run = forked(lambda _rank: tiny_runs.train("run", stage, "faces.workers=2", f"{stage}_stage.epochs=1"))
     (trainer,) = (member.pid for member in run.members)
-    assert run.wait() == [0], run.output()
+    run.ends(0)
     assert len({*makers.read_text().split()} - {str(trainer)}) == len({*makers.read_text().split()}) == 2
 
 
@@ -196,18 +193,15 @@ def test_what_workers_are_sent_does_not_hold_the_tokens(tmp_path: Path, monkeypa
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_as_good(
     tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = forked(lambda _rank: tiny_runs.train("whole", "prior"), 2)
-    assert run.wait() == [0, 0], run.output()
+    forked(lambda _rank: tiny_runs.train("whole", "prior"), 2).ends(0, 0)
     with monkeypatch.context() as patch:
         end_in(patch, "prior", 6, 0, terminate_one)
-        run = forked(lambda _rank: tiny_runs.train("broken", "prior"), 2)
-        assert run.wait() == [143, 143], run.output()
+        forked(lambda _rank: tiny_runs.train("broken", "prior"), 2).ends(143, 143)
     damaged = checkpoint_steps(tiny_runs.folder / "broken" / "prior")[7] / "prior.safetensors"
     data = damaged.read_bytes()
     damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    run = forked(lambda _rank: tiny_runs.train("broken", "prior", "--resume", "latest"), 2)
-    assert run.wait() == [0, 0], run.output()
-    said = [line for line in run.output().splitlines() if "checkpoint" in line]
+    output = forked(lambda _rank: tiny_runs.train("broken", "prior", "--resume", "latest"), 2).ends(0, 0)
+    said = [line for line in output.splitlines() if "checkpoint" in line]
     assert len(said) == 2, said
     assert f"skipping checkpoint {damaged}: SHA-256 differs" in said[0]
     assert "step-00000006 at step 6" in said[1]

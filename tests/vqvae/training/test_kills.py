@@ -61,45 +61,37 @@ def kill_again_and_again(tiny_runs: Any, forked: Callable[..., Any], kills: int,
 
     killed, number = 0, 0
     while killed < kills:
-        while_writing = killed % 2 == 0
-        code = (
-            train(str(number), chance.randrange(1, 60)) if while_writing else train(str(number), delay=chance.uniform(0.02, 0.6))
-        )
+        at_a_write, at_a_time = {"call": chance.randrange(1, 60)}, {"delay": chance.uniform(0.02, 0.6)}
+        code = train(str(number), **(at_a_time if killed % 2 else at_a_write))
         killed += code == -signal.SIGKILL
         number += code == 0
     assert train(str(number)) == 0
     for name in map(str, range(number + 1)):
         for stage in STAGES:
             assert tiny_runs.differing("whole", name, stage) == []
-            whole, broken = (tiny_runs.folder / run / "weights" / stage / "model.safetensors" for run in ("whole", name))
-            assert whole.read_bytes() == broken.read_bytes()
+            assert tiny_runs.weights("whole", stage).read_bytes() == tiny_runs.weights(name, stage).read_bytes()
 
 
-def test_a_few_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
-    kill_again_and_again(tiny_runs, forked, 8, 2, int(rng.integers(2**31)))
-
-
-@pytest.mark.slow
-def test_thirty_kills_at_random_moments(tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator) -> None:
-    kill_again_and_again(tiny_runs, forked, 30, 6, int(rng.integers(2**31)))
+@pytest.mark.parametrize(("kills", "epochs"), [(8, 2), pytest.param(30, 6, marks=pytest.mark.slow)])
+def test_kills_at_random_moments(
+    tiny_runs: Any, forked: Callable[..., Any], rng: np.random.Generator, kills: int, epochs: int
+) -> None:
+    kill_again_and_again(tiny_runs, forked, kills, epochs, int(rng.integers(2**31)))
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "prior"])
 def test_killed_between_the_two_files_of_its_weights_a_stage_is_not_taken_for_complete(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, stage: str
+    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, before_each: Callable[..., None], stage: str
 ) -> None:
-    original = engine.storage.atomic.draft
-
-    def killed(path: str | Path) -> Any:
+    def killed(path: str | Path) -> None:
         if f"weights/{stage}/config.json" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(path)
 
     assert forked(lambda _rank: tiny_runs.train("whole", stage)).wait() == [0]
     with monkeypatch.context() as patch:
-        patch.setattr(engine.storage.atomic, "draft", killed)
+        before_each(engine.storage.atomic, "draft", killed, patch)
         assert forked(lambda _rank: tiny_runs.train("broken", stage)).wait() == [-signal.SIGKILL]
-    weights = tiny_runs.folder / "broken" / "weights" / stage
+    weights = tiny_runs.weights("broken", stage).parent
     assert [path.name for path in weights.iterdir() if not path.name.startswith(".")] == ["model.safetensors"]
     assert forked(lambda _rank: tiny_runs.train("broken", stage, "--resume", "latest")).wait() == [0]
     assert (weights / "config.json").is_file()

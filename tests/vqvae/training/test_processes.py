@@ -38,9 +38,7 @@ def train(tiny_runs: Any, stage: str, name: str, *more: str) -> Callable[[int], 
 def test_two_processes_make_the_steps_of_one(tiny_runs: Any, forked: Callable[..., Any], stage: str) -> None:
     worlds: list[int] = []
     for count in (1, 2):
-        run = forked(train(tiny_runs, stage, f"of {count}"), count)
-        assert run.wait() == [0] * count, run.output()
-        worlds.append(run.output().count("2 processes"))
+        worlds.append(forked(train(tiny_runs, stage, f"of {count}"), count).ends(*[0] * count).count("2 processes"))
     # A launcher that silently started two trainings of one process each would pass everything else.
     assert worlds == [0, 1]
     one, two = tiny_runs.tensors("of 1", stage), tiny_runs.tensors("of 2", stage)
@@ -65,19 +63,14 @@ def test_codebooks_are_identical_on_all_processes_after_every_step(
 
     monkeypatch.setattr(TokenizerTask, "train_step", checked)
     settings = [f"tokenizer.quantizer={quantizer}", f"tokenizer_stage.accumulate={accumulate}", "tokenizer_stage.epochs=1"]
-    run = forked(train(tiny_runs, "tokenizer", "run", *settings), 2)
-    assert run.wait() == [0, 0], run.output()
+    forked(train(tiny_runs, "tokenizer", "run", *settings), 2).ends(0, 0)
 
 
-def test_a_run_of_one_process_goes_on_in_two_with_the_same_faces(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = forked(train(tiny_runs, "prior", "run", "prior_stage.epochs=1"), 1)
-    assert run.wait() == [0], run.output()
+def test_a_run_of_one_process_goes_on_in_two_with_the_same_faces(tiny_runs: Any, forked: Callable[..., Any]) -> None:
+    forked(train(tiny_runs, "prior", "run", "prior_stage.epochs=1")).ends(0)
     newest = tiny_runs.folder / "run" / "prior" / "checkpoints" / "step-00000006"
-    run = forked(train(tiny_runs, "prior", "more", "--resume", str(newest)), 2)
-    assert run.wait() == [0, 0], run.output()
-    assert "2 process(es) now, 1 before" in run.output()
+    said = forked(train(tiny_runs, "prior", "more", "--resume", str(newest)), 2).ends(0, 0)
+    assert "2 process(es) now, 1 before" in said
 
 
 def test_the_problem_of_one_process_ends_all_with_one_line(
@@ -90,11 +83,7 @@ def test_the_problem_of_one_process_ends_all_with_one_line(
         return {**losses, "loss": losses["loss"] / (0.0 if step == 3 and dist.get_rank() == 1 else 1.0)}
 
     monkeypatch.setattr(PriorTask, "train_step", broken)
-
-    run = forked(tiny_runs.program("run", "prior"), 2)
-    assert run.wait() == [2, 2], run.output()
-    assert run.output().count("error: prior: loss is not finite (inf) in step 4") == 1
-    assert "Traceback" not in run.output()
+    forked(tiny_runs.program("run", "prior"), 2).ends_with_one_line("error: prior: loss is not finite (inf) in step 4")
     assert max(checkpoint_steps(tiny_runs.folder / "run" / "prior")) == 2
 
 
@@ -102,8 +91,7 @@ def test_the_problem_of_one_process_ends_all_with_one_line(
 def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
     tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    run = forked(train(tiny_runs, "prior", "whole"), 2)
-    assert run.wait() == [0, 0], run.output()
+    forked(train(tiny_runs, "prior", "whole"), 2).ends(0, 0)
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -122,47 +110,45 @@ def test_a_full_disk_ends_all_with_one_line_and_what_was_good_is_gone_on_from(
         else:
             full_for(os, "replace", ".generated.png")
         run = forked(tiny_runs.program("broken", "prior", *SAME["prior"]), 2)
-        assert run.wait() == [2, 2], run.output()
-    assert run.output().count("error: ") == 1
-    assert "the disk is full; free some space" in run.output()
-    assert "Traceback" not in run.output()
+        run.ends_with_one_line("the disk is full; free some space")
     kept = {"tokens": [], "checkpoint": [2, 4], "weights": [10, 12], "picture": [10, 12]}[place]
     assert sorted(checkpoint_steps(tiny_runs.folder / "broken" / "prior")) == kept
-    run = forked(train(tiny_runs, "prior", "broken", "--resume", "latest"), 2)
-    assert run.wait() == [0, 0], run.output()
+    forked(train(tiny_runs, "prior", "broken", "--resume", "latest"), 2).ends(0, 0)
     assert tiny_runs.differing("whole", "broken", "prior") == []
 
 
-def test_a_folder_that_holds_a_run_ends_all_with_one_line(tiny_runs: Any, forked: Callable[..., Any]) -> None:
-    assert forked(train(tiny_runs, "tokenizer", "run", "tokenizer_stage.epochs=0.4")).wait() == [0]
-
-    run = forked(tiny_runs.program("run", "tokenizer"), 2)
-    assert run.wait() == [2, 2], run.output()
-    assert run.output().count("already holds a run: continue it with --resume latest") == 1
-    assert "Traceback" not in run.output()
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ([], "already holds a run: continue it with --resume latest"),
+        (["tokenizer_stage.batch_size=9"], "batch_size: 9 cannot be shared by 2 process(es)"),
+    ],
+    ids=["a folder that holds a run", "a batch that two processes cannot share"],
+)
+def test_what_cannot_start_ends_all_with_one_line(
+    tiny_runs: Any, forked: Callable[..., Any], settings: list[str], line: str
+) -> None:
+    if not settings:
+        forked(train(tiny_runs, "tokenizer", "run", "tokenizer_stage.epochs=0.4")).ends(0)
+    forked(tiny_runs.program("run", "tokenizer", *settings), 2).ends_with_one_line(line)
 
 
 @pytest.mark.parametrize(("step", "workers", "code"), [(3, 0, 2), (3, 2, 2), (12, 0, 0)])
 def test_a_batch_that_one_process_cannot_read_ends_all_unless_it_lies_beyond_the_end(
-    tiny_runs: Any, forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, step: int, workers: int, code: int
+    tiny_runs: Any, forked: Callable[..., Any], before_each: Callable[..., None], step: int, workers: int, code: int
 ) -> None:
-    original = FaceBatches.__call__
-
-    def broken(self: FaceBatches, asked: int) -> Any:
+    def damaged(_self: FaceBatches, asked: int) -> None:
         if asked == step and os.environ["RANK"] == "1":
             raise UserError("shard 7: the picture at 512 is damaged")
-        return original(self, asked)
 
-    monkeypatch.setattr(FaceBatches, "__call__", broken)
-
-    run = forked(tiny_runs.program("run", "tokenizer", f"faces.workers={workers}"), 2)
-    assert run.wait() == [code, code], run.output()
-    assert run.output().count("error: shard 7: the picture at 512 is damaged") == (1 if code else 0)
-    assert "Traceback" not in run.output()
+    before_each(FaceBatches, "__call__", damaged)
+    said = forked(tiny_runs.program("run", "tokenizer", f"faces.workers={workers}"), 2).ends(code, code)
+    assert said.count("error: shard 7: the picture at 512 is damaged") == (1 if code else 0)
+    assert "Traceback" not in said
     assert max(checkpoint_steps(tiny_runs.folder / "run" / "tokenizer")) == (2 if code else 12)
 
 
-def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[..., Any]) -> None:
     def alone(_rank: int) -> None:
         os.environ["WORLD_SIZE"] = "2"
         from accelerate import PartialState
@@ -171,15 +157,7 @@ def test_processes_that_do_not_find_each_other_are_refused(forked: Callable[...,
         with pytest.raises(UserError, match="2 processes were launched, but this one sees 1"):
             make_accelerator("auto")
 
-    run = forked(alone, 1)
-    assert run.wait() == [0], run.output()
-
-
-def test_a_batch_that_two_processes_cannot_share_is_refused(tiny_runs: Any, forked: Callable[..., Any]) -> None:
-    run = forked(tiny_runs.program("run", "tokenizer", "tokenizer_stage.batch_size=9"), 2)
-    assert run.wait() == [2, 2], run.output()
-    assert run.output().count("batch_size: 9 cannot be shared by 2 process(es)") == 1
-    assert "Traceback" not in run.output()
+    forked(alone).ends(0)
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "prior"])
@@ -189,8 +167,7 @@ def test_a_set_that_is_no_multiple_of_the_batch_or_shorter_than_one_does_not_han
     # 52 faces: 6 batches of 8 and a rest of 4 that no process gets; or less than one batch of 64.
     for size in (8, 64):
         batch = f"{stage}_stage.batch_size={size}"
-        run = forked(train(tiny_runs, stage, f"by {size}", batch, f"{stage}_stage.evaluate_every=1"), 2)
-        assert run.wait(60) == [0, 0], run.output()
+        forked(train(tiny_runs, stage, f"by {size}", batch, f"{stage}_stage.evaluate_every=1"), 2).ends(0, 0, seconds=60)
     assert all(tensor.isfinite().all() for tensor in tiny_runs.tensors("by 64", stage).values())
 
 

@@ -24,10 +24,8 @@ def test_a_stopped_and_resumed_training_is_one_run_a_stage_with_scalars_and_grid
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings = ["wandb=true", *(f"{stage}_stage.{setting}" for stage in GRIDS for setting in ("epochs=1", "evaluate_every=2"))]
     with signal_in_step(TokenizerTask, 3, rank=0):
-        run = forked(lambda _rank: tiny_runs.train("run", "both", *settings), 2)
-        assert run.wait() == [143, 143], run.output()
-    run = forked(lambda _rank: tiny_runs.train("run", "both", *settings, "--resume", "latest"), 2)
-    assert run.wait() == [0, 0], run.output()
+        forked(lambda _rank: tiny_runs.train("run", "both", *settings), 2).ends(143, 143)
+    forked(lambda _rank: tiny_runs.train("run", "both", *settings, "--resume", "latest"), 2).ends(0, 0)
     ids = []
     for stage, parts in (("tokenizer", 2), ("prior", 1)):
         folder = tiny_runs.folder / "run" / stage
