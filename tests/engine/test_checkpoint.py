@@ -307,11 +307,18 @@ def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-2)
 
 
-def test_an_optimizer_that_never_stepped_can_be_stored(tmp_path: Path) -> None:
-    packed, described = pack_optimizer(make_optimizer(network()))
-    assert packed == {}
+@pytest.mark.parametrize("steps", [0, 1])
+def test_an_optimizer_comes_back_even_if_it_never_stepped(tmp_path: Path, steps: int) -> None:
+    net = network()
+    optimizer, other = make_optimizer(net), make_optimizer(network())
+    for _ in range(steps):
+        net(torch.randn(4, 2, 8, 8)).square().mean().backward()
+        optimizer.step()
+    packed, described = pack_optimizer(optimizer)
     found = load_checkpoint(save_checkpoint(tmp_path, 0, tensors={"optimizer": packed}, state={"o": described}))
-    unpack_optimizer(make_optimizer(network()), found.tensors["optimizer"], found.state["o"])
+    unpack_optimizer(other, found.tensors["optimizer"], found.state["o"])
+    for mine, theirs in zip(other.state.values(), optimizer.state.values(), strict=True):
+        assert all(torch.equal(mine[key], value) for key, value in theirs.items())
 
 
 @pytest.mark.parametrize(
