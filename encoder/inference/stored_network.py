@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -16,7 +17,7 @@ Net = TypeVar("Net", bound=nn.Module)
 Calibration = TypeVar("Calibration", bound=StrictModel)
 
 
-class StoredNetwork(Generic[Net, Calibration]):
+class StoredNetwork(ABC, Generic[Net, Calibration]):
     """A network that no longer learns, with its preprocessing and calibration.
 
     A subclass says what its folder is called (``kind``), which settings stand in it, and how they :meth:`build` a network,
@@ -33,9 +34,9 @@ class StoredNetwork(Generic[Net, Calibration]):
         self.calibration = calibration
 
     @staticmethod
+    @abstractmethod
     def build(config: Any) -> Any:
         """The network that ``config``, of type ``model_settings``, describes."""
-        raise NotImplementedError
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:

@@ -21,10 +21,8 @@ from skimage import data
 
 from configs.cli import UserError
 from encoder import analyze
-from encoder.analysis.analyzer import FaceAnalyzer, Reading
-from encoder.analysis.annotate import Annotator, draw_faces
+from encoder.analysis.analyzer import FaceAnalyzer
 from encoder.analysis.rows import FaceRow
-from encoder.analysis.tables import create_table
 from encoder.detection.face import DetectedFace
 from encoder.drawing.faces import draw_faces as drawn_faces
 from encoder.emotions import EMOTION_NAMES
@@ -59,29 +57,11 @@ def scene(faces: int, seed: int = 0) -> np.ndarray:
     return picture
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory, small_encoder: Callable[..., EmotionEncoder]) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / "encoder"
-    small_encoder(heads=("fer2013",)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def encoder(weights: Path) -> EmotionEncoder:
-    return EmotionEncoder.from_pretrained(weights)
-
-
 @pytest.fixture
 def run(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """``run(*pictures and options)``: the command, with small weights and :class:`Squares`."""
     monkeypatch.setattr("encoder.analysis.analyzer.create_detector", lambda name: Squares())
     return lambda *arguments: analyze.main([*map(str, arguments), "--weights", str(weights)])
-
-
-@pytest.fixture
-def photograph(tmp_path: Path) -> Path:
-    Image.fromarray(data.astronaut()).save(tmp_path / "astronaut.png")
-    return tmp_path / "astronaut.png"
 
 
 @pytest.fixture
@@ -272,17 +252,6 @@ def test_a_camera_ends_as_usual(
     assert f"{len(frames)} faces in {len(frames)} pictures" in capsys.readouterr().err
 
 
-def test_a_table_that_is_not_closed_leaves_its_former_content(tmp_path: Path) -> None:
-    path = tmp_path / "faces.csv"
-    path.write_text("former")
-    table = create_table(path)
-    table.write(FaceRow("a.jpg", problem="no such file"))
-    assert path.read_text() == "former"
-    table.close()
-    table.close()
-    assert path.read_text().splitlines()[1].startswith("a.jpg,")
-
-
 # ---- batches
 
 
@@ -398,34 +367,6 @@ def test_explain_draws_the_overlay_of_each_face(run: Callable[..., int], tmp_pat
     assert (np.abs(plain - pink).max(axis=2) >= 30).all()
 
 
-# ---- drawing
-
-
-def face_row(box: tuple[int, int, int, int], top: int = 3) -> FaceRow:
-    return FaceRow("x", face=0, box=box, distribution=tuple(np.eye(7)[top].tolist()))
-
-
-@pytest.mark.parametrize("shape", [(20, 20), (48, 2000), (3000, 900), (600, 600)])
-def test_any_picture_can_be_drawn_on(shape: tuple[int, int], rng: np.random.Generator) -> None:
-    picture = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    before = picture.copy()
-    boxes = [(0, 0, shape[1], shape[0]), (-5, -5, 30, 30), (shape[1] - 10, shape[0] - 10, 40, 40)]
-    drawn = draw_faces(picture, [face_row(box, top) for top, box in enumerate(boxes)])
-    assert drawn.dtype == np.uint8
-    assert max(drawn.shape) <= 1920
-    assert drawn.shape[0] / drawn.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.05)
-    assert np.array_equal(picture, before)
-
-
-def test_pictures_of_the_same_name_do_not_replace_each_other(tmp_path: Path) -> None:
-    annotator = Annotator(tmp_path / "seen")
-    for source in ("a/face.jpg", "b/face.jpg", "c/face.png", "d/FACE.jpg"):
-        annotator.add(Reading(View(source, picture=Picture(scene(1), 132, 48)), (face_row((2, 2, 40, 40)),)))
-    annotator.close()
-    assert annotator.files == 4
-    assert len({path.name.lower() for path in (tmp_path / "seen").iterdir()}) == 4
-
-
 # ---- the Python API
 
 
@@ -452,14 +393,6 @@ def test_no_face_at_all_gives_empty_arrays_of_the_right_shape(encoder: EmotionEn
     shapes = {"source": (0,), "box": (0, 4), "distribution": (0, 7), "emotion": (0,)}
     assert {name: array.shape for name, array in analysis.arrays.items()} == shapes
     assert FaceAnalyzer(encoder, Squares()).analyze([]).to_dataframe().shape == (0, len(FaceRow("").as_record()))
-
-
-def test_arrays_may_be_grey_but_not_of_another_kind() -> None:
-    (view,) = view_arrays([np.zeros((5, 6), np.uint8)])
-    assert view.picture.pixels.shape == (5, 6, 3)
-    for wrong in (np.zeros((5, 6, 3), np.float32), np.zeros((5, 6, 4), np.uint8), np.zeros((0, 6), np.uint8), ["a.jpg"]):
-        with pytest.raises(UserError, match="array 0: need"):
-            list(view_arrays([wrong]))
 
 
 def test_from_pretrained_reads_a_photograph(photograph: Path) -> None:
