@@ -33,6 +33,17 @@ class ModelConfig(StrictModel):
     heads: tuple[Literal["fer2013", "ferplus"], ...] = Field(("fer2013", "ferplus"), min_length=1)
 
 
+class CropConfig(StrictModel):
+    """Where a face lies in the crop that a network reads; see :func:`encoder.detection.align.crop_face`.
+
+    Shares of the side of the crop: the middle between the eyes lies at (0.5, ``eye_height``), the eyes are
+    ``eye_distance`` apart and level.
+    """
+
+    eye_distance: float = Field(0.40, ge=0.1, le=0.8)
+    eye_height: float = Field(0.36, ge=0.1, le=0.8)
+
+
 class PreprocessingConfig(StrictModel):
     """Input convention; travels with the weights and is applied by :func:`encoder.inference.preprocessing.prepare`.
 
