@@ -29,6 +29,9 @@ One row a face: source, frame and time of a video, box in pixels of the file, sc
 probabilities, and the most probable emotion. A picture without a face and a file that cannot be read have a row as well,
 which says so in its last column. Rows are kept when Ctrl-C stops the work.
 
+A picture that is a cropped face already (at most 256 pixels, filled by one face; or at most 64 without any that is found) is
+read whole and not cut again; the column whole_picture says so.
+
 The probabilities say what people would be likely to see in the face, not what somebody feels.
 
 detectors: {", ".join(list_detectors())}
@@ -54,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="see below (default: %(default)s)")
     parser.add_argument(
         "--min-size", type=int, default=24, metavar="PIXELS", help="leave out smaller faces (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--crops",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether pictures are cropped faces, to be read whole: all, none, or those that look so (default: %(default)s)",
     )
     parser.add_argument("--largest", action="store_true", help="only the largest face of each picture")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
@@ -143,6 +152,7 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
         batch_size=arguments.batch_size,
         min_size=arguments.min_size,
         largest=arguments.largest,
+        crops=arguments.crops,
         **options,
     )
 

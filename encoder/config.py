@@ -45,7 +45,8 @@ class CropConfig(StrictModel):
 
 
 class PreprocessingConfig(StrictModel):
-    """Input convention; travels with the weights and is applied by :func:`encoder.inference.preprocessing.prepare`.
+    """Input convention; travels with the weights and is applied by :func:`encoder.inference.preprocessing.normalise`,
+    the crop by :func:`encoder.detection.align.crop_face`.
 
     ``normalisation``: each face to mean 0 and deviation 1 (``per_image``); by ``mean`` and ``std`` (``fixed``); by mean
     and deviation of the training faces, which training measures and stores as ``fixed`` (``data_set``); grey repeated to
@@ -57,6 +58,7 @@ class PreprocessingConfig(StrictModel):
     normalisation: Literal["per_image", "fixed", "data_set", "imagenet"] = "per_image"
     mean: float = 0.5
     std: float = Field(0.25, gt=0)
+    crop: CropConfig | None = Field(None, description="how faces are cut out of pictures; null: as FER-2013's were")
 
 
 class HeadCalibration(StrictModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.loader import StrictModel
-from encoder.config import Width
+from encoder.config import CropConfig, Width
 
 Level = Annotated[int, Field(ge=3, le=1024)]
 
@@ -17,6 +17,7 @@ class TokenizerConfig(StrictModel):
     """Autoencoder and codebooks. A face of ``size`` pixels becomes ``grid`` x ``grid`` positions of ``groups`` codes."""
 
     size: int = Field(64, ge=16, le=256)
+    crop: CropConfig | None = Field(None, description="where eyes lie in the faces it learned from; null: as in FER-2013's")
     widths: tuple[Width, ...] = Field((48, 96, 160), min_length=2, max_length=6)
     side: int | None = Field(None, ge=2, le=128, description="positions along one side; null: size halved by every width")
     depth: int = Field(1, ge=1, le=8, description="residual blocks per stage")

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from encoder.analysis.cuts import cut_for_all
 from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
-from encoder.detection.align import crop_face
 from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
+from encoder.detection.whole import CROPS, Crops, whole_face
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
 from encoder.pictures.sources import View, find_files, view_arrays, view_files
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from encoder.people.gender import GenderModel
     from encoder.people.identity import Gallery
 
-# Colour crops for gender, identity and overlays; the emotion network gets its own, cut at its own size.
-DETAIL_SIZE = 160
 # Pictures that are searched together, unless they hold more bytes. On one core two cost nothing, four 8 % more time.
 _SEARCHED_TOGETHER, _MAX_SEARCHED_BYTES = 2, 32 * 2**20
 # Pictures that wait for a batch to fill may hold so many bytes together.
@@ -97,6 +96,8 @@ class FaceAnalyzer:
         batch_size: faces that go through the network together, from as many pictures as it takes.
         min_size: faces whose box is narrower than so many pixels of the file are left out.
         largest: only the largest face of each picture.
+        crops: whether pictures are cropped faces already, which are read whole: ``auto`` decides for each by
+            :func:`encoder.detection.whole.is_crop`, and cuts faces out of frames; ``yes`` and ``no`` hold for all.
     """
 
     def __init__(
@@ -109,10 +110,13 @@ class FaceAnalyzer:
         batch_size: int = 64,
         min_size: int = 24,
         largest: bool = False,
+        crops: Crops = "auto",
     ) -> None:
         if batch_size < 1:
             raise UserError(f"batch size must be at least 1, got {batch_size}")
-        self.encoder, self.detector = encoder, detector
+        if crops not in CROPS:
+            raise UserError(f"crops must be one of {', '.join(CROPS)}, got {crops!r}")
+        self.encoder, self.detector, self.crops = encoder, detector, crops
         self.gender, self.gallery = gender, gallery
         self.batch_size, self.min_size, self.largest = batch_size, min_size, largest
 
@@ -181,8 +185,10 @@ class FaceAnalyzer:
 
     def _found(self, group: Sequence[View]) -> Iterator[tuple[View, list[DetectedFace] | UserError]]:
         pictures = [view.picture.pixels for view in group if view.picture is not None]
-        if isinstance(self.detector, BatchDetector):
-            answers: Iterator[list[DetectedFace] | UserError] = iter(self.detector.detect_all(pictures))
+        if self.crops == "yes":
+            answers: Iterator[list[DetectedFace] | UserError] = iter([[] for _ in pictures])
+        elif isinstance(self.detector, BatchDetector):
+            answers = iter(self.detector.detect_all(pictures))
         else:
             answers = map(self._detect, pictures)
         for view in group:
@@ -203,42 +209,53 @@ class FaceAnalyzer:
         kept = view if keep_pictures else replace(view, picture=None)
         if isinstance(found, UserError):
             return _Waiting(kept, [replace(place, problem=str(found))])
-        faces = [face for face in found if face.box[2] * scale >= self.min_size]
+        whole = whole_face(pixels, found, "no" if self.crops == "auto" and view.frame is not None else self.crops)
+        faces = [face for face in (found if whole is None else [whole]) if face.box[2] * scale >= self.min_size]
         if not faces:
             return _Waiting(kept, [replace(place, problem=NO_FACE)])
         waiting = _Waiting(kept, [])
         for number, face in enumerate(faces[:1] if self.largest else faces):
-            waiting.rows.append(_face_row(place, number, face, scale))
-            waiting.crops.append(crop_face(pixels, face, self.encoder.preprocessing.size))
-            if explain or self.gender is not None or self.gallery is not None:
-                waiting.details.append(crop_face(pixels, face, DETAIL_SIZE))
+            waiting.rows.append(replace(_face_row(place, number, face, scale), whole_picture=whole is not None))
+            cuts = cut_for_all(
+                pixels,
+                face,
+                self.encoder,
+                self.gender,
+                gallery=self.gallery is not None,
+                explain=explain,
+                whole=whole is not None,
+            )
+            waiting.cuts.append(cuts)
         return waiting
 
     def _read(self, waiting: Sequence[_Waiting], explain: bool) -> Iterator[Reading]:
         """Complete the rows of all that wait with one pass of each network."""
-        crops = [crop for each in waiting for crop in each.crops]
-        details = [detail for each in waiting for detail in each.details]
-        answers: list[dict[str, Any]] = [{} for _ in crops]
+        cuts = [cut for each in waiting for cut in each.cuts]
+        answers: list[dict[str, Any]] = [{} for _ in cuts]
+
+        def seen(by: str) -> NDArray[np.uint8]:
+            return np.stack([cut[by] for cut in cuts])
+
         overlays: list[NDArray[np.uint8]] = []
-        if crops:
-            for answer, distribution in zip(answers, self._distributions(np.stack(crops)), strict=True):
+        if cuts:
+            for answer, distribution in zip(answers, self._distributions(seen("emotion")), strict=True):
                 answer["distribution"] = tuple(distribution.tolist())
             if self.gender is not None:
-                for answer, (female, male) in zip(answers, self.gender.predict(np.stack(details)), strict=True):
+                for answer, (female, male) in zip(answers, self.gender.predict(seen("gender")), strict=True):
                     answer["gender"] = "female" if female >= male else "male"
                     answer["gender_probability"] = float(max(female, male))
             if self.gallery is not None:
-                for answer, match in zip(answers, self.gallery.search(details), strict=True):
+                for answer, match in zip(answers, self.gallery.search(list(seen("gallery"))), strict=True):
                     if match is not None:
                         answer |= {"identity": match.name, "identity_distance": float(match.distance)}
             if explain:
-                overlays = self._overlays(crops, details)
+                overlays = self._overlays(seen("emotion"), seen("explain"))
         start = 0
         for each in waiting:
-            if not each.crops:
+            if not each.cuts:
                 yield Reading(each.view, tuple(each.rows))
                 continue
-            stop = start + len(each.crops)
+            stop = start + len(each.cuts)
             rows = tuple(replace(row, **answer) for row, answer in zip(each.rows, answers[start:stop], strict=True))
             yield Reading(each.view, rows, tuple(overlays[start:stop]))
             start = stop
@@ -249,10 +266,10 @@ class FaceAnalyzer:
         seen, mirrored = both.distributions.clamp_min(1e-12).log().chunk(2)
         return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
 
-    def _overlays(self, crops: Sequence[NDArray[np.uint8]], details: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    def _overlays(self, crops: NDArray[np.uint8], details: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         from encoder.inference.explain import grad_cam, heat_overlay
 
-        heats = grad_cam(self.encoder, np.stack(crops))
+        heats = grad_cam(self.encoder, crops)
         return [heat_overlay(detail, heat) for detail, heat in zip(details, heats, strict=True)]
 
 
@@ -262,8 +279,7 @@ class _Waiting:
 
     view: View
     rows: list[FaceRow]
-    crops: list[NDArray[np.uint8]] = field(default_factory=list)
-    details: list[NDArray[np.uint8]] = field(default_factory=list)
+    cuts: list[dict[str, NDArray[np.uint8]]] = field(default_factory=list)
 
 
 def _face_row(place: FaceRow, number: int, face: DetectedFace, scale: float) -> FaceRow:

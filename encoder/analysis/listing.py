@@ -23,7 +23,7 @@ class Listing:
         self._quiet, self._gender, self._gallery = quiet, gender, gallery
         self._width = min(_MAX_SOURCE_WIDTH, max((len(name) for name in files), default=8) + 12)
         self._headed = False
-        self.faces = self.pictures = self.faceless = 0
+        self.faces = self.pictures = self.faceless = self.whole = 0
         self.skipped: list[str] = []
 
     def add(self, reading: Reading) -> None:
@@ -40,6 +40,7 @@ class Listing:
             if not row.face:  # the first face of a picture, or none
                 self.pictures += 1
             self.faces += row.problem is None
+            self.whole += row.whole_picture is True
             self.faceless += row.problem is not None
             if not self._quiet:
                 tqdm.write(self._line(row), file=sys.stdout)
@@ -51,6 +52,7 @@ class Listing:
             raise UserError(f"nothing could be read{first}")
         parts = [f"{_count(self.faces, 'face')} in {_count(self.pictures, 'picture')}"]
         parts += [f"{self.faceless:,} without a face"] if self.faceless else []
+        parts += [f"{self.whole:,} taken for crops and read whole (--crops no: cut again)"] if self.whole else []
         parts += [_count(len(self.skipped), "problem")] if self.skipped else []
         parts += [f"{_count(ignored, 'file')} with another ending ignored"] if ignored else []
         print("; ".join(parts), file=sys.stderr)

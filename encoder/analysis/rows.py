@@ -25,6 +25,7 @@ class FaceRow:
         score: of the detector, on its own scale.
         distribution: seven probabilities in :class:`encoder.emotions.Emotion` order.
         landmarks: (K, 2) float x and y in pixels of the file.
+        whole_picture: the picture is a crop already and was read whole; its box is the whole picture.
         gender, gender_probability: "female" or "male" and its probability, if asked for.
         identity, identity_distance: nearest person of the gallery, None where none is near enough or none was asked for.
         problem: why there is no face here; every other field but the first three is then None.
@@ -38,6 +39,7 @@ class FaceRow:
     score: float | None = None
     distribution: tuple[float, ...] | None = None
     landmarks: NDArray[np.float32] | None = None
+    whole_picture: bool | None = None
     gender: str | None = None
     gender_probability: float | None = None
     identity: str | None = None
@@ -65,6 +67,7 @@ class FaceRow:
             "face": self.face,
             **{"x": x, "y": y, "width": w, "height": h},
             "score": _rounded(self.score),
+            "whole_picture": self.whole_picture,
             "emotion": self.emotion,
             **{name: _rounded(value) for name, value in zip(EMOTION_NAMES, probabilities, strict=True)},
             "gender": self.gender,
@@ -90,4 +93,4 @@ def to_dataframe(rows: Sequence[FaceRow], *, landmarks: bool = False) -> Any:
     )
     whole = ("frame", "face", "x", "y", "width", "height")
     real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance")
-    return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
+    return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64") | {"whole_picture": "boolean"})

@@ -111,7 +111,7 @@ class _ParquetTable:
 
         whole, real, text = pa.int32(), pa.float64(), pa.string()
         kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
-        kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"problem": text}
+        kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"whole_picture": pa.bool_(), "problem": text}
         kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
         names = FaceRow("").as_record(landmarks=landmarks)
         self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])

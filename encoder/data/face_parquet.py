@@ -30,10 +30,21 @@ _BATCH_ROWS = 512
 _FER_NAME = re.compile(r"fer([0-9]{7})")
 
 
-def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(
+    path: Path,
+    wanted: Sequence[str],
+    required: Sequence[str],
+    *,
+    checked: Sequence[str] | None = None,
+    progress: bool = True,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows of a Parquet file, a batch at a time, as ``(row number from 0, {column: value})``.
 
     ``wanted`` columns that the file lacks are absent from the dictionaries.
+
+    Args:
+        checked: columns whose type must be that of the layout above; None: all.
+        progress: show a bar.
 
     Raises UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
     """
@@ -47,10 +58,11 @@ def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Ite
                 if name not in schema.names:
                     raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
             columns = [name for name in wanted if name in schema.names]
-            for name in columns:
+            for name in columns if checked is None else checked:
                 _check_type(path, name, schema.field(name).type)
             rows = table.metadata.num_rows
-            with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
+            shown = None if progress else True
+            with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=shown) as bar:
                 start = 0
                 for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                     yield from enumerate(batch.to_pylist(), start)
@@ -125,11 +137,11 @@ def write_parquet_splits(folder: Path, splits: Mapping[Split, FaceSet]) -> list[
     return list(targets.values())
 
 
-def _write(stream: BinaryIO, faces: FaceSet, split: str) -> None:
+def face_schema() -> Any:
+    """The layout above as a ``pyarrow.Schema``."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    schema = pa.schema(
+    return pa.schema(
         [
             ("row", pa.int32()),
             ("fer2013_label", pa.int8()),
@@ -137,16 +149,24 @@ def _write(stream: BinaryIO, faces: FaceSet, split: str) -> None:
             ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ]
     )
+
+
+def _write(stream: BinaryIO, faces: FaceSet, split: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = face_schema()
     bar = tqdm(total=len(faces), desc=f"writing {split}", unit="face", delay=1, leave=False, disable=None)
     with bar, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
         for start in range(0, len(faces), _BATCH_ROWS):
             stop = min(start + _BATCH_ROWS, len(faces))
-            rows = [_row(faces, index) for index in range(start, stop)]
+            rows = [face_row(faces, index, png_bytes(faces.images[index])) for index in range(start, stop)]
             writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
             bar.update(stop - start)
 
 
-def _row(faces: FaceSet, index: int) -> dict[str, Any]:
+def face_row(faces: FaceSet, index: int, image: bytes) -> dict[str, Any]:
+    """What the set says of one face, in the layout above, with the bytes of ``image``."""
     name = faces.ids[index]
     original = _FER_NAME.fullmatch(name)
     label = int(faces.labels[index])
@@ -155,5 +175,5 @@ def _row(faces: FaceSet, index: int) -> dict[str, Any]:
         "row": int(original[1]) if original else None,
         "fer2013_label": None if label < 0 else label,
         "votes": None if counts is None or not counts.any() else counts.tolist(),
-        "image": {"bytes": png_bytes(faces.images[index]), "path": f"{name}.png" if original else name},
+        "image": {"bytes": image, "path": f"{name}.png" if original else name},
     }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from encoder.config import CropConfig
 from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.inference.stored_network import StoredNetwork
 from encoder.models.deepface_client import deepface_input, in_batches, load_deepface
@@ -26,6 +27,10 @@ SHIPPED = "pretrained/gender"
 
 class GenderModel(Protocol):
     """What :func:`create_gender` returns."""
+
+    @property
+    def crop(self) -> CropConfig | None:
+        """How its faces are cut out; see :func:`encoder.detection.align.crop_face`."""
 
     def predict(self, faces: Any) -> NDArray[np.float32]:
         """(N, 2) float32 probabilities in the order of ``GENDERS``; faces as in :meth:`GenderClassifier.predict`."""
@@ -66,6 +71,11 @@ class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
     calibration_settings = GenderCalibration
     build = GenderNet
 
+    @property
+    def crop(self) -> CropConfig | None:
+        """See :class:`GenderModel`."""
+        return self.preprocessing.crop
+
     @torch.inference_mode()
     def logits(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float64]:
         """(N, 2) uncalibrated logits, the mean over each face and its mirror image."""
@@ -87,6 +97,8 @@ class DeepFaceGender:
     """DeepFace's gender network (VGG-Face trunk, 134 M parameters, in colour), called directly: its ``analyze`` reads one
     picture at a time. DeepFace downloads the weights once, without a checksum, into ``$DEEPFACE_HOME/.deepface/weights``.
     """
+
+    crop: CropConfig | None = None
 
     def __init__(self, device: str = "auto") -> None:
         self._client = load_deepface("facial_attribute", "Gender", device)

@@ -16,16 +16,17 @@ from PIL import Image
 from torch import Tensor
 
 from configs.cli import UserError
-from encoder.detection.align import crop_face, face_square
+from encoder.config import CropConfig
+from encoder.detection.align import Placement, crop_face, face_square
 from encoder.detection.face import DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
-from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
 from encoder.pictures.pictures import read_picture
 from generation.draw import FaceModel
 from generation.editing import DEFAULTS, NOT_FOR_EDITS
-from generation.editing.seam import Placement, luma, paste, soft_mask
+from generation.editing.seam import luma, paste, soft_mask
 from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
 from generation.request import FaceRequest, make_request
 from generation.verify import Verdict
@@ -188,7 +189,7 @@ def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> 
         raise UserError("no face found; choose a picture in which it is larger and clearer, or another detector")
     if not 1 <= number <= len(found):
         raise UserError(f"face {number}: the picture has {len(found)}, counted from 1, the largest")
-    side = face_square(found[number - 1])[2]
+    side = face_square(found[number - 1]).side
     if side < MIN_SIDE:
         raise UserError(f"face {number}: measures {side:.0f} pixels, and {MIN_SIDE} are needed")
     return found[number - 1]
@@ -209,7 +210,8 @@ class _Work:
     ) -> None:
         self._model, self._second, self._embedder = model, second, embedder
         self._size, grid = model.tokenizer.config.size, model.tokenizer.config.grid
-        place = Placement(*face_square(face))
+        self._tokens_crop = model.tokenizer.config.crop
+        place = face_square(face, self._tokens_crop)
         self._mask = token_mask(_boxes(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
         reach = _REACH * place.side
@@ -219,13 +221,13 @@ class _Work:
         points = None if face.landmarks is None else face.landmarks - np.array([left, top], np.float32)
         self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
         self._place = replace(place, x=place.x - left, y=place.y - top)
-        self._crop = luma(self._cut(self.part))
+        self._crop = luma(self._cut(self.part, self._tokens_crop))
         pixels = torch.from_numpy(self._crop)[None, None].to(model.encoder.device) / 255.0
         self._known = model.tokenizer.encode(pixels)
         self._repeated = self._grey(self._known)[0]
         self._weight = soft_mask(self.grid_mask, self._size)
         self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
-        self._features = None if second is None else second.predict(self._cut(self.part)[None]).embeddings[0]
+        self._features = None if second is None else self._seen_by(second, self.part).embeddings[0]
         self._vector = None if embedder is None else self._embed(embedder, self.part)
 
     def draw(self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float]) -> list[Edit]:
@@ -242,18 +244,18 @@ class _Work:
         edits = []
         for request, seed, intensity, after in zip(requests, seeds, intensities, self._grey(made), strict=True):
             part = paste(self.part, self._place, self._crop, self._repeated, after, self._weight)
-            moved = np.abs(luma(self._cut(part)) - self._crop)
+            moved = np.abs(luma(self._cut(part, self._tokens_crop)) - self._crop)
             change = float(moved[inside].mean()) / 255.0 if inside.any() else 0.0
             edits.append(self.read(request, part, change, seed, intensity))
         return edits
 
     def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
         """What encoder, second judge and embedder say of the face in ``part``."""
-        face = self._cut(part)[None]
-        (verdict,) = self._model.read(request, face, [request.emotion])
+        face = self._cut(part, self._model.encoder.preprocessing.crop)
+        (verdict,) = self._model.read(request, face[None], [request.emotion])
         edit = Edit(part, seed, intensity, verdict, change)
         if self._second is not None and self._features is not None:
-            seen = self._second.predict(face)
+            seen = self._seen_by(self._second, part)
             alike = float(torch.cosine_similarity(seen.embeddings[0], self._features, dim=0))
             edit = replace(edit, judged=tuple(seen.distributions[0].tolist()), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
@@ -261,14 +263,17 @@ class _Work:
             edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
         return edit
 
-    def _cut(self, part: NDArray[np.uint8], size: int | None = None) -> NDArray[np.uint8]:
-        return crop_face(part, self._face, size or self._size)
+    def _cut(self, part: NDArray[np.uint8], crop: CropConfig | None, size: int | None = None) -> NDArray[np.uint8]:
+        return crop_face(part, self._face, size or self._size, crop)
+
+    def _seen_by(self, judge: EmotionEncoder, part: NDArray[np.uint8]) -> Prediction:
+        return judge.predict(self._cut(part, judge.preprocessing.crop)[None])
 
     def _grey(self, tokens: Tensor) -> NDArray[np.float32]:
         return np.asarray(self._model.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)
 
     def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return checked_embeddings(embedder, [self._cut(part, _IDENTITY_SIZE)])
+        return checked_embeddings(embedder, [self._cut(part, None, _IDENTITY_SIZE)])
 
 
 def _boxes(region: str | Sequence[float], place: Placement, face: DetectedFace) -> tuple[Box, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from encoder.detection.align import Placement
 
 Grey = NDArray[np.float32]
 
@@ -15,26 +16,6 @@ Grey = NDArray[np.float32]
 _SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
 # Change of luma, of 255, at which the old detail (skin, lashes, the old lips) has faded to 1/e.
 _DETAIL_FADES = 20.0
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a square crop lies in a picture, as :func:`encoder.detection.align.face_square` says it.
-
-    Attributes:
-        x, y: centre in pixels of the picture. side: in pixels. tilt: in degrees.
-    """
-
-    x: float
-    y: float
-    side: float
-    tilt: float
-
-    def to_crop(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(K, 2) pixels of the picture as shares of the crop."""
-        cos, sin = math.cos(math.radians(self.tilt)), math.sin(math.radians(self.tilt))
-        moved = np.asarray(points, np.float64) - (self.x, self.y)
-        return np.stack([moved[:, 0] * cos + moved[:, 1] * sin, moved[:, 1] * cos - moved[:, 0] * sin], axis=1) / self.side + 0.5
 
 
 def luma(rgb: NDArray[np.uint8]) -> Grey:

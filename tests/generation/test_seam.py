@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder.detection.align import crop_face, face_square
+from encoder.detection.align import Placement, crop_face, face_square
 from encoder.detection.face import DetectedFace
-from generation.editing.seam import Placement, blur, luma, paste, soft_mask
+from generation.editing.seam import blur, luma, paste, soft_mask
 from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
 from vqvae.config import TokenizerConfig
 from vqvae.quantizers.create import create_quantizer
@@ -36,14 +36,14 @@ def test_a_point_of_the_picture_is_found_in_the_crop(degrees: float) -> None:
     crop = luma(crop_face(picture, face, 64))
     rows, columns = np.mgrid[:64, :64] + 0.5
     seen = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum() / 64
-    place = Placement(*face_square(face))
+    place = face_square(face)
     assert place.to_crop(np.array([[68.5, 49.5]]))[0] == pytest.approx(seen, abs=0.02)
 
 
 @pytest.mark.parametrize("degrees", [0, 15, -20])
 def test_a_change_lands_where_it_was_seen(degrees: float) -> None:
     picture = np.full((90, 120, 3), 100, np.uint8)
-    place = Placement(*face_square(tilted(degrees)))
+    place = face_square(tilted(degrees))
     before = np.full((64, 64), 100, np.float32)
     after = before.copy()
     after[38:44, 40:46] += 80
@@ -53,7 +53,7 @@ def test_a_change_lands_where_it_was_seen(degrees: float) -> None:
 
 
 def test_what_did_not_change_stays_as_it_was(picture: np.ndarray, rng: np.random.Generator) -> None:
-    place = Placement(*face_square(tilted(15)))
+    place = face_square(tilted(15))
     crop, made = rng.uniform(0, 255, (2, 64, 64)).astype(np.float32)
     same = paste(picture, place, crop, made, made, np.ones((64, 64), np.float32))
     assert np.abs(same.astype(int) - picture).max() <= 1

@@ -337,6 +337,8 @@ def test_boxes_are_in_pixels_of_the_file(photograph: Path, encoder: EmotionEncod
 
 def test_gender_and_identity_are_there_when_asked_for(encoder: EmotionEncoder) -> None:
     class Gender:
+        crop = None
+
         def predict(self, images: np.ndarray) -> np.ndarray:
             assert images.shape[1:] == (160, 160, 3)
             return np.array([[0.8, 0.2], [0.3, 0.7]])

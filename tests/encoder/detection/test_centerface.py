@@ -93,7 +93,7 @@ def test_several_faces_come_largest_first_each_once(detector: CenterFaceDetector
         picture.paste(head.resize((side, side)), place)
     faces = detector.detect(np.asarray(picture))
     assert [face.box[0] // 100 for face in faces] == [5, 1, 0]
-    sides = [face_square(face)[2] for face in faces]
+    sides = [face_square(face).side for face in faces]
     assert np.allclose(np.array(sides) / sides[0], [1, 140 / 300, 60 / 300], atol=0.08)
 
 
