@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from PIL import Image
 from skimage import data
 
 from configs.cli import UserError
-from encoder.detection.align import crop_face
+from encoder.config import CropConfig, PreprocessingConfig
+from encoder.detection.align import crop_face, face_square
 from encoder.detection.face import DetectedFace
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.people.gender import GenderClassifier
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -84,17 +87,71 @@ def test_eyes_and_mouth_decide_where_they_are_known() -> None:
     assert np.abs(right - [0.69, 0.38]).max() < 0.03
 
 
+@pytest.mark.parametrize("degrees", [-90, -35, 3, 60, 90])
+@pytest.mark.parametrize(("size", "crop"), [(48, CropConfig()), (100, CropConfig(eye_distance=0.3, eye_height=0.45))])
+def test_with_a_convention_the_eyes_lie_where_it_says(size: int, crop: CropConfig, degrees: float) -> None:
+    picture = np.zeros((400, 400), np.uint8)
+    along = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]) * 36
+    eyes = np.array([190 - along, 190 + along])
+    for x, y in eyes:
+        dot(picture, x, y)
+    face = DetectedFace((120, 120, 140, 140), landmarks=eyes.astype(np.float32))
+    made = crop_face(picture, face, size, crop)
+    assert made.shape == (size, size)
+    seen = (dots(made[..., None]) + 0.5) / size
+    wanted = [(0.5 - crop.eye_distance / 2, crop.eye_height), (0.5 + crop.eye_distance / 2, crop.eye_height)]
+    assert np.abs(seen - wanted).max() < 0.015
+    assert np.allclose(face_square(face, crop).to_crop(face.landmarks), wanted, atol=1e-5)
+    assert np.array_equal(crop_face(np.repeat(picture[..., None], 3, axis=2), face, size, crop)[..., 0], made)
+
+
+def test_of_a_face_that_turns_away_the_height_says_how_large_it_is() -> None:
+    frontal = np.array([[80, 80], [120, 80], [100, 100], [85, 122], [115, 122]], np.float32)
+    profile = frontal * [0.3, 1] + [70, 0]
+    sides = [face_square(DetectedFace((60, 40, 70, 110), landmarks=points), CropConfig()).side for points in (frontal, profile)]
+    assert sides[1] == pytest.approx(sides[0], rel=0.02)
+
+
+def test_with_a_convention_a_box_alone_gives_about_the_same_crop(rng: np.random.Generator) -> None:
+    """Eyes where the boxes of Haar and dlib have them."""
+    box, crop = (40, 30, 100, 100), CropConfig()
+    eyes = np.array([[90 - 21, 67], [90 + 21, 67]], np.float32)
+    by_eyes, by_box = (face_square(DetectedFace(box, landmarks=points), crop) for points in (eyes, None))
+    assert by_box.side == pytest.approx(by_eyes.side, rel=0.03)
+    assert abs(by_box.x - by_eyes.x) < 2
+    assert abs(by_box.y - by_eyes.y) < 2
+    assert by_box.tilt == 0
+
+
+def test_a_convention_averages_and_finds_the_face_in_a_large_picture(rng: np.random.Generator) -> None:
+    coarse = rng.integers(0, 256, (16, 16), dtype=np.uint8)
+    small = np.asarray(Image.fromarray(coarse).resize((200, 200), Image.Resampling.BICUBIC))
+    large = np.full((1500, 1800), 128, np.uint8)
+    large[700:900, 1100:1300] = small
+    eyes = np.array([[70, 80], [130, 84]], np.float32)
+    crops = [
+        crop_face(
+            picture, DetectedFace((left + 40, top + 40, 120, 120), landmarks=eyes + np.float32([left, top])), 24, CropConfig()
+        )
+        for picture, left, top in ((small, 0, 0), (large, 1100, 700))
+    ]
+    assert np.abs(crops[0].astype(int) - crops[1])[3:-3, 3:-3].max() <= 12
+    board = (np.indices((400, 400)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert np.abs(crop_face(board, DetectedFace((50, 50, 300, 300)), 48, CropConfig()).astype(int) - 127).max() < 12
+
+
+@pytest.mark.parametrize("crop", [None, CropConfig()])
 @given(st.integers(-30, 55), st.integers(-30, 55), st.integers(1, 90), st.integers(1, 90), st.floats(-40, 40))
-def test_there_are_no_black_bars(x: int, y: int, w: int, h: int, tilt: float) -> None:
+def test_there_are_no_black_bars(crop: CropConfig | None, x: int, y: int, w: int, h: int, tilt: float) -> None:
     picture = np.full((60, 60, 3), 200, np.uint8)
     down = np.tan(np.radians(tilt)) * 20
     eyes = np.array([[x + 10, y + 20], [x + 30, y + 20 + down]], np.float32)
     face = DetectedFace((x, y, w, h), landmarks=eyes)
     if x + w <= 0 or y + h <= 0:
         with pytest.raises(UserError, match="outside the picture"):
-            crop_face(picture, face, 24)
+            crop_face(picture, face, 24, crop)
     else:
-        assert np.array_equal(crop_face(picture, face, 24), np.full((24, 24, 3), 200))
+        assert np.array_equal(crop_face(picture, face, 24, crop), np.full((24, 24, 3), 200))
 
 
 def test_shrinking_averages_instead_of_picking_pixels() -> None:
@@ -111,6 +168,14 @@ def test_a_detected_crop_reads_like_one_made_by_hand(encoder: EmotionEncoder) ->
     hand, detected = encoder.predict(crops).distributions
     assert int(hand.argmax()) == int(detected.argmax()) == 3  # happiness
     assert float((hand - detected).abs().sum()) < 0.05
+
+
+def test_the_convention_is_stored_with_the_weights_and_older_ones_have_none(encoder: EmotionEncoder, tmp_path: Path) -> None:
+    assert "crop" not in json.loads((ROOT / "pretrained" / "gender" / "config.json").read_text())["preprocessing"]
+    assert GenderClassifier.from_pretrained(ROOT / "pretrained" / "gender").crop is None
+    preprocessing = PreprocessingConfig(crop=CropConfig(eye_height=0.4))
+    EmotionEncoder(encoder.net, preprocessing, encoder.calibration).save_pretrained(tmp_path / "weights")
+    assert EmotionEncoder.from_pretrained(tmp_path / "weights").preprocessing == preprocessing
 
 
 @pytest.mark.realdata

@@ -12,6 +12,7 @@ from PIL import Image
 from skimage import data
 
 from configs.cli import UserError
+from encoder.config import CropConfig
 from encoder.detection import centerface
 from encoder.detection.align import crop_face, face_square
 from encoder.detection.centerface import CenterFaceDetector
@@ -73,6 +74,9 @@ def test_a_face_of_twenty_pixels_is_found_in_a_large_picture(detector: CenterFac
     assert face.landmarks is not None
     assert np.abs(face.landmarks - POINTS * 110 / 512 - [1700, 900]).max() < 3
     assert 15 < face.box[2] < 25
+    near = detector.detect(np.asarray(astronaut))[0]
+    tiny, plain = crop_face(np.asarray(picture), face, 24, CropConfig()), crop_face(np.asarray(astronaut), near, 24, CropConfig())
+    assert np.corrcoef(tiny.ravel().astype(float), plain.ravel().astype(float))[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("degrees", [-90, -60, -30, 30, 60, 90])
@@ -80,10 +84,10 @@ def test_turned_faces_are_found_and_become_level(detector: CenterFaceDetector, a
     picture = np.asarray(astronaut.rotate(-degrees, Image.Resampling.BICUBIC, center=(224, 115)))
     (face,) = detector.detect(picture)
     assert abs(tilt(face) - degrees - 2.6) < 9
-    upright = crop_face(picture, face, 64).astype(float)
     (straight,) = detector.detect(np.asarray(astronaut))
-    likeness = np.corrcoef(upright.ravel(), crop_face(np.asarray(astronaut), straight, 64).astype(float).ravel())[0, 1]
-    assert likeness > 0.7
+    for crop in (None, CropConfig()):
+        upright, plain = crop_face(picture, face, 64, crop), crop_face(np.asarray(astronaut), straight, 64, crop)
+        assert np.corrcoef(upright.ravel().astype(float), plain.ravel().astype(float))[0, 1] > 0.7
 
 
 def test_several_faces_come_largest_first_each_once(detector: CenterFaceDetector, astronaut: Image.Image) -> None:
@@ -110,6 +114,10 @@ def test_a_face_that_looks_to_the_side_is_found(detector: CenterFaceDetector) ->
     x, y, w, h = face.box
     assert abs(x + w / 2 - 230) < 15
     assert abs(y + h / 2 - 158) < 15
+    # The crop is upright and as large as the head, though the eyes lie close together.
+    place = face_square(face, CropConfig())
+    assert abs(place.tilt) < 20
+    assert 0.8 < place.side / h < 1.4
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (200, 200), (1500, 1400)])
