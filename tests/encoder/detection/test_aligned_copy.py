@@ -117,9 +117,10 @@ def test_stopped_it_leaves_whole_files_and_goes_on_where_it_was(
             raise KeyboardInterrupt
         return read(self)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(originals.Split, "read", stop)
+    monkeypatch.setattr(originals.Split, "read", stop)
+    with pytest.raises(KeyboardInterrupt):
         main([str(tree), "--align", str(out)])
+    monkeypatch.setattr(originals.Split, "read", read)
     assert sorted(path.name for path in out.iterdir()) == ["doubtful_train.png", "train.parquet"]
     first = (out / "train.parquet").read_bytes()
     assert main([str(tree), "--align", str(out)]) == 0
