@@ -124,7 +124,7 @@ def test_with_a_convention_a_box_alone_gives_about_the_same_crop(rng: np.random.
 
 
 def test_a_convention_averages_and_finds_the_face_in_a_large_picture(rng: np.random.Generator) -> None:
-    coarse = rng.integers(0, 256, (16, 16), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (6, 6), dtype=np.uint8)
     small = np.asarray(Image.fromarray(coarse).resize((200, 200), Image.Resampling.BICUBIC))
     large = np.full((1500, 1800), 128, np.uint8)
     large[700:900, 1100:1300] = small

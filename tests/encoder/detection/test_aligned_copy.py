@@ -70,7 +70,7 @@ def test_eyes_come_to_lie_in_one_place_and_labels_stay(tree: Path, capsys: pytes
         # Found again where the convention wants them.
         (seen,) = CenterFaceDetector().detect(np.asarray(image(row).convert("RGB").resize((192, 192))))
         assert seen.eyes is not None
-        assert np.abs(seen.eyes.mean(axis=0) / 192 - (0.5, 0.34)).max() < 0.04
+        assert np.abs(seen.eyes.mean(axis=0) / 192 - (0.5, 0.34)).max() < 0.06
     assert written[3]["score"] is written[3]["points"] is None
     assert np.array_equal(np.asarray(image(written[3])), np.full((64, 64), 90))
     # A picture that is larger than the faces of FER-2013 is cut at its own resolution.
