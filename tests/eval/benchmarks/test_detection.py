@@ -48,6 +48,14 @@ def test_only_the_first_pictures_and_the_named_detectors(folder: Path, capsys: p
     assert "haar" not in printed
 
 
+def test_pictures_that_are_crops_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    astronaut = Image.fromarray(data.astronaut())
+    for name, picture in (("crop", astronaut.crop((175, 63, 275, 163))), ("photograph", astronaut)):
+        picture.save(tmp_path / f"{name}.png")
+    assert detection.main([str(tmp_path), "--side", "128", "--detectors", "centerface"]) == 0
+    assert "| centerface | 2 (100.0%) | 0 | 1 |" in capsys.readouterr().out
+
+
 def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"picture": [b""]}), other)
@@ -58,5 +66,6 @@ def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path) -> Non
     for path in (other, broken, tmp_path / "absent.parquet"):
         with pytest.raises(UserError, match="not a Parquet file with pictures in a column image"):
             detection.main([str(path)])
-    with pytest.raises(UserError, match="--first must be at least 1"):
-        detection.main([str(folder), "--first", "0"])
+    for option in ("--first", "--side"):
+        with pytest.raises(UserError, match=f"{option} must be at least 1"):
+            detection.main([str(folder), option, "0"])
