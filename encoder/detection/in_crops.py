@@ -41,5 +41,5 @@ def _moved(face: DetectedFace, margin: int) -> DetectedFace:
     x, y, w, h = face.box
     box = round((x - margin) / _ZOOM), round((y - margin) / _ZOOM), max(1, round(w / _ZOOM)), max(1, round(h / _ZOOM))
     # Pixel centres: x in the picture is (x + 0.5) * zoom - 0.5 in the enlarged one.
-    points = None if face.landmarks is None else (face.landmarks + np.float32(0.5 - margin)) / _ZOOM - np.float32(0.5)
+    points = None if face.landmarks is None else ((face.landmarks + (0.5 - margin)) / _ZOOM - 0.5).astype(np.float32)
     return replace(face, box=box, landmarks=points)
