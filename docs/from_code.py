@@ -14,7 +14,7 @@ import os
 import posixpath
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -180,10 +180,18 @@ def write_settings() -> str:
                 continue
             title = f"### {key} {{ #{name}-{key} }}" if key else f"### of the whole run {{ #{name}-top }}"
             parts.append(f"{title}\n\n{_docstring(section.__doc__) if section else ''}")
-            head, rows = ("key", "default", "may be", "meaning"), [_setting(key, *entry) for entry in fields]
+            head, rows = ("key", "default", "may be", "meaning"), list(_rows(key, fields))
             shown = 4 if any(row[3] for row in rows) else 3
             parts.append(_table(head[:shown], [row[:shown] for row in rows]))
     return "\n\n".join(parts)
+
+
+def _rows(section: str, fields: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A row a key; below a key that may hold a section of its own, the keys of that."""
+    for name, field in fields:
+        yield _setting(section, name, field)
+        for model in section_types(field.annotation, None):
+            yield from _rows(f"{section}.{name}" if section else name, model.model_fields.items())
 
 
 def _setting(section: str, name: str, field: Any) -> tuple[str, ...]:
