@@ -40,8 +40,8 @@ class CropConfig(StrictModel):
     ``eye_distance`` apart and level.
     """
 
-    eye_distance: float = Field(0.40, ge=0.1, le=0.8)
-    eye_height: float = Field(0.36, ge=0.1, le=0.8)
+    eye_distance: float = Field(0.40, ge=0.1, le=0.8, description="from eye to eye, as a share of the side")
+    eye_height: float = Field(0.36, ge=0.1, le=0.8, description="from the top to the eyes, as a share of the side")
 
 
 class PreprocessingConfig(StrictModel):
