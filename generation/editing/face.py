@@ -225,7 +225,7 @@ class _Work:
         self._repeated = self._grey(self._known)[0]
         self._weight = soft_mask(self.grid_mask, self._size)
         self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
-        self._features = None if second is None else second.predict(self._cut(self.part)[None]).embeddings[0]
+        self._features = None if second is None else second.predict(self._cut(self.part)[None], runtime="pytorch").embeddings[0]
         self._vector = None if embedder is None else self._embed(embedder, self.part)
 
     def draw(self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float]) -> list[Edit]:
@@ -253,7 +253,7 @@ class _Work:
         (verdict,) = self._model.read(request, face, [request.emotion])
         edit = Edit(part, seed, intensity, verdict, change)
         if self._second is not None and self._features is not None:
-            seen = self._second.predict(face)
+            seen = self._second.predict(face, runtime="pytorch")
             alike = float(torch.cosine_similarity(seen.embeddings[0], self._features, dim=0))
             edit = replace(edit, judged=tuple(seen.distributions[0].tolist()), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
