@@ -22,7 +22,7 @@ from encoder.inference.onnx_graph import OPSET, TOLERANCE, open_session, output_
 from engine.storage.atomic import atomic_write_bytes
 
 if TYPE_CHECKING:
-    from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+    from encoder.inference.calibrated_net import CalibratedNet
 
 # Tracing a network of 15 million parameters takes two seconds, and its graph 60 MB; PyTorch reads it as fast in batches.
 MOST_PARAMETERS = 8 * 10**6
@@ -55,7 +55,7 @@ class GraphCopy:
         # Copied with its encoder, or sent to another process, it starts empty.
         return GraphCopy, ()
 
-    def of(self, encoder: EmotionEncoder) -> Callable[[NDArray[np.float32]], list[NDArray[np.float32]]] | None:
+    def of(self, encoder: CalibratedNet) -> Callable[[NDArray[np.float32]], list[NDArray[np.float32]]] | None:
         """Reads (N, 1, S, S) floats in [0, 1] into :func:`encoder.inference.onnx_graph.output_names`; None: PyTorch must.
 
         It must where the network learns or is watched by hooks, has changed, lies elsewhere than on the CPU, or has more
@@ -76,7 +76,7 @@ class GraphCopy:
         session = made.session
         return lambda faces: session.run(None, {"faces": faces})
 
-    def _first(self, encoder: EmotionEncoder, tensors: list[Tensor]) -> _Made:
+    def _first(self, encoder: CalibratedNet, tensors: list[Tensor]) -> _Made:
         made = _Made(Seen(tensors), (encoder.preprocessing, encoder.calibration), None)
         if sum(tensor.numel() for tensor in tensors) > MOST_PARAMETERS:
             return made
@@ -92,13 +92,13 @@ class GraphCopy:
         return made._replace(graph=graph, session=session, threads=threads)
 
     @staticmethod
-    def _same(made: _Made, encoder: EmotionEncoder, tensors: list[Tensor]) -> bool:
+    def _same(made: _Made, encoder: CalibratedNet, tensors: list[Tensor]) -> bool:
         preprocessing, calibration = made.settings
         same = encoder.preprocessing is preprocessing and encoder.calibration is calibration
         return same and made.seen.holds(tensors)
 
 
-def _graph_and_session(encoder: EmotionEncoder, tensors: list[Tensor], threads: int) -> tuple[bytes, Any]:
+def _graph_and_session(encoder: CalibratedNet, tensors: list[Tensor], threads: int) -> tuple[bytes, Any]:
     """From the cache folder where it lies there, or made, checked and kept there.
 
     Raises whatever the exporter or ONNX Runtime raise, and UserError where the answers differ from PyTorch's.
@@ -129,7 +129,7 @@ def cache_folder() -> Path:
     return Path(place if os.path.isabs(place) else os.path.expanduser("~/.cache")) / "mimique" / "graphs"
 
 
-def graph_key(encoder: EmotionEncoder, tensors: list[Tensor]) -> str:
+def graph_key(encoder: CalibratedNet, tensors: list[Tensor]) -> str:
     """SHA-256 of all that makes the graph: weights, settings, this code, and the versions that trace and run it."""
     import onnxruntime
 
@@ -145,13 +145,13 @@ def graph_key(encoder: EmotionEncoder, tensors: list[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _largest_gap(encoder: EmotionEncoder, session: Any) -> float:
+def _largest_gap(encoder: CalibratedNet, session: Any) -> float:
     """Largest difference to PyTorch over noise and flat grey; of an embedding as a share of its largest entry."""
     size = encoder.preprocessing.size
     noise = np.random.default_rng(0).random((2, 1, size, size), dtype=np.float32)
     faces = np.concatenate([noise, np.full((1, 1, size, size), 0.5, np.float32)])
     answers = dict(zip(output_names(encoder), session.run(None, {"faces": faces}), strict=True))
-    read: Prediction = encoder.predict(faces, runtime="pytorch")
+    read = encoder.read(torch.from_numpy(faces), len(faces))
     wanted = {"distribution": read.distributions, **read.heads, "embedding": read.embeddings}
     gaps = []
     for name, value in wanted.items():
