@@ -62,10 +62,12 @@ class GraphCopy:
         than ``MOST_PARAMETERS`` parameters; and where ONNX Runtime fails, which is said on standard error.
         """
         tensors = watched(encoder.net)
-        if tensors is None or not all(plain(tensor) and not tensor.requires_grad for tensor in tensors):
+        if tensors is None or any(tensor.requires_grad for tensor in tensors):
             return None
         made, threads = self._made, torch.get_num_threads()
         if made is None:
+            if not all(plain(tensor) for tensor in tensors):
+                return None
             self._made = made = self._first(encoder, tensors)
         elif made.graph is not None and not self._same(made, encoder, tensors):
             self._made = made = made._replace(graph=None, session=None)
