@@ -206,8 +206,8 @@ def format_table(report: Mapping[str, Any]) -> list[str]:
                 verdict = harness.verdict(harness.held_against(theirs["milliseconds"] / row["milliseconds"], target), " x")
                 held.append(f"{part}, {name}: {verdict}")
     return [
-        f"{report['threads']} thread(s), seed {report['seed']}, {report['photographs']} photographs, {report['rounds']} rounds of "
-        f"crops, {machine['processor']}; DeepFace: {report['deepface']}",
+        f"{report['threads']} thread(s), seed {report['seed']}, {report['photographs']} photographs, {report['rounds']} rounds "
+        f"of crops, {machine['processor']}; DeepFace: {report['deepface']}",
         "",
         *harness.table(("what", "ms each", "to DeepFace", "of a core", "read"), cells),
         "",
