@@ -185,8 +185,11 @@ class FaceModel:
         return (self.tokenizer.decode(tokens) * 255.0).round().to(torch.uint8)
 
     def read(self, request: FaceRequest, faces: Any, emotions: Sequence[Sequence[float]]) -> list[Verdict]:
-        """What the encoder says of faces as it takes them, against what was asked of each."""
-        rows = self.encoder.predict(faces).distributions.tolist()
+        """What the encoder says of faces as it takes them, against what was asked of each.
+
+        By PyTorch: a face of the same seed is to be accepted, and recorded, alike wherever ONNX Runtime can be used or not.
+        """
+        rows = self.encoder.predict(faces, runtime="pytorch").distributions.tolist()
         return [judge(asked, row, request.threshold, request.avoid) for asked, row in zip(emotions, rows, strict=True)]
 
     def expression_mask(self) -> Tensor:

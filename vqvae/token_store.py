@@ -127,7 +127,7 @@ def condition_labels(faces: TrainingFaces, encoder: EmotionEncoder | None, votes
     readings = []
     pieces = np.array_split(faces.images, max(1, len(faces) // 2048))
     for piece in tqdm(pieces, desc="labels", unit="batch", disable=None, leave=False):
-        readings.append(encoder.predict(piece).distributions.numpy())
+        readings.append(encoder.predict(piece, runtime="pytorch").distributions.numpy())
     reading = np.concatenate(readings)
     share = votes_weight * (faces.labels.sum(axis=1, keepdims=True) > 0)
     return (share * faces.labels + (1.0 - share) * reading).astype(np.float32)

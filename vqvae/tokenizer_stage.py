@@ -212,8 +212,8 @@ class TokenizerTask(TrainingTask):
                 counts[group] += torch.bincount(tokens[..., group].flatten().cpu(), minlength=config.codebook_size)
             error += float((made - faces).square().mean(dim=(1, 2, 3)).clamp(min=1e-8).log10().mul(-10).sum())
             if self._encoder is not None:
-                before = self._encoder.predict(faces).distributions.argmax(dim=1)
-                kept += int((self._encoder.predict(made).distributions.argmax(dim=1) == before).sum())
+                before, after = (self._encoder.predict(each, runtime="pytorch").distributions for each in (faces, made))
+                kept += int((after.argmax(dim=1) == before.argmax(dim=1)).sum())
         share, perplexity = usage(counts)
         psnr = error / len(self._valid)
         figures = {"psnr": psnr, "usage": share, "perplexity": perplexity}

@@ -48,7 +48,7 @@ def cost_of(weights: Path, data: str, split: str, device: str) -> dict[str, Any]
         parameters = model.parameters
         multiplied = sum(array.size for name, array in model.arrays.items() if name.startswith("weight")) or None
     else:
-        seconds = _best_of(lambda: model.predict(faces.images))
+        seconds = _best_of(lambda: model.predict(faces.images, runtime="pytorch"))
         parameters = sum(parameter.numel() for parameter in model.net.parameters())
         multiplied = multiply_adds(model.net, size, 3 if model.preprocessing.normalisation == "imagenet" else 1)
     return {

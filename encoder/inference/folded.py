@@ -14,14 +14,28 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 Net = TypeVar("Net", bound=nn.Module)
 
 
-class _Made(NamedTuple):
-    """A copy, and the state of the network it was made of: address and count of changes of every tensor.
+class Seen:
+    """A network as it was once: address and count of changes of every tensor.
 
-    ``memory`` holds those tensors' memory, so that no other tensor gets an address among them.
+    It holds those tensors' memory, so that no other tensor gets an address among them.
     """
 
-    state: list[tuple[int, int]]
-    memory: list[Tensor]
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._state = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        self._memory = [tensor.detach() for tensor in tensors]
+
+    def holds(self, tensors: list[Tensor]) -> bool:
+        """Whether these are still the same tensors, unchanged."""
+        return len(self._state) == len(tensors) and all(
+            tensor.data_ptr() == address and tensor._version == changes
+            for tensor, (address, changes) in zip(tensors, self._state, strict=True)
+        )
+
+
+class _Made(NamedTuple):
+    """A copy, and the network it was made of."""
+
+    seen: Seen
     net: nn.Module
 
 
@@ -43,26 +57,18 @@ class FoldedCopy:
 
         That is where any part of it is in training mode or has hooks, lies elsewhere than on the CPU, or is not float32.
         """
-        tensors = _tensors(net)
+        tensors = watched(net)
         # Read once and set once: encoders answer in several threads.
         made = self._made
-        if made is None or tensors is None or not _unchanged(made.state, tensors):
+        if made is None or tensors is None or not made.seen.holds(tensors):
             made = None
-            if tensors is not None and all(_plain(tensor) for tensor in tensors):
-                state = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
-                made = _Made(state, [tensor.detach() for tensor in tensors], folded(net))
+            if tensors is not None and all(plain(tensor) for tensor in tensors):
+                made = _Made(Seen(tensors), folded(net))
             self._made = made
         return net if made is None else made.net  # type: ignore[return-value]
 
 
-def _unchanged(state: list[tuple[int, int]], tensors: list[Tensor]) -> bool:
-    return len(state) == len(tensors) and all(
-        tensor.data_ptr() == address and tensor._version == changes
-        for tensor, (address, changes) in zip(tensors, state, strict=True)
-    )
-
-
-def _tensors(net: nn.Module) -> list[Tensor] | None:
+def watched(net: nn.Module) -> list[Tensor] | None:
     """Parameters and buffers of ``net``; None where it learns or is watched. Asked at every call, hence no ``net.modules()``."""
     found: list[Tensor] = []
     modules: list[nn.Module | None] = [net]
@@ -76,7 +82,7 @@ def _tensors(net: nn.Module) -> list[Tensor] | None:
     return found
 
 
-def _plain(tensor: Tensor) -> bool:
+def plain(tensor: Tensor) -> bool:
     """Whether it is a float32 (or a count) on the CPU that counts its changes, which tensors of inference mode do not."""
     return tensor.is_cpu and (tensor.dtype == torch.float32 or not tensor.is_floating_point()) and not tensor.is_inference()
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from encoder.inference.emotion_encoder import EmotionEncoder
+    from encoder.inference.calibrated_net import CalibratedNet
 
 
 OPSET = 20
@@ -21,26 +21,28 @@ TOLERANCE = 1e-4
 InputType = Literal["float32", "uint8"]
 
 
-def _exportable(encoder: EmotionEncoder, input_type: InputType) -> nn.Module:
-    """The whole way from faces to (distribution, each head, embedding) as one module."""
+def _exportable(encoder: CalibratedNet, input_type: InputType, net: nn.Module | None = None) -> nn.Module:
+    """The whole way from faces to (distribution, each head, embedding) as one module; ``net``: read by it instead."""
     import torch
     from torch import Tensor, nn
+
+    from encoder.inference.preprocessing import normalise
 
     class FacesToEmotions(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = encoder.net
+            self.net = encoder.net if net is None else net
 
         def forward(self, faces: Tensor) -> tuple[Tensor, ...]:
             grey = faces.to(torch.float32) / 255.0 if input_type == "uint8" else faces
-            output = encoder.forward_unit(grey)
+            output = self.net(normalise(grey, encoder.preprocessing))
             heads = [encoder.head_log_probabilities(output, name).exp() for name in encoder.net.config.heads]
             return (encoder.log_distribution(output).exp(), *heads, output.embedding)
 
     return FacesToEmotions().eval()
 
 
-def to_onnx(encoder: EmotionEncoder, input_type: InputType = "float32", *, source: str = "") -> bytes:
+def to_onnx(encoder: CalibratedNet, input_type: InputType = "float32", *, source: str = "") -> bytes:
     """The encoder as a serialised ONNX model with a dynamic batch; ``source`` is noted in its metadata."""
     import torch
 
@@ -51,7 +53,7 @@ def to_onnx(encoder: EmotionEncoder, input_type: InputType = "float32", *, sourc
         _exportable(encoder, input_type),
         (example,),
         input_names=["faces"],
-        output_names=["distribution", *encoder.net.config.heads, "embedding"],
+        output_names=output_names(encoder),
         dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
         opset_version=OPSET,
         dynamo=True,
@@ -66,6 +68,40 @@ def to_onnx(encoder: EmotionEncoder, input_type: InputType = "float32", *, sourc
     return with_metadata(model.SerializeToString(), metadata(encoder, input_type, source))
 
 
+def traced(encoder: CalibratedNet) -> bytes:
+    """As :func:`to_onnx`, float32 and without notes, in a twentieth of its time: batch norms folded, for this machine's use.
+
+    By PyTorch's earlier exporter, which follows one call of the network, and needs no package beside PyTorch.
+    """
+    import io
+    import warnings
+
+    import torch
+
+    from encoder.inference.folded import folded
+
+    size, file = encoder.preprocessing.size, io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        # Of its age, and of settings that become constants.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _exportable(encoder, "float32", folded(encoder.net)),
+            (torch.zeros(2, 1, size, size),),
+            file,
+            input_names=["faces"],
+            output_names=output_names(encoder),
+            dynamic_axes={"faces": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return file.getvalue()
+
+
+def output_names(encoder: CalibratedNet) -> list[str]:
+    """The graph's outputs, in their order."""
+    return ["distribution", *encoder.net.config.heads, "embedding"]
+
+
 def with_metadata(model: bytes, notes: Mapping[str, Any]) -> bytes:
     """The model with exactly these notes in its metadata; values that are not text are stored as JSON."""
     import onnx
@@ -77,7 +113,7 @@ def with_metadata(model: bytes, notes: Mapping[str, Any]) -> bytes:
     return parsed.SerializeToString()
 
 
-def metadata(encoder: EmotionEncoder, input_type: InputType, source: str) -> dict[str, Any]:
+def metadata(encoder: CalibratedNet, input_type: InputType, source: str) -> dict[str, Any]:
     """What a user of the file must know."""
     from encoder.emotions import EMOTION_NAMES, FERPLUS_NAMES
 
@@ -121,12 +157,14 @@ def open_session(model: bytes | str, threads: int = 0, *, steady: bool = True) -
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def largest_gap(model: bytes, encoder: EmotionEncoder, input_type: InputType, seed: int = 0) -> float:
+def largest_gap(model: bytes, encoder: CalibratedNet, input_type: InputType, seed: int = 0) -> float:
     """Largest difference of any probability, or of any embedding entry, between ONNX Runtime and PyTorch.
 
     Over batches of 1, 2 and 33 faces: random noise, flat grey and drawn faces.
     """
     import numpy as np
+
+    from encoder.inference.preprocessing import to_grey
 
     session = open_session(model)
     gaps = []
@@ -134,7 +172,7 @@ def largest_gap(model: bytes, encoder: EmotionEncoder, input_type: InputType, se
         given = faces if input_type == "uint8" else (faces / np.float32(255.0)).astype(np.float32)
         names = [output.name for output in session.get_outputs()]
         answers = dict(zip(names, session.run(None, {"faces": given}), strict=True))
-        read = encoder.predict(given)
+        read = encoder.read(to_grey(given), len(given))
         wanted = {"distribution": read.distributions, **read.heads, "embedding": read.embeddings}
         gaps += [float(np.abs(answers[name] - value.numpy()).max()) for name, value in wanted.items()]
     # A gap that is no number must not be lost in a maximum.

@@ -35,8 +35,17 @@ def mimique(weights: str, _threads: int) -> tuple[Read, str]:
     return lambda crops: encoder.predict(np.stack(crops)).distributions.numpy(), weights
 
 
+def pytorch(weights: str, _threads: int) -> tuple[Read, str]:
+    """Our encoder as it reads where ONNX Runtime cannot."""
+    from encoder.inference.emotion_encoder import EmotionEncoder
+    from engine.storage.weights import resolve_folder
+
+    encoder = EmotionEncoder.from_pretrained(resolve_folder(weights))
+    return lambda crops: encoder.predict(np.stack(crops), runtime="pytorch").distributions.numpy(), weights
+
+
 def onnx(file: str, threads: int) -> tuple[Read, str]:
-    """Our encoder through ONNX Runtime; grey and resized in NumPy and Pillow."""
+    """An exported file of our encoder, without PyTorch; grey and resized in NumPy and Pillow."""
     from PIL import Image
 
     from encoder.inference.onnx_graph import open_session
@@ -58,13 +67,13 @@ def onnx(file: str, threads: int) -> tuple[Read, str]:
 
 def deepface(_weights: str, _threads: int) -> tuple[Read, str]:
     """``DeepFace.analyze``, without detection, with the list of crops."""
-    analyze, note = _deepface_analyze()
+    analyze, note = deepface_analyze()
     return lambda crops: [found[0]["emotion"] for found in analyze(crops)], note
 
 
 def deepface_network(_weights: str, _threads: int) -> tuple[Read, str]:
     """DeepFace's emotion network in true batches of 64, which ``analyze`` does not use; crops resized by OpenCV as it does."""
-    _analyze, note = _deepface_analyze()
+    _analyze, note = deepface_analyze()
     import cv2
     from deepface.modules import modeling
 
@@ -80,8 +89,11 @@ def deepface_network(_weights: str, _threads: int) -> tuple[Read, str]:
     return read, note
 
 
-def _deepface_analyze() -> tuple[Callable[[Any], Any], str]:
-    """``DeepFace.analyze`` for emotion on crops, on the CPU, with its published weights where they lie on disk."""
+def deepface_analyze() -> tuple[Callable[..., Any], str]:
+    """``DeepFace.analyze`` for emotion, on the CPU, with its published weights where they lie on disk; detection off.
+
+    What is returned takes a list of crops, or what ``analyze`` takes, and options of it.
+    """
     os.environ.setdefault("DEEPFACE_BACKEND_ENGINE", "pytorch")
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     home = Path(os.environ.get("DEEPFACE_HOME") or Path.home())
@@ -96,8 +108,9 @@ def _deepface_analyze() -> tuple[Callable[[Any], Any], str]:
     if not found:
         emotion_model.load_model = lambda: emotion_model.base_model().eval()
 
-    def analyze(crops: Any) -> Any:
-        return DeepFace.analyze(crops, actions=["emotion"], detector_backend="skip", enforce_detection=False, silent=True)
+    def analyze(pictures: Any, detector_backend: str = "skip") -> Any:
+        options = {"detector_backend": detector_backend, "enforce_detection": False, "silent": True}
+        return DeepFace.analyze(pictures, actions=["emotion"], **options)
 
     return analyze, "published weights" if found else "random weights (the published ones are not on disk)"
 
@@ -115,6 +128,8 @@ def one_by_one(make: Make) -> Make:
 CONTESTANTS: dict[str, Make] = {
     "mimique, batch 1": one_by_one(mimique),
     "mimique, batched": mimique,
+    "mimique PyTorch, batch 1": one_by_one(pytorch),
+    "mimique PyTorch, batched": pytorch,
     "mimique ONNX, batch 1": one_by_one(onnx),
     "mimique ONNX, batched": onnx,
     "mimique ONNX int8, batch 1": one_by_one(onnx),

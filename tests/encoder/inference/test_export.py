@@ -59,7 +59,7 @@ def answers(file: Path, faces: np.ndarray) -> dict[str, Any]:
 def test_answers_are_those_of_pytorch(exported: dict[str, Path], weights: Path, kind: str, count: int) -> None:
     faces = draw_faces(count, seed=3, size=24).images[:, None]
     given = faces if kind == "uint8" else (faces / 255.0).astype(np.float32)
-    wanted = EmotionEncoder.from_pretrained(weights).predict(faces)
+    wanted = EmotionEncoder.from_pretrained(weights).predict(faces, runtime="pytorch")
     found = answers(exported[kind], given)
     assert set(found) == {"distribution", "fer2013", "ferplus", "embedding"}
     for name, tensor in {**wanted.heads, "distribution": wanted.distributions, "embedding": wanted.embeddings}.items():
@@ -72,7 +72,7 @@ def test_the_shipped_encoder_keeps_its_answers(tmp_path: Path) -> None:
     (tmp_path / "shipped.onnx").write_bytes(export.to_onnx(encoder))
     faces = (draw_faces(9, seed=1, size=encoder.preprocessing.size).images[:, None] / 255.0).astype(np.float32)
     assert answers(tmp_path / "shipped.onnx", faces)["distribution"] == pytest.approx(
-        encoder.predict(faces).distributions.numpy(), abs=1e-4
+        encoder.predict(faces, runtime="pytorch").distributions.numpy(), abs=1e-4
     )
 
 

@@ -1,0 +1,88 @@
+"""A network with its input convention and calibration, as PyTorch computes its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
+from encoder.emotions import NUM_EMOTIONS
+from encoder.inference.calibration import calibrated_log_probabilities, fold_to_seven
+from encoder.inference.folded import FoldedCopy
+from encoder.inference.preprocessing import normalise, resize
+from encoder.inference.stored_network import StoredNetwork
+from encoder.models.create import check_input, create_model
+from encoder.models.emotion_net import EmotionNet, EncoderOutput
+
+KIND = "encoder"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the encoder says of N faces, on the CPU.
+
+    Attributes:
+        distributions: (N, 7) probabilities in :class:`encoder.emotions.Emotion` order: the product's answer.
+        heads: per label scheme, (N, classes) calibrated probabilities (``ferplus`` has contempt as its eighth).
+        embeddings: (N, D) pooled features.
+    """
+
+    distributions: Tensor
+    heads: Mapping[str, Tensor]
+    embeddings: Tensor
+
+
+class CalibratedNet(StoredNetwork[EmotionNet, CalibrationConfig]):
+    """What :class:`encoder.inference.emotion_encoder.EmotionEncoder` is but for how it reads fastest."""
+
+    kind = KIND
+    model_settings = ModelConfig
+    calibration_settings = CalibrationConfig
+    build = staticmethod(create_model)
+
+    def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
+        check_input(net.config, preprocessing)
+        super().__init__(net, preprocessing, calibration)
+        self._folded = FoldedCopy()
+
+    @property
+    def preferred_batch(self) -> int:
+        """Faces worth reading at once: on the CPU few, whose maps stay in its caches (twice as fast as hundreds)."""
+        return 16 if self.device.type == "cpu" else 256
+
+    def forward_unit(self, grey: Tensor) -> EncoderOutput:
+        """The raw network on (N, 1, H, W) floats in [0, 1], already grey; differentiable, not checked."""
+        return self.net(self._normalised(grey))
+
+    def _normalised(self, grey: Tensor) -> Tensor:
+        return normalise(resize(grey, self.preprocessing.size), self.preprocessing)
+
+    def head_log_probabilities(self, output: EncoderOutput, head: str) -> Tensor:
+        """Calibrated (N, classes) log-probabilities of one head."""
+        return calibrated_log_probabilities(output.logits[head], self.calibration.heads.get(head, HeadCalibration()))
+
+    def log_distribution(self, output: EncoderOutput) -> Tensor:
+        """(N, 7) log-probabilities of the product's answer."""
+        return fold_to_seven(self.head_log_probabilities(output, self.calibration.answer))
+
+    @torch.inference_mode()
+    def read(self, grey: Tensor, batch_size: int) -> Prediction:
+        """Read (N, 1, H, W) grey faces, ``batch_size`` at once; on the CPU through a :class:`FoldedCopy` of the network."""
+        net = self._folded.of(self.net)
+        parts: list[list[Tensor]] = []
+        for chunk in grey.split(batch_size):
+            output = net(self._normalised(chunk.to(self.device)))
+            heads = [self.head_log_probabilities(output, name).exp() for name in self.net.config.heads]
+            parts.append([part.cpu() for part in (self.log_distribution(output).exp(), *heads, output.embedding)])
+        return self.prediction(parts)
+
+    def prediction(self, parts: list[list[Tensor]]) -> Prediction:
+        """Of the answers to each batch: distributions, those of each head, embeddings."""
+        if not parts:
+            empty = torch.empty(0, NUM_EMOTIONS)
+            return Prediction(empty, dict.fromkeys(self.net.config.heads, empty), empty)
+        distributions, *heads, embeddings = (torch.cat(rows) for rows in zip(*parts, strict=True))
+        return Prediction(distributions, dict(zip(self.net.config.heads, heads, strict=True)), embeddings)
