@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
 
 if TYPE_CHECKING:
+    from encoder.analysis.action_units import ActionUnitReader
     from encoder.people.gender import GenderModel
     from encoder.people.identity import Gallery
 
@@ -93,7 +95,7 @@ class FaceAnalyzer:
     Args:
         encoder: reads emotions; its answer for a face is averaged with that for the mirror image.
         detector: finds faces.
-        gender, gallery: further readings of each face; off unless given.
+        gender, gallery, action_units: further readings of each face; off unless given.
         batch_size: faces that go through the network together, from as many pictures as it takes.
         min_size: faces whose box is narrower than so many pixels of the file are left out.
         largest: only the largest face of each picture.
@@ -106,6 +108,7 @@ class FaceAnalyzer:
         *,
         gender: GenderModel | None = None,
         gallery: Gallery | None = None,
+        action_units: ActionUnitReader | None = None,
         batch_size: int = 64,
         min_size: int = 24,
         largest: bool = False,
@@ -113,7 +116,7 @@ class FaceAnalyzer:
         if batch_size < 1:
             raise UserError(f"batch size must be at least 1, got {batch_size}")
         self.encoder, self.detector = encoder, detector
-        self.gender, self.gallery = gender, gallery
+        self.gender, self.gallery, self.action_units = gender, gallery, action_units
         self.batch_size, self.min_size, self.largest = batch_size, min_size, largest
 
     @classmethod
@@ -212,12 +215,15 @@ class FaceAnalyzer:
             waiting.crops.append(crop_face(pixels, face, self.encoder.preprocessing.size))
             if explain or self.gender is not None or self.gallery is not None:
                 waiting.details.append(crop_face(pixels, face, DETAIL_SIZE))
+            if self.action_units is not None:
+                waiting.patches.append(self.action_units.cut(pixels, face))
         return waiting
 
     def _read(self, waiting: Sequence[_Waiting], explain: bool) -> Iterator[Reading]:
         """Complete the rows of all that wait with one pass of each network."""
         crops = [crop for each in waiting for crop in each.crops]
         details = [detail for each in waiting for detail in each.details]
+        patches = [patch for each in waiting for patch in each.patches]
         answers: list[dict[str, Any]] = [{} for _ in crops]
         overlays: list[NDArray[np.uint8]] = []
         if crops:
@@ -231,6 +237,12 @@ class FaceAnalyzer:
                 for answer, match in zip(answers, self.gallery.search(details), strict=True):
                     if match is not None:
                         answer |= {"identity": match.name, "identity_distance": float(match.distance)}
+            if self.action_units is not None:
+                names = self.action_units.columns
+                for answer, values in zip(answers, self.action_units.read(patches).tolist(), strict=True):
+                    answer["units"] = {
+                        name: None if math.isnan(value) else value for name, value in zip(names, values, strict=True)
+                    }
             if explain:
                 overlays = self._overlays(crops, details)
         start = 0
@@ -264,6 +276,7 @@ class _Waiting:
     rows: list[FaceRow]
     crops: list[NDArray[np.uint8]] = field(default_factory=list)
     details: list[NDArray[np.uint8]] = field(default_factory=list)
+    patches: list[NDArray[np.uint8]] = field(default_factory=list)
 
 
 def _face_row(place: FaceRow, number: int, face: DetectedFace, scale: float) -> FaceRow:
