@@ -33,6 +33,7 @@ MADE = (
     *(f"seed-{name}" for name in _EMOTIONS),
     "strip",
 )
+_WIDTH = max(map(len, REAL + MADE))
 _CROP = 160
 _RESAMPLES = 1000
 
@@ -41,7 +42,7 @@ class People(Experiment[str]):
     """The points are ways to come by two pictures of each of some people."""
 
     name = "people"
-    columns = ("pictures", "people", "distance", "others", "same", "different", "balanced")
+    columns = ("pictures".ljust(_WIDTH), "people", "distance", "others", "same", "different", "balanced")
     examples = f"""examples:
   python -m eval.people --data DATA --only lfw,lfw-grey,london,london-grey
   python -m eval.people --data DATA --only edit-happiness,identity-fear,strip --seeds 36
@@ -116,10 +117,10 @@ The London photographs measure only. The embedder takes no part in drawing, and 
 
     def lines(self, name: str, figures: Figures) -> Iterator[Sequence[str]]:
         if "failed" in figures:
-            yield name, "failed", *[""] * (len(self.columns) - 2)
+            yield name.ljust(_WIDTH), "failed", *[""] * (len(self.columns) - 2)
             return
         shares = (f"{figures[key]['value']:.3f}" for key in ("distance", "others", "same", "different", "balanced"))
-        yield name, str(figures["people"]), *shares
+        yield name.ljust(_WIDTH), str(figures["people"]), *shares
 
     def write(self, done: Mapping[str, Figures]) -> str:
         asked = self.arguments

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,13 @@ from configs.cli import UserError
 from encoder.detection.face import DetectedFace
 from encoder.people.embeddings import Metric
 from eval import people
-from eval.experiments.people import figures_of_pairs
+from eval.experiments.people import People, figures_of_pairs
 from eval.faces.people import lfw_pairs, london_pairs, small_grey
+
+
+class Drawn(NamedTuple):
+    seed: int
+    image: NDArray[np.uint8]
 
 
 class Colours:
@@ -140,11 +146,30 @@ def test_what_was_measured_is_kept_and_not_mixed_with_other_settings(run: Callab
         run("--only", "lfw", "--seed", "1")
 
 
-def test_faces_of_a_seed_are_paired_by_their_seed(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run("--only", "identity-happiness,seed-happiness") in (0, 1)
+def test_faces_of_a_seed_are_paired_by_their_seed(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A generator whose faces are as bright as their seed says, and brighter when happy, unless identity is kept."""
+
+    class Bright:
+        weights: ClassVar[dict[str, str]] = {}
+
+        def __call__(self, emotion: str, count: int, seed: int, *, identity: bool) -> Any:
+            happy = emotion != "neutral"
+            # The first seed's happy face was not accepted.
+            seeds = range(seed + happy, seed + count)
+            faces = [np.full((8, 8), 60 * one + 51 * (happy and not identity), np.uint8) for one in seeds]
+            return types.SimpleNamespace(faces=list(map(Drawn, seeds, faces)))
+
+    monkeypatch.setattr(People, "pipe", Bright())
+    assert run("--only", "identity-happiness,seed-happiness", "--seeds", "4") == 0
     report = json.loads((tmp_path / "people.json").read_text())
-    for figures in report["pictures"].values():
-        assert "failed" in figures or figures["people"] == 2
+    with_identity, without = report["pictures"].values()
+    assert (with_identity["people"], without["people"]) == (3, 3)
+    assert with_identity["distance"]["value"] == 0.0
+    assert without["distance"]["value"] == pytest.approx(0.2 * 3**0.5, abs=1e-3)
+    assert run("--only", "seed-fear", "--seeds", "2") == 1
+    assert "failed" in capsys.readouterr().out
 
 
 @pytest.mark.realdata
