@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
+from encoder.analysis.action_units import READERS
 from encoder.analysis.listing import Listing
 from encoder.detection.registry import DEFAULT_DETECTOR, list_detectors
+from encoder.people.embedders import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     from encoder.analysis.analyzer import FaceAnalyzer, Reading
@@ -24,6 +26,7 @@ EXAMPLES = f"""examples:
   python -m encoder.analyze 'archive/**/*.png' --out faces.parquet --largest --min-size 60
   python -m encoder.analyze interview.mp4 --fps 5 --out faces.jsonl --annotate annotated --explain
   python -m encoder.analyze --camera 0 --seconds 30 --out me.csv
+  python -m encoder.analyze photos/ --action-units py-feat --out faces.csv
 
 One row a face: source, frame and time of a video, box in pixels of the file, score of the detector, seven
 probabilities, and the most probable emotion. A picture without a face and a file that cannot be read have a row as well,
@@ -36,9 +39,13 @@ The probabilities say what people would be likely to see in the face, not what s
 
 detectors: {", ".join(list_detectors())}
   centerface finds faces of any size, in profile and turned by up to 90 degrees, without a download. haar finds frontal,
-  upright faces. dlib needs the extra "dlib"; with the package face_recognition_models it finds the eyes as well, and as
-  dlib:68 the 68 landmarks (learned from a data set that excludes commercial use). Most deepface detectors download
-  weights at first use.
+  upright faces. dlib needs the extra "dlib"; it finds the eyes as well, and as dlib:68 the 68 landmarks (learned from a
+  data set that excludes commercial use). Most deepface detectors download weights at first use.
+
+embedders: dlib works offline with the extra "dlib"; deepface:Facenet512 and DeepFace's others download weights at first use.
+
+action units: py-feat needs the extra "action-units" and downloads weights at first use, which are for research that is not
+  commercial. AU01, AU02, ... are probabilities from 0 to 1 that the unit is there; valence and arousal go from -1 to 1.
 
 exit code: 0 everything was read (a picture without a face is no error), 1 something was skipped and the rest done,
 2 nothing could be read or the command was refused, 130 stopped by Ctrl-C (for a camera that is the usual end: 0)."""
@@ -74,7 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gallery", type=Path, metavar="FOLDER", help="name the faces that are in this gallery, a folder a person"
     )
-    parser.add_argument("--embedder", default="deepface:Facenet512", metavar="NAME", help="for --gallery (default: %(default)s)")
+    parser.add_argument(
+        "--embedder", default=DEFAULT_EMBEDDER, metavar="NAME", help="for --gallery, see below (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--action-units", choices=READERS, metavar="NAME", help=f"add action units, valence and arousal: {', '.join(READERS)}"
+    )
     parser.add_argument("--weights", default="pretrained/encoder", metavar="FOLDER", help="the encoder (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="faces read together (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -99,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
     listing = Listing(found.files, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
     analyzer = _make_analyzer(arguments)
     with contextlib.ExitStack() as stack:
-        outputs = _open_outputs(arguments, stack)
+        outputs = _open_outputs(arguments, analyzer, stack)
         # Ctrl-C is how a camera is stopped; elsewhere it goes on to the caller, after the rows so far were written.
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
         bar = stack.enter_context(tqdm(desc="reading", unit="picture", leave=False, disable=None))
@@ -114,6 +126,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse, before anything is loaded, what cannot be meant."""
     if (arguments.camera is None) == (not arguments.paths):
         raise UserError("give either PATHs or --camera N (python -m encoder.analyze --help shows examples)")
+    if arguments.action_units and arguments.out is None:
+        raise UserError("--action-units fills columns of the rows; add --out FILE")
     if arguments.explain and arguments.annotate is None:
         raise UserError("--explain draws on annotated pictures; add --annotate FOLDER")
     if arguments.seconds is not None and (arguments.camera is None or not arguments.seconds > 0):
@@ -137,7 +151,7 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
         options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
     if arguments.gallery is not None:
         from encoder.detection.registry import create_detector
-        from encoder.people.embeddings import create_embedder
+        from encoder.people.embedders import create_embedder
         from encoder.people.identity import Gallery, largest_face
 
         embedder = create_embedder(arguments.embedder, device=arguments.device)
@@ -145,6 +159,10 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
         for problem in gallery.problems:
             print(f"gallery: skipped {problem}", file=sys.stderr)
         options["gallery"] = gallery
+    if arguments.action_units:
+        from encoder.analysis.action_units import create_action_units
+
+        options["action_units"] = create_action_units(arguments.action_units, device=arguments.device)
     return FaceAnalyzer.from_pretrained(
         arguments.weights,
         detector=arguments.detector,
@@ -172,13 +190,16 @@ def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequ
     return analyzer.stream(views, keep_pictures=arguments.annotate is not None, explain=arguments.explain, at_once=live)
 
 
-def _open_outputs(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> list[Callable[[Reading], None]]:
+def _open_outputs(
+    arguments: argparse.Namespace, analyzer: FaceAnalyzer, stack: contextlib.ExitStack
+) -> list[Callable[[Reading], None]]:
     """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
     outputs: list[Callable[[Reading], None]] = []
     if arguments.out is not None:
         from encoder.analysis.tables import create_table
 
-        table = create_table(arguments.out, landmarks=arguments.landmarks)
+        units = analyzer.action_units.columns if analyzer.action_units is not None else ()
+        table = create_table(arguments.out, landmarks=arguments.landmarks, units=units)
         stack.callback(table.close)
 
         def add_rows(reading: Reading) -> None:

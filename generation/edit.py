@@ -21,7 +21,7 @@ SKIPPED_EXIT, MISSED_EXIT = 1, 3
 EXAMPLES = """examples:
   python -m generation.edit photo.jpg --emotion happiness --intensity 0.8 --out edited/
   python -m generation.edit photo.jpg --emotion surprise --region mouth --count 16
-  python -m generation.edit photo.jpg --emotion fear --face 2 --strip 5 --embedder dlib:FILE
+  python -m generation.edit photo.jpg --emotion fear --face 2 --strip 5 --embedder dlib
   python -m generation.edit photos/ --emotion sadness --out edited/       # a folder; the same command again goes on
 
 For each picture: PICTURE.png with the best proposal, PICTURE-proposals.png with all of them, PICTURE-strip.png with
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="see encoder.analyze --help (default: %(default)s)"
     )
-    parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib:FILE or deepface:Facenet512")
+    parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib or deepface:Facenet512")
     parser.add_argument("--judge", default="pretrained/judge", help="second judge, or none (default: %(default)s)")
     parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on the picture")
     parser.add_argument("--out", type=Path, default=Path("out/edited"), help="folder for the files (default: %(default)s)")
@@ -171,7 +171,7 @@ class _Editor:
     def __init__(self, arguments: argparse.Namespace, asked: dict[str, Any]) -> None:
         from encoder.detection.registry import create_detector
         from encoder.inference.emotion_encoder import EmotionEncoder
-        from encoder.people.embeddings import create_embedder
+        from encoder.people.embedders import create_embedder
         from engine.storage.weights import resolve_folder
         from generation.pipeline import FacePipeline
 

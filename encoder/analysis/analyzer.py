@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
 
 if TYPE_CHECKING:
+    from encoder.analysis.action_units import ActionUnitReader
     from encoder.people.gender import GenderModel
     from encoder.people.identity import Gallery
 
@@ -92,7 +94,7 @@ class FaceAnalyzer:
     Args:
         encoder: reads emotions; its answer for a face is averaged with that for the mirror image.
         detector: finds faces.
-        gender, gallery: further readings of each face; off unless given.
+        gender, gallery, action_units: further readings of each face; off unless given.
         batch_size: faces that go through the network together, from as many pictures as it takes.
         min_size: faces whose box is narrower than so many pixels of the file are left out.
         largest: only the largest face of each picture.
@@ -107,6 +109,7 @@ class FaceAnalyzer:
         *,
         gender: GenderModel | None = None,
         gallery: Gallery | None = None,
+        action_units: ActionUnitReader | None = None,
         batch_size: int = 64,
         min_size: int = 24,
         largest: bool = False,
@@ -117,7 +120,7 @@ class FaceAnalyzer:
         if crops not in CROPS:
             raise UserError(f"crops must be one of {', '.join(CROPS)}, got {crops!r}")
         self.encoder, self.detector, self.crops = encoder, detector, crops
-        self.gender, self.gallery = gender, gallery
+        self.gender, self.gallery, self.action_units = gender, gallery, action_units
         self.batch_size, self.min_size, self.largest = batch_size, min_size, largest
 
     @classmethod
@@ -225,6 +228,8 @@ class FaceAnalyzer:
                 explain=explain,
                 whole=whole is not None,
             )
+            if self.action_units is not None:
+                cuts["action_units"] = self.action_units.cut(pixels, face)
             waiting.cuts.append(cuts)
         return waiting
 
@@ -248,6 +253,14 @@ class FaceAnalyzer:
                 for answer, match in zip(answers, self.gallery.search(list(seen("gallery"))), strict=True):
                     if match is not None:
                         answer |= {"identity": match.name, "identity_distance": float(match.distance)}
+            if self.action_units is not None:
+                names = self.action_units.columns
+                for answer, values in zip(
+                    answers, self.action_units.read([cut["action_units"] for cut in cuts]).tolist(), strict=True
+                ):
+                    answer["units"] = {
+                        name: None if math.isnan(value) else value for name, value in zip(names, values, strict=True)
+                    }
             if explain:
                 overlays = self._overlays(seen("emotion"), seen("explain"))
         start = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class FaceRow:
         whole_picture: the picture is a crop already and was read whole; its box is the whole picture.
         gender, gender_probability: "female" or "male" and its probability, if asked for.
         identity, identity_distance: nearest person of the gallery, None where none is near enough or none was asked for.
+        units: answers of an :class:`encoder.analysis.action_units.ActionUnitReader` by column, if asked for; None for all
+            where it found no face.
         problem: why there is no face here; every other field but the first three is then None.
     """
 
@@ -44,6 +46,7 @@ class FaceRow:
     gender_probability: float | None = None
     identity: str | None = None
     identity_distance: float | None = None
+    units: Mapping[str, float | None] | None = None
     problem: str | None = None
 
     @property
@@ -56,8 +59,8 @@ class FaceRow:
         """The file, and for videos the second."""
         return self.source if self.time is None else f"{self.source} at {self.time:.2f} s"
 
-    def as_record(self, *, landmarks: bool = False) -> dict[str, Any]:
-        """The row as plain values, in the order of the columns."""
+    def as_record(self, *, landmarks: bool = False, units: Sequence[str] = ()) -> dict[str, Any]:
+        """The row as plain values, in the order of the columns; ``units`` are the columns of action units that there are."""
         x, y, w, h = self.box or (None,) * 4
         probabilities = self.distribution or (None,) * len(EMOTION_NAMES)
         record: dict[str, Any] = {
@@ -74,6 +77,7 @@ class FaceRow:
             "gender_probability": _rounded(self.gender_probability),
             "identity": self.identity,
             "identity_distance": _rounded(self.identity_distance),
+            **{name: _rounded((self.units or {}).get(name)) for name in units},
         }
         if landmarks:
             record["landmarks"] = None if self.landmarks is None else np.round(self.landmarks, 2).astype(float).tolist()
@@ -88,9 +92,9 @@ def to_dataframe(rows: Sequence[FaceRow], *, landmarks: bool = False) -> Any:
     """The rows as a ``pandas.DataFrame`` with the columns of the files; whole numbers stay whole where cells are empty."""
     import pandas as pd
 
-    frame = pd.DataFrame(
-        [row.as_record(landmarks=landmarks) for row in rows], columns=list(FaceRow("").as_record(landmarks=landmarks))
-    )
+    units = tuple(dict.fromkeys(name for row in rows for name in row.units or ()))
+    columns = list(FaceRow("").as_record(landmarks=landmarks, units=units))
+    frame = pd.DataFrame([row.as_record(landmarks=landmarks, units=units) for row in rows], columns=columns)
     whole = ("frame", "face", "x", "y", "width", "height")
-    real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance")
+    real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance", *units)
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64") | {"whole_picture": "boolean"})

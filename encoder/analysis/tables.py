@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -31,11 +31,11 @@ class TableWriter(Protocol):
         ...
 
 
-def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
+def create_table(path: str | Path, *, landmarks: bool = False, units: Sequence[str] = ()) -> TableWriter:
     """A table that is written as rows come, so that its length is not bounded by memory.
 
     The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
-    cells are empty in CSV and null elsewhere.
+    cells are empty in CSV and null elsewhere. ``landmarks`` and ``units`` add columns: see :meth:`FaceRow.as_record`.
 
     Raises:
         UserError: another ending, or the file cannot be made.
@@ -44,7 +44,8 @@ def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
     kind = path.suffix.lower()
     if kind not in ENDINGS:
         raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}")
-    return _ParquetTable(path, landmarks) if kind == ".parquet" else _TextTable(path, kind, landmarks)
+    further = {"landmarks": landmarks, "units": tuple(units)}
+    return _ParquetTable(path, further) if kind == ".parquet" else _TextTable(path, kind, further)
 
 
 class _Draft:
@@ -64,14 +65,14 @@ class _Draft:
 
 
 class _TextTable:
-    def __init__(self, path: Path, kind: str, landmarks: bool) -> None:
+    def __init__(self, path: Path, kind: str, further: dict[str, Any]) -> None:
         self._draft = _Draft(path)
-        self._kind, self._landmarks, self._rows, self._closed = kind, landmarks, 0, False
+        self._kind, self._further, self._rows, self._closed = kind, further, 0, False
         if kind == ".csv":
-            self._put(_csv_line(FaceRow("").as_record(landmarks=landmarks)))
+            self._put(_csv_line(FaceRow("").as_record(**further)))
 
     def write(self, row: FaceRow) -> None:
-        record = row.as_record(landmarks=self._landmarks)
+        record = row.as_record(**self._further)
         if self._kind == ".csv":
             self._put(_csv_line(record.values()))
         elif self._kind == ".jsonl":
@@ -105,7 +106,7 @@ def _csv_line(values: Iterable[Any]) -> str:
 
 
 class _ParquetTable:
-    def __init__(self, path: Path, landmarks: bool) -> None:
+    def __init__(self, path: Path, further: dict[str, Any]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -113,14 +114,14 @@ class _ParquetTable:
         kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
         kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"whole_picture": pa.bool_(), "problem": text}
         kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
-        names = FaceRow("").as_record(landmarks=landmarks)
+        names = FaceRow("").as_record(**further)
         self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
         self._draft = _Draft(path)
         self._writer = pq.ParquetWriter(self._draft.file, self._schema, compression="zstd")
-        self._landmarks, self._waiting, self._closed = landmarks, list[dict[str, Any]](), False
+        self._further, self._waiting, self._closed = further, list[dict[str, Any]](), False
 
     def write(self, row: FaceRow) -> None:
-        self._waiting.append(row.as_record(landmarks=self._landmarks))
+        self._waiting.append(row.as_record(**self._further))
         if len(self._waiting) >= _ROWS_AT_ONCE:
             self._flush()
 

@@ -1,15 +1,13 @@
 """Faces by dlib's HOG detector, with eyes or 68 landmarks (extra ``dlib``). Kazemi and Sullivan, CVPR 2014.
 
-The detector needs no file. Models of landmarks come with the package ``face_recognition_models``: the eyes by a model that
-is free of conditions (CC0), and, as ``dlib:68``, 68 points. The training set of the latter, iBUG 300-W, excludes commercial
-use. A model of one's own is named as ``dlib:FILE`` or in the environment variable ``MIMIQUE_DLIB_LANDMARKS``.
+The detector needs no file. Models of landmarks come with the extra: the eyes, and, as ``dlib:68``, 68 points. Their terms
+are in :mod:`encoder.detection.dlib_models`. A model of one's own is named as ``dlib:FILE`` or in the environment variable
+``MIMIQUE_DLIB_LANDMARKS``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.cli import UserError
+from encoder.detection.dlib_models import (
+    FIVE_POINTS,
+    INSTALL,
+    PACKAGE,
+    POINTS_68,
+    PUBLISHED_SHA256,
+    packaged_model,
+    require_sha256,
+)
 from encoder.detection.face import DetectedFace, largest_first
 
 VARIABLE = "MIMIQUE_DLIB_LANDMARKS"
 PACKAGED = "68"
-# shape_predictor_68_face_landmarks.dat, 99,693,937 bytes, from http://dlib.net/files/ (unpacked) and in the package.
-PUBLISHED_SHA256 = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
-_EYES_SHA256 = "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888"
 NUM_LANDMARKS = 68
 _EYE_CORNERS = 4  # of the model of the eyes, two an eye; a fifth point is below the nose
 
-_PACKAGE = "face_recognition_models"
 _MEND = (
-    f"pip install --no-deps {_PACKAGE}==0.3.0 and name it --detector dlib:68; or download "
+    f"{INSTALL} and name it --detector dlib:68; or download "
     "http://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2, unpack it with bunzip2, "
     f"and name it: --detector dlib:FILE, or {VARIABLE}=FILE"
 )
@@ -42,7 +45,7 @@ _LOWEST = -0.4
 # A crop of FER-2013 is seen at four times its 48 pixels, with its border repeated on a quarter of the side: so HOG finds 84
 # of 100 faces of the test split, and this is the median of their boxes, as shares of the crop's side.
 _CROP_SIDE, _CROP_MARGIN = 192, 48
-_CROP_BOX = (0.03, 0.135, 0.94)
+CROP_BOX = (0.03, 0.135, 0.94)
 
 
 class DlibDetector:
@@ -58,11 +61,11 @@ class DlibDetector:
         UserError: dlib or the file is missing, or the file is another one.
     """
 
-    def __init__(self, landmarks: str | Path | None = None, *, sha256: str | None = PUBLISHED_SHA256) -> None:
+    def __init__(self, landmarks: str | Path | None = None, *, sha256: str | None = PUBLISHED_SHA256[POINTS_68]) -> None:
         try:
             import dlib
         except ImportError:
-            raise UserError("the dlib detector needs the package dlib; install the extra: pip install -e '.[dlib]'") from None
+            raise UserError(f"the dlib detector needs the package dlib; {INSTALL}") from None
         path = _landmark_file(landmarks, sha256)
         try:
             self._predictor: Any = None if path is None else dlib.shape_predictor(str(path))
@@ -90,7 +93,7 @@ class DlibDetector:
         image = Image.fromarray(crop).resize((_CROP_SIDE, _CROP_SIDE), Image.Resampling.BICUBIC)
         picture = np.pad(np.asarray(image), _CROP_MARGIN, mode="edge")
         boxes, _, _ = self._detector.run(picture, 0)
-        left, top, side = (round(share * _CROP_SIDE) for share in _CROP_BOX)
+        left, top, side = (round(share * _CROP_SIDE) for share in CROP_BOX)
         left, top = left + _CROP_MARGIN, top + _CROP_MARGIN
         usual = self._dlib.rectangle(left, top, left + side - 1, top + side - 1)
         points = self._points(picture, max(boxes, key=lambda box: box.width(), default=usual))
@@ -107,31 +110,21 @@ class DlibDetector:
         return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 
-def _packaged(name: str) -> Path | None:
-    """A model in the package, which is not imported: that needs pkg_resources."""
-    spec = find_spec(_PACKAGE)
-    path = Path(next(iter(spec.submodule_search_locations or ()), "")) / "models" / name if spec is not None else None
-    return path if path is not None and path.is_file() else None
-
-
 def _landmark_file(given: str | Path | None, sha256: str | None) -> Path | None:
     name = given or os.environ.get(VARIABLE)
     path: Path | None
     if not name:
-        path, sha256 = _packaged("shape_predictor_5_face_landmarks.dat"), _EYES_SHA256
+        path, sha256 = packaged_model(FIVE_POINTS), PUBLISHED_SHA256[FIVE_POINTS]
         if path is None:
             return None
     elif name == PACKAGED:
-        path = _packaged("shape_predictor_68_face_landmarks.dat")
+        path = packaged_model(POINTS_68)
         if path is None:
-            raise UserError(f"dlib:68 needs the package {_PACKAGE}: {_MEND}")
+            raise UserError(f"dlib:68 needs the package {PACKAGE}: {_MEND}")
     else:
         path = Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file; the dlib detector needs its landmark model: {_MEND}")
     if sha256 is not None:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            raise UserError(f"{path}: not the published landmark model (SHA-256 {found[:16]}...); {_MEND}")
+        require_sha256(path, sha256)
     return path

@@ -39,9 +39,9 @@ def with_landmarks(faces: FaceSet, cache: Path | None) -> FaceSet:
 
 
 def _digest(images: NDArray[np.uint8]) -> str:
-    from encoder.detection.hog import PUBLISHED_SHA256
+    from encoder.detection.dlib_models import POINTS_68, PUBLISHED_SHA256
 
-    head = f"{_VERSION} {PUBLISHED_SHA256} {images.shape}".encode()
+    head = f"{_VERSION} {PUBLISHED_SHA256[POINTS_68]} {images.shape}".encode()
     return hashlib.blake2b(head + np.ascontiguousarray(images).tobytes(), digest_size=12).hexdigest()
 
 

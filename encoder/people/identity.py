@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.data.face_set import printable
+from encoder.people.embedders import create_embedder
 from encoder.people.embedding_cache import crop_hash, read_embeddings, write_embeddings
-from encoder.people.embeddings import Embedder, checked_embeddings, create_embedder, distances
+from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.pictures.face_images import BadImage
 
 if TYPE_CHECKING:

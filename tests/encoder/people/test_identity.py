@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.people.embeddings import DeepFaceEmbedder, DlibEmbedder, Metric, create_embedder, distances
+from encoder.detection import dlib_models
+from encoder.people.embedders import DeepFaceEmbedder, DlibEmbedder, create_embedder
+from encoder.people.embeddings import Embedder, Metric, distances
 from encoder.people.identity import Gallery, Match, largest_face, verify
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (20, 40, 210)
@@ -168,7 +173,7 @@ def test_the_program_cuts_gallery_and_searched_faces_alike(
             blocks = np.stack([crop.reshape(10, 16, 10, 16, 3).mean(axis=(1, 3)).ravel() for crop in crops])
             return (blocks - blocks.mean(axis=1, keepdims=True)).astype(np.float32)
 
-    monkeypatch.setattr("encoder.people.embeddings.create_embedder", lambda name, device: Blocks())
+    monkeypatch.setattr("encoder.people.embedders.create_embedder", lambda name, device: Blocks())
     photograph = data.astronaut()
     save(photograph, tmp_path / "gallery" / "Eileen" / "portrait.png")
     save(np.zeros((200, 200, 3), np.uint8), tmp_path / "gallery" / "Nobody.png")
@@ -262,7 +267,7 @@ def test_an_embedder_that_answers_nonsense_is_refused(wrong: NDArray[np.float32]
         verify(face(RED, rng), face(RED, rng), Nonsense())
 
 
-@pytest.mark.parametrize("name", ["", "facenet", "deepface", "deepface:", "dlib", "dlib:nowhere.dat"])
+@pytest.mark.parametrize("name", ["", "facenet", "deepface", "deepface:", "dlib:nowhere.dat"])
 def test_an_unknown_embedder_is_one_line(name: str) -> None:
     with pytest.raises(UserError) as caught:
         create_embedder(name)
@@ -270,8 +275,6 @@ def test_an_unknown_embedder_is_one_line(name: str) -> None:
 
 
 def test_a_missing_dlib_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(UserError, match=r"\.\[dlib\]"):
         DlibEmbedder(tmp_path / "weights.dat")
@@ -304,33 +307,97 @@ def test_deepface_networks_are_asked_in_their_own_convention(
         np.testing.assert_allclose(vectors * 255, np.tile(RED[::-1], (count, 1)), atol=6)
 
 
-def test_dlib_is_asked_for_colour_chips_of_its_size(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    import sys
-    import types
+@pytest.fixture
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a made-up package of models, and a dlib whose network answers the mean colour of a chip."""
 
     class Network:
         def __init__(self, path: str) -> None:
-            if "good" not in path:
+            if "bad" in path:
                 raise RuntimeError("Unable to open\nit")
 
         def compute_face_descriptor(self, chip: NDArray[np.uint8]) -> list[float]:
-            assert chip.shape == (150, 150, 3)
-            assert chip.dtype == np.uint8
+            assert (chip.shape, chip.dtype) == ((150, 150, 3), np.uint8)
             return [*chip.mean(axis=(0, 1)), 0.0]
 
-    monkeypatch.setitem(sys.modules, "dlib", types.SimpleNamespace(face_recognition_model_v1=Network))
-    for name in ("good.dat", "bad.dat"):
-        (tmp_path / name).write_bytes(b"x")
+    def chip(picture: NDArray[np.uint8], found: tuple[int, ...], size: int) -> NDArray[np.uint8]:
+        left, top, right, bottom = found
+        return np.asarray(Image.fromarray(picture[top : bottom + 1, left : right + 1]).resize((size, size)))
+
+    dlib = types.SimpleNamespace(
+        face_recognition_model_v1=Network,
+        shape_predictor=lambda path: lambda picture, box: box,
+        rectangle=lambda *sides: sides,
+        get_face_chip=chip,
+    )
+    monkeypatch.setitem(sys.modules, "dlib", dlib)
+    models = tmp_path / "package" / "models"
+    models.mkdir(parents=True)
+    for name in (dlib_models.FIVE_POINTS, dlib_models.RECOGNITION):
+        (models / name).write_text(name)
+        monkeypatch.setitem(dlib_models.PUBLISHED_SHA256, name, hashlib.sha256(name.encode()).hexdigest())
+    found = types.SimpleNamespace(submodule_search_locations=[str(models.parent)])
+    monkeypatch.setattr(dlib_models, "find_spec", lambda name: found if models.is_dir() else None)
+    return models
+
+
+@pytest.mark.usefixtures("packaged")
+def test_dlib_sees_colour_chips_of_its_size_cut_where_the_landmarks_say(rng: np.random.Generator) -> None:
+    embedder = create_embedder("dlib")
+    assert (embedder.metric, embedder.threshold) == ("euclidean", 0.6)
+    crop = np.zeros((40, 40, 3), np.uint8)
+    crop[6:, 2:38] = face(RED, rng, 36)[:34]  # dark where a face in a tight crop is not: a fifth of it
+    np.testing.assert_allclose(embedder.embed([crop])[0, :3], RED, atol=18)
+    assert embedder.embed([]).shape == (0, 128)
+    assert embedder.embed([crop[..., 0]]).shape[0] == 1
+
+
+def test_weights_of_ones_own_have_another_name_in_caches(packaged: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.dat").write_bytes(b"x")
+    first = create_embedder(f"dlib:{tmp_path / 'own.dat'}").name
+    (tmp_path / "own.dat").write_bytes(b"y")
+    names = {first, create_embedder(f"dlib:{tmp_path / 'own.dat'}").name, create_embedder("dlib").name}
+    assert len(names) == 3
+    (tmp_path / "bad.dat").write_bytes(b"x")
     with pytest.raises(UserError, match=r"bad\.dat: dlib cannot read it \(Unable to open it"):
         create_embedder(f"dlib:{tmp_path / 'bad.dat'}")
-    embedder = create_embedder(f"dlib:{tmp_path / 'good.dat'}")
-    assert (embedder.metric, embedder.threshold) == ("euclidean", 0.6)
-    (tmp_path / "good.dat").write_bytes(b"y")
-    assert create_embedder(f"dlib:{tmp_path / 'good.dat'}").name != embedder.name
-    np.testing.assert_allclose(embedder.embed([face(RED, rng)])[0, :3], RED, atol=3)
-    assert embedder.embed([]).shape[0] == 0
+
+
+@pytest.mark.parametrize("name", [dlib_models.FIVE_POINTS, dlib_models.RECOGNITION])
+def test_models_of_the_package_must_be_there_and_the_published_ones(name: str, packaged: Path) -> None:
+    (packaged / name).write_text("made up")
+    with pytest.raises(UserError, match=f"{name}: not the published model"):
+        create_embedder("dlib")
+    (packaged / name).unlink()
+    with pytest.raises(UserError, match=r"the dlib embedder needs the package face_recognition_models; .*\.\[dlib\]"):
+        create_embedder("dlib")
+
+
+@pytest.fixture
+def installed() -> Embedder:
+    """The embedder of the extra, where it is installed."""
+    pytest.importorskip("dlib", reason="needs the extra dlib")
+    if dlib_models.packaged_model(dlib_models.RECOGNITION) is None:
+        pytest.skip("needs the extra dlib: face_recognition_models is not installed")
+    return create_embedder("dlib")
+
+
+def test_dlib_knows_a_face_again_turned_shifted_grey_and_small(installed: Embedder) -> None:
+    from skimage import data
+
+    from encoder.detection.align import crop_face
+    from encoder.detection.registry import create_detector
+    from encoder.drawing.faces import draw_faces
+
+    picture = data.astronaut()
+    (found,) = create_detector("centerface").detect(picture)
+    crop = crop_face(picture, found, 160)
+    turned = crop_face(picture, found, 160, level=False)[6:, 8:]
+    grey = np.asarray(Image.fromarray(crop).convert("L").resize((64, 64)))
+    drawn = draw_faces(4, seed=0).images[0]
+    same = [verify(crop, other, installed) for other in (turned, grey)]
+    assert all(found.same for found in same)
+    assert max(found.distance for found in same) + 0.2 < verify(crop, drawn, installed).distance
 
 
 @pytest.mark.usefixtures("deepface_offline")
