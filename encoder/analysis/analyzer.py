@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
@@ -17,7 +16,8 @@ from encoder.detection.align import crop_face
 from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.emotions import EMOTION_NAMES
-from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.views import mirrored_distributions
 from encoder.pictures.sources import View, find_files, view_arrays, view_files
 from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
@@ -221,7 +221,8 @@ class FaceAnalyzer:
         answers: list[dict[str, Any]] = [{} for _ in crops]
         overlays: list[NDArray[np.uint8]] = []
         if crops:
-            for answer, distribution in zip(answers, self._distributions(np.stack(crops)), strict=True):
+            read = mirrored_distributions(self.encoder, np.stack(crops), 2 * self.batch_size)
+            for answer, distribution in zip(answers, read, strict=True):
                 answer["distribution"] = tuple(distribution.tolist())
             if self.gender is not None:
                 for answer, (female, male) in zip(answers, self.gender.predict(np.stack(details)), strict=True):
@@ -242,12 +243,6 @@ class FaceAnalyzer:
             rows = tuple(replace(row, **answer) for row, answer in zip(each.rows, answers[start:stop], strict=True))
             yield Reading(each.view, rows, tuple(overlays[start:stop]))
             start = stop
-
-    def _distributions(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, 7) probabilities, averaged in the log domain over each face and its mirror image."""
-        both: Prediction = self.encoder.predict(np.concatenate([crops, crops[:, :, ::-1]]), batch_size=2 * self.batch_size)
-        seen, mirrored = both.distributions.clamp_min(1e-12).log().chunk(2)
-        return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
 
     def _overlays(self, crops: Sequence[NDArray[np.uint8]], details: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         from encoder.inference.explain import grad_cam, heat_overlay

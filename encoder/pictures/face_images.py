@@ -38,8 +38,17 @@ def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
 
 def decode_colour_face(data: bytes, size: int) -> NDArray[np.uint8]:
     """As :func:`decode_face`, but (size, size, 3) uint8 red, green, blue."""
+    return fit_square(_colour(data), size)
+
+
+def decode_colour(data: bytes) -> NDArray[np.uint8]:
+    """As :func:`decode_colour_face`, but whole and at its own size: (H, W, 3)."""
+    return np.array(_colour(data))
+
+
+def _colour(data: bytes) -> Image.Image:
     with _opened(data) as image:
-        return fit_square(_over_white(ImageOps.exif_transpose(image)).convert("RGB"), size)
+        return _over_white(ImageOps.exif_transpose(image)).convert("RGB")
 
 
 @contextmanager
