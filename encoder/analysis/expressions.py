@@ -23,8 +23,8 @@ READ_AS = {"smiling": "happiness", "neutral": "neutral"}
 _LEVEL_DEGREES, _MOUTH_BELOW = 15.0, (0.6, 1.4)
 
 
-def assess_expressions(analyzer: FaceAnalyzer, photographs: PosedPhotographs, data: str) -> dict[str, Any]:
-    """Find, crop and read every photograph as any user's; the largest face counts.
+def assess_expressions(analyzer: FaceAnalyzer, photographs: PosedPhotographs, detector: str) -> dict[str, Any]:
+    """Find, crop and read every photograph as any user's; the largest face counts. ``detector``: its name, for the report.
 
     Returns:
         ``expressions``: for ``smiling`` and ``neutral`` how many ``photographs``, how many were read as happiness or neutral
@@ -47,15 +47,13 @@ def assess_expressions(analyzer: FaceAnalyzer, photographs: PosedPhotographs, da
             "probability": round(float(np.mean(sure)), 4) if sure else None,
             "read_as": dict(Counter(row.emotion or "no face" for row in chosen).most_common()),
         }
-    found = [row for row in largest if row.distribution is not None]
     return {
-        "data": data,
         "people": len(set(photographs.person)),
-        "detector": type(analyzer.detector).__name__,
+        "detector": detector,
         "expressions": expressions,
         "detection": {
             "photographs": len(photographs),
-            "found": {"count": len(found), **_share(len(found), len(photographs))},
+            "found": _counted([row.distribution is not None for row in largest]),
             "eyes_in_place": _counted([_eyes_of(row) for row in largest]),
             "several": sum(len(faces) > 1 for faces in rows),
         },
@@ -95,7 +93,7 @@ def eyes_in_place(face: DetectedFace) -> bool:
 def expressions_lines(found: Mapping[str, Any]) -> list[str]:
     """The figures as lines for a terminal."""
     detection = found["detection"]
-    lines = [f"photographs from detection to answer, {found['data']}: {found['people']} people, {found['detector']}"]
+    lines = [f"photographs, from detection to answer: {found['people']} people, detector {found['detector']}"]
     for name, row in found["expressions"].items():
         low, high = row["interval"]
         answers = ", ".join(f"{answer} {count}" for answer, count in row["read_as"].items())

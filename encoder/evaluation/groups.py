@@ -5,6 +5,7 @@ Without labels of emotions a gap is a difference in readings, not an error: grou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,7 @@ from encoder.evaluation.readings import BOOTSTRAP, rounded
 Figures = NDArray[np.float64]
 
 
-def assess_groups(
-    distributions: NDArray[np.floating[Any]], groups: Mapping[str, NDArray[np.str_]], data: str
-) -> dict[str, Any]:
+def assess_groups(distributions: NDArray[np.floating[Any]], groups: Mapping[str, NDArray[np.str_]], data: str) -> dict[str, Any]:
     """Mean distribution of each group, with 95 % intervals, and the largest gap between two groups.
 
     Args:
@@ -40,7 +39,9 @@ def assess_groups(
     gaps: dict[str, Any] = {}
     for attribute, of_face in groups.items():
         known = of_face != ""
-        names, index = np.unique(of_face[known], return_inverse=True)
+        # Ranges of age by where they start, as do "0-2" and "more than 70"; other groups by name.
+        names = sorted(set(of_face[known].tolist()), key=lambda name: (int((re.findall(r"\d+", name) or ["0"])[0]), name))
+        index = np.array([names.index(name) for name in of_face[known].tolist()], np.intp)
         if len(names) < 2:
             continue
         read = distributions[known].astype(np.float64)
@@ -48,7 +49,7 @@ def assess_groups(
         means = _means(read, index, len(names))
         low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
         attributes[attribute] = {
-            str(name): {
+            name: {
                 "count": int((index == number).sum()),
                 "mean": _by_emotion(means[number]),
                 "intervals": {
@@ -58,7 +59,7 @@ def assess_groups(
             }
             for number, name in enumerate(names)
         }
-        gaps[attribute] = _largest_gap(means, resampled, [str(name) for name in names])
+        gaps[attribute] = _largest_gap(means, resampled, names)
         gaps[attribute]["by_chance"] = rounded(_gap_by_chance(read, index, len(names)))
     if not gaps:
         raise UserError(f"{data}: no column of {', '.join(groups)} names two groups of people")

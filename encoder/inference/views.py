@@ -34,7 +34,9 @@ def views_of(grey: Tensor, views: Views) -> list[Tensor]:
     return shown if views == "plain" else [*shown, *(view.flip(-1) for view in shown)]
 
 
-def mirrored_distributions(encoder: EmotionEncoder, faces: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
+def mirrored_distributions(
+    encoder: EmotionEncoder, faces: NDArray[np.uint8], batch_size: int | None = None
+) -> NDArray[np.float32]:
     """(N, 7) probabilities as the product gives them: averaged in the log domain over each face and its mirror image.
 
     ``faces``: (N, H, W) or (N, H, W, 3) uint8; ``batch_size`` of :meth:`EmotionEncoder.predict`.
