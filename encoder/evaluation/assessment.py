@@ -128,6 +128,6 @@ def draw_changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Pa
         if head in before["heads"]:
             paths.append(folder / f"confusion-change-{head}.png")
             old, new = (np.array(each["all"]["confusion"]) for each in (before["heads"][head], entry))
-            title = f"{HEAD_TITLES[head]}: {after['weights']} after {before['weights']}"
+            title = f"{HEAD_TITLES[head]}\nbefore: {before['weights']}, after: {after['weights']}"
             atomic_write_bytes(paths[-1], confusion_change_png(old, new, entry["all"]["classes"], title))
     return paths

@@ -180,34 +180,42 @@ def confusion_png(table: np.ndarray, names: Sequence[str], title: str) -> bytes:
     """A PNG of (C, C) counts: rows true class, columns predicted, cells share of the row and count."""
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     cells = [[(f"{share:.2f}", str(count)) for share, count in zip(*row, strict=True)] for row in zip(shares, table, strict=True)]
-    return _matrix_png(
-        shares**0.7, ("white", "#174c8a"), cells, names, f"{title}\n{table.sum()} faces; rows: true class, columns: predicted"
-    )
+    text = f"{title}\n{table.sum()} faces; rows: true class, columns: predicted"
+    return _matrix_png(shares**0.7, ("white", "#174c8a"), cells, names, text, dark=shares > 0.4)
 
 
 def confusion_change_png(before: np.ndarray, after: np.ndarray, names: Sequence[str], title: str) -> bytes:
     """A PNG of what moved between two (C, C) tables of counts of the same faces: cells change of the share of the row, and
-    the counts before and after. Green is better, red is worse: more on the diagonal, less beside it.
+    the counts before and after. Green is better (more on the diagonal, fewer beside it), red is worse.
     """
     total = np.maximum(before.sum(axis=1, keepdims=True), 1)
     change = (after - before) / total
     cells = [
-        [(f"{share:+.2f}".replace("-", "\N{MINUS SIGN}"), f"{old} → {new}") for share, old, new in zip(*row, strict=True)]
+        [
+            (f"{share:+.2f}".replace("-", "−") if new != old else "0", f"{old} → {new}")
+            for share, old, new in zip(*row, strict=True)
+        ]
         for row in zip(change, before, after, strict=True)
     ]
     better = np.where(np.eye(len(names), dtype=bool), change, -change)
-    # A tenth of a row is the strongest colour; both ends of the scale are light enough for black text.
+    # A tenth of a row has the strongest colour.
     shade = 0.5 + np.clip(better / 0.1, -1, 1) / 2
-    text = f"{title}\n{before.sum()} faces; change of the share of the true class (rows) read as each class (columns)"
-    return _matrix_png(shade, ("#e98a80", "white", "#7fc08c"), cells, names, text)
+    text = f"{title}\n{before.sum()} faces; rows: true class, columns: predicted; green better, red worse"
+    return _matrix_png(shade, ("#e98a80", "white", "#7fc08c"), cells, names, text, dark=np.zeros(shade.shape, bool))
 
 
 def _matrix_png(
-    shade: np.ndarray, colours: Sequence[str], cells: Sequence[Sequence[tuple[str, str]]], names: Sequence[str], title: str
+    shade: np.ndarray,
+    colours: Sequence[str],
+    cells: Sequence[Sequence[tuple[str, str]]],
+    names: Sequence[str],
+    title: str,
+    *,
+    dark: np.ndarray,
 ) -> bytes:
-    """A PNG of (C, C) cells of two lines of text, coloured by ``shade`` in [0, 1] along ``colours``."""
+    """A PNG of (C, C) cells of two lines of text, coloured by ``shade`` in [0, 1] along ``colours``; white on ``dark`` ones."""
     from matplotlib import rc_context
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -215,11 +223,11 @@ def _matrix_png(
         side = 0.76 * len(names)
         figure = Figure((side + 1.5, side + 1.2), layout=ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14), dpi=100)
         axes = figure.subplots()
-        scale = LinearSegmentedColormap.from_list("scale", [to_rgb(colour) for colour in colours])
+        scale = LinearSegmentedColormap.from_list("scale", colours)
         axes.imshow(shade, cmap=scale, vmin=0, vmax=1)
         for row, line in enumerate(cells):
             for column, (large, small) in enumerate(line):
-                ink = "white" if np.mean(scale(shade[row, column])[:3]) < 0.62 else "black"
+                ink = "white" if dark[row, column] else "black"
                 axes.text(column, row - 0.06, large, color=ink, ha="center", va="bottom", size=12)
                 axes.text(column, row + 0.1, small, color=ink, ha="center", va="top", size=9)
         axes.set_yticks(range(len(names)), names)

@@ -67,8 +67,8 @@ CHANGES: Mapping[str, tuple[Callable[[Pixels], Pixels], ...]] = {
     "half size": (halved,),
 }
 CHANGE_TITLES: Mapping[str, str] = {
-    "shift": f"moved by {SHIFT:.0%} of the side, four ways",
-    "scale": f"{SCALE:.0%} larger, {SCALE:.0%} smaller",
+    "shift": f"moved by {100 * SHIFT:.0f} % of the side, four ways",
+    "scale": f"{100 * SCALE:.0f} % larger, {100 * SCALE:.0f} % smaller",
     "roll": f"turned by {ROLL_DEGREES:.0f} degrees, both ways",
     "JPEG": f"JPEG of quality {JPEG_QUALITY}",
     "half size": "half size and back",
