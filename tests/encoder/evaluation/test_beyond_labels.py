@@ -152,7 +152,7 @@ def test_the_program_shows_it_all_on_screen_page_and_in_json(
     page = (out / "report" / "report.html").read_text()
     for words in ("How steady the answer is", "different groups", "0 of 1", "Several trainings", "Confusion of run1 minus"):
         assert words in page
-    assert (out / "run1" / "confusion-change-ferplus.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "run1" / "confusion-change-fer2013.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_figures_by_group_do_not_depend_on_the_order_of_rows(colour: Path, small_encoder: Make, tmp_path: Path) -> None:
