@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.analysis.analyzer import FaceAnalyzer
 from encoder.analysis.expressions import assess_expressions, expressions_lines
-from encoder.data.colour_faces import ColourFaces, load_colour_faces
+from encoder.data.colour_faces import ColourFaces, ColourSplit, load_colour_faces
 from encoder.data.face_set import FaceSet
 from encoder.data.posed_photographs import PosedPhotographs, load_posed_photographs
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
@@ -23,7 +23,7 @@ from encoder.inference.views import mirrored_distributions
 
 _TOGETHER = 256
 # Of colour faces always these: the others are there to be trained on.
-_SPLIT = "valid"
+_SPLIT: ColourSplit = "valid"
 ATTRIBUTES = ("race", "gender", "age")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.analysis.analyzer import FaceAnalyzer
 from encoder.analysis.rows import FaceRow
@@ -82,7 +81,7 @@ def eyes_in_place(face: DetectedFace) -> bool:
     if eyes is None or mouth is None:
         return False
     x, y, width, height = face.box
-    inside: NDArray[np.bool_] = ((eyes >= (x, y)) & (eyes <= (x + width, y + height))).all()
+    inside = ((eyes >= (x, y)) & (eyes <= (x + width, y + height))).all()
     across, down = (eyes[1] - eyes[0]).tolist()
     apart = float(np.hypot(across, down))
     below = float(mouth[1] - eyes[:, 1].mean()) / max(apart, 1e-6)
