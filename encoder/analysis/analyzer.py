@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
@@ -19,7 +18,8 @@ from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.detection.whole import CROPS, Crops, whole_face
 from encoder.emotions import EMOTION_NAMES
-from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.views import mirrored_distributions
 from encoder.pictures.sources import View, find_files, view_arrays, view_files
 from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
@@ -242,8 +242,14 @@ class FaceAnalyzer:
             return np.stack([cut[by] for cut in cuts])
 
         overlays: list[NDArray[np.uint8]] = []
+<<<<<<< HEAD
         if cuts:
             for answer, distribution in zip(answers, self._distributions(seen("emotion")), strict=True):
+=======
+        if crops:
+            read = mirrored_distributions(self.encoder, np.stack(crops), 2 * self.batch_size)
+            for answer, distribution in zip(answers, read, strict=True):
+>>>>>>> s21-measures
                 answer["distribution"] = tuple(distribution.tolist())
             if self.gender is not None:
                 for answer, (female, male) in zip(answers, self.gender.predict(seen("gender")), strict=True):
@@ -273,6 +279,7 @@ class FaceAnalyzer:
             yield Reading(each.view, rows, tuple(overlays[start:stop]))
             start = stop
 
+<<<<<<< HEAD
     def _distributions(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, 7) probabilities, averaged in the log domain over each face and its mirror image."""
         both: Prediction = self.encoder.predict(np.concatenate([crops, crops[:, :, ::-1]]), batch_size=2 * self.batch_size)
@@ -280,6 +287,9 @@ class FaceAnalyzer:
         return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
 
     def _overlays(self, crops: NDArray[np.uint8], details: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+=======
+    def _overlays(self, crops: Sequence[NDArray[np.uint8]], details: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+>>>>>>> s21-measures
         from encoder.inference.explain import grad_cam, heat_overlay
 
         heats = grad_cam(self.encoder, crops)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder.evaluation import metrics
-from encoder.evaluation.charts import confusion_png
+from encoder.evaluation.charts import confusion_change_png, confusion_png
 from encoder.evaluation.readings import BOOTSTRAP, HEAD_TITLES, HEADLINE, HeadReading, headline, rounded, with_intervals
 from encoder.inference.views import VIEW_TITLES, Views
 from engine.storage.atomic import atomic_write_bytes
@@ -118,4 +118,16 @@ def draw_confusions(report: Mapping[str, Any], folder: Path) -> list[Path]:
         paths.append(folder / f"confusion-{head}.png")
         table = np.array(entry["all"]["confusion"])
         atomic_write_bytes(paths[-1], confusion_png(table, entry["all"]["classes"], HEAD_TITLES[head]))
+    return paths
+
+
+def draw_changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Path) -> list[Path]:
+    """One PNG per head that both reports have: what moved in the confusion matrix."""
+    paths = []
+    for head, entry in after["heads"].items():
+        if head in before["heads"]:
+            paths.append(folder / f"confusion-change-{head}.png")
+            old, new = (np.array(each["all"]["confusion"]) for each in (before["heads"][head], entry))
+            title = f"{HEAD_TITLES[head]}\nbefore: {before['weights']}, after: {after['weights']}"
+            atomic_write_bytes(paths[-1], confusion_change_png(old, new, entry["all"]["classes"], title))
     return paths

@@ -178,22 +178,58 @@ def _recalls(tables: Sequence[Mapping[str, Any]], series: Sequence[str], title: 
 
 def confusion_png(table: np.ndarray, names: Sequence[str], title: str) -> bytes:
     """A PNG of (C, C) counts: rows true class, columns predicted, cells share of the row and count."""
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    cells = [[(f"{share:.2f}", str(count)) for share, count in zip(*row, strict=True)] for row in zip(shares, table, strict=True)]
+    text = f"{title}\n{table.sum()} faces; rows: true class, columns: predicted"
+    return _matrix_png(shares**0.7, ("white", "#174c8a"), cells, names, text, dark=shares > 0.4)
+
+
+def confusion_change_png(before: np.ndarray, after: np.ndarray, names: Sequence[str], title: str) -> bytes:
+    """A PNG of what moved between two (C, C) tables of counts of the same faces: cells change of the share of the row, and
+    the counts before and after. Green is better (more on the diagonal, fewer beside it), red is worse.
+    """
+    total = np.maximum(before.sum(axis=1, keepdims=True), 1)
+    change = (after - before) / total
+    cells = [
+        [
+            (f"{share:+.2f}".replace("-", "−") if new != old else "0", f"{old} → {new}")
+            for share, old, new in zip(*row, strict=True)
+        ]
+        for row in zip(change, before, after, strict=True)
+    ]
+    better = np.where(np.eye(len(names), dtype=bool), change, -change)
+    # A tenth of a row has the strongest colour.
+    shade = 0.5 + np.clip(better / 0.1, -1, 1) / 2
+    text = f"{title}\n{before.sum()} faces; rows: true class, columns: predicted; green better, red worse"
+    return _matrix_png(shade, ("#e98a80", "white", "#7fc08c"), cells, names, text, dark=np.zeros(shade.shape, bool))
+
+
+def _matrix_png(
+    shade: np.ndarray,
+    colours: Sequence[str],
+    cells: Sequence[Sequence[tuple[str, str]]],
+    names: Sequence[str],
+    title: str,
+    *,
+    dark: np.ndarray,
+) -> bytes:
+    """A PNG of (C, C) cells of two lines of text, coloured by ``shade`` in [0, 1] along ``colours``; white on ``dark`` ones."""
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     with rc_context({"font.family": "DejaVu Sans", "font.size": 11, "text.parse_math": False}):
         side = 0.76 * len(names)
         figure = Figure((side + 1.5, side + 1.2), layout=ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14), dpi=100)
         axes = figure.subplots()
-        blues = LinearSegmentedColormap.from_list("blues", ["white", "#174c8a"])
-        axes.imshow(shares**0.7, cmap=blues, vmin=0, vmax=1)
-        for (row, column), share in np.ndenumerate(shares):
-            ink = "white" if share > 0.4 else "black"
-            axes.text(column, row - 0.06, f"{share:.2f}", color=ink, ha="center", va="bottom", size=12)
-            axes.text(column, row + 0.1, str(table[row, column]), color=ink, ha="center", va="top", size=9)
+        scale = LinearSegmentedColormap.from_list("scale", colours)
+        axes.imshow(shade, cmap=scale, vmin=0, vmax=1)
+        for row, line in enumerate(cells):
+            for column, (large, small) in enumerate(line):
+                ink = "white" if dark[row, column] else "black"
+                axes.text(column, row - 0.06, large, color=ink, ha="center", va="bottom", size=12)
+                axes.text(column, row + 0.1, small, color=ink, ha="center", va="top", size=9)
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(range(len(names)), names, size=9)
         axes.tick_params(length=0, which="both", labeltop=True, labelbottom=False)
@@ -201,7 +237,7 @@ def confusion_png(table: np.ndarray, names: Sequence[str], title: str) -> bytes:
         for minor in (axes.set_xticks, axes.set_yticks):
             minor(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=2)
-        axes.set_title(f"{title}\n{table.sum()} faces; rows: true class, columns: predicted", loc="left", size=12, pad=12)
+        axes.set_title(title, loc="left", size=12, pad=12)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -14,13 +14,17 @@ from markupsafe import Markup
 
 from configs.cli import UserError
 from encoder.data.face_set import FaceSet
+from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation import charts, report_faces
-from encoder.evaluation.assessment import assess_readings, draw_confusions
+from encoder.evaluation.assessment import assess_readings, draw_changes, draw_confusions
+from encoder.evaluation.comparison import compare_readings
+from encoder.evaluation.groups import gap_sentence
 from encoder.evaluation.ladder_table import as_html, read_table
 from encoder.evaluation.learning_curves import read_curves
 from encoder.evaluation.metrics import reliability_bins
 from encoder.evaluation.page import render
-from encoder.evaluation.readings import BOOTSTRAP, HEAD_TITLES, HeadReading, in_order, paired_difference, read_heads
+from encoder.evaluation.readings import BOOTSTRAP, HEAD_TITLES, HeadReading, in_order, read_heads
+from encoder.evaluation.steadiness import TITLES
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.views import Views
 from encoder.pictures.face_images import png_bytes
@@ -46,7 +50,7 @@ class EvaluatedModel:
         faces: the N faces at the size of this model's input, in the order of their names.
         twin: (N,) those that also stand in train.
         readings: from :func:`encoder.evaluation.readings.read_heads`.
-        figures: from :func:`encoder.evaluation.assessment.assess_readings`.
+        figures: from :func:`encoder.evaluation.assessment.assess_readings`, with what was measured without labels beside it.
     """
 
     name: str
@@ -95,6 +99,8 @@ def write_report(
     face: str | None = None,
     ladder: Path | None = None,
     show_faces: bool = True,
+    comparison: Mapping[str, Any] | None = None,
+    spread: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write ``report.html``, ``report.json`` and the PNGs into ``out``.
 
@@ -103,6 +109,8 @@ def write_report(
         command: how the report is made again; shown on the page.
         face: name of the face whose activation maps are shown; None: the one each model is surest of and right about.
         show_faces: False leaves out every picture of a face of the data set, and what only makes sense with one.
+        comparison: what :func:`compare` gives for ``models``; None: it is made here.
+        spread: what :func:`encoder.evaluation.comparison.spread_of` gives, where the models are trainings of one recipe.
         ladder: ``ladder.json`` of ``encoder.ladder``, whose table becomes a section of the page; None: no such section.
 
     Returns:
@@ -119,9 +127,7 @@ def write_report(
         section = Markup(as_html(rows, made_with))  # noqa: S704  as_html escapes what it is given
     if face is not None:
         find_face(first.faces, face)
-    for other in models[1:]:
-        if other.faces.ids != first.faces.ids or not np.array_equal(other.faces.labels, first.faces.labels):
-            raise UserError(f"{other.weights}: did not read the same faces as {first.weights}, so they cannot be compared")
+    compared = compare(models) if comparison is None else comparison
     out.mkdir(parents=True, exist_ok=True)
     details, pictures = [], list[Path]()
     for model in models:
@@ -130,6 +136,7 @@ def write_report(
         detail, drawn = _detail(model, face)
         details.append(detail)
         pictures += draw_confusions(model.figures, folder)
+        pictures += draw_changes(first.figures, model.figures, folder) if model is not first else []
         for name, picture in drawn.items() if show_faces else ():
             atomic_write_bytes(folder / name, png_bytes(picture))
             pictures.append(folder / name)
@@ -145,13 +152,15 @@ def write_report(
         "faces": len(first.faces),
         "twins_in_train": int(first.twin.sum()),
         "bootstrap": BOOTSTRAP,
-        "comparison": compare(models),
+        "comparison": compared,
+        "spread": spread,
         "models": details,
         "label_noise": noise,
         "ladder": rungs,
     }
     page, figures = out / "report.html", out / "report.json"
     titles = {"charts": charts, "headline_titles": HEADLINE_TITLES, "head_titles": HEAD_TITLES, "ladder_section": section}
+    titles |= {"steady_titles": TITLES, "gap_sentence": gap_sentence, "emotions": EMOTION_NAMES}
     atomic_write_text(page, render("report.html", **content, **titles))
     atomic_write_text(figures, json.dumps(report_faces.without_pictures(content), indent=2, allow_nan=False) + "\n")
     return [page, figures, *pictures]
@@ -190,6 +199,7 @@ def _detail(model: EvaluatedModel, face: str | None) -> tuple[dict[str, Any], di
         "mistakes": {"head": shown, "title": HEAD_TITLES[shown], "faces": mistakes},
         "face": {**chosen, "asked": face is not None},
         "curves": read_curves(model.folder),
+        **{name: model.figures.get(name) for name in ("steadiness", "groups", "photographs")},
     }
     return detail, pictures
 
@@ -218,11 +228,12 @@ def _where_labels_agree(model: EvaluatedModel) -> dict[str, Any]:
 
 
 def compare(models: Sequence[EvaluatedModel]) -> dict[str, Any]:
-    """Per head the models have in common: each against the first, with the paired bootstrap of the difference."""
-    first, heads = models[0], {}
-    for head, reading in first.readings.items():
-        others = [model for model in models[1:] if head in model.readings]
-        if others:
-            differences = {model.name: paired_difference(model.readings[head], reading) for model in others}
-            heads[head] = {"title": HEAD_TITLES[head], "baseline": first.name, "differences": differences}
-    return heads
+    """Each model against the first, see :func:`encoder.evaluation.comparison.compare_readings`; empty for one model.
+
+    Raises UserError: the models did not read the same faces.
+    """
+    first = models[0]
+    for other in models[1:]:
+        if other.faces.ids != first.faces.ids or not np.array_equal(other.faces.labels, first.faces.labels):
+            raise UserError(f"{other.weights}: did not read the same faces as {first.weights}, so they cannot be compared")
+    return compare_readings(first.readings, {model.name: model.readings for model in models[1:]}, first.name)

@@ -34,6 +34,18 @@ def views_of(grey: Tensor, views: Views) -> list[Tensor]:
     return shown if views == "plain" else [*shown, *(view.flip(-1) for view in shown)]
 
 
+def mirrored_distributions(
+    encoder: EmotionEncoder, faces: NDArray[np.uint8], batch_size: int | None = None
+) -> NDArray[np.float32]:
+    """(N, 7) probabilities as the product gives them: averaged in the log domain over each face and its mirror image.
+
+    ``faces``: (N, H, W) or (N, H, W, 3) uint8; ``batch_size`` of :meth:`EmotionEncoder.predict`.
+    """
+    both = encoder.predict(np.concatenate([faces, faces[:, :, ::-1]]), batch_size=batch_size)
+    seen, mirrored = both.distributions.clamp_min(1e-12).log().chunk(2)
+    return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
+
+
 @torch.inference_mode()
 def averaged_logits(
     encoder: EmotionEncoder, faces: FaceSet, views: Views = "mirror", batch_size: int = 512
