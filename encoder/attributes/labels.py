@@ -101,7 +101,7 @@ def labelled_faces(rows: Sequence[LabelledRow], folder: str | Path, size: int) -
         faces = read(place, split, wanted, size)
         if lacking := wanted - faces.keys():
             raise UserError(
-                f"{place}: split {split} has no row {min(lacking)}, which the label table names; is it this data set?"
+                f"{place}: split {split} has no row {min(lacking)} of the label table; is it this data set?"
             )
         found |= {(data, split, row): face for row, face in faces.items()}
     faces_in_order = [found[row.data, row.split, row.row] for row in rows]
