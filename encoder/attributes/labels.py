@@ -100,9 +100,7 @@ def labelled_faces(rows: Sequence[LabelledRow], folder: str | Path, size: int) -
         read = _fer2013 if data == "fer2013" else _parquet
         faces = read(place, split, wanted, size)
         if lacking := wanted - faces.keys():
-            raise UserError(
-                f"{place}: split {split} has no row {min(lacking)} of the label table; is it this data set?"
-            )
+            raise UserError(f"{place}: split {split} has no row {min(lacking)} of the label table; is it this data set?")
         found |= {(data, split, row): face for row, face in faces.items()}
     faces_in_order = [found[row.data, row.split, row.row] for row in rows]
     return np.stack(faces_in_order) if rows else np.zeros((0, size, size), np.uint8)

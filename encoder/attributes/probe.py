@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from configs.loader import StrictModel, validate
 from encoder.attributes.labels import ATTRIBUTES
-from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.emotion_encoder import KIND as ENCODER_KIND
+from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.folded import FoldedCopy
 from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.models.emotion_net import EncoderOutput
@@ -34,8 +34,18 @@ def _stages(output: EncoderOutput) -> Tensor:
     return torch.cat([*means, *deviations], dim=1).float()
 
 
-FEATURES: Mapping[str, Callable[[EncoderOutput], Tensor]] = {"embedding": lambda output: output.embedding, "stages": _stages}
-Features = Literal["embedding", "stages"]
+def _bands(output: EncoderOutput) -> Tensor:
+    """As ``stages``, of brow, middle and mouth of the face apart."""
+    rows = [maps.tensor_split(3, dim=2) for maps in output.maps]
+    return torch.cat([_stages(output._replace(maps=band)) for band in zip(*rows, strict=True)], dim=1)
+
+
+FEATURES: Mapping[str, Callable[[EncoderOutput], Tensor]] = {
+    "embedding": lambda output: output.embedding,
+    "stages": _stages,
+    "bands": _bands,
+}
+Features = Literal["embedding", "stages", "bands"]
 
 
 class ProbeConfig(StrictModel):
@@ -74,25 +84,30 @@ class Linear(nn.Module):
 
 
 class FaceFeatures:
-    """The features of a face and of its mirror image, as an encoder sees them."""
+    """What an encoder sees in a face, the mean over the face and its mirror image."""
 
-    def __init__(self, encoder: EmotionEncoder, name: str) -> None:
-        self.encoder, self.name = encoder, name
+    def __init__(self, encoder: EmotionEncoder) -> None:
+        self.encoder = encoder
         self._folded = FoldedCopy()
 
     @torch.inference_mode()
-    def read(self, faces: Any) -> tuple[Tensor, Tensor]:
-        """Two times (N, D) float32 on the CPU, of faces as :func:`encoder.inference.preprocessing.to_grey` takes them."""
+    def read(self, faces: Any, names: Sequence[Features]) -> dict[str, Tensor]:
+        """(N, D) float32 on the CPU for each of ``names``, keys of ``FEATURES``.
+
+        Args:
+            faces: at least one, see :func:`encoder.inference.preprocessing.to_grey`.
+
+        Raises:
+            UserError: faces of another shape, type or range.
+        """
         net, preprocessing = self._folded.of(self.encoder.net), self.encoder.preprocessing
-        sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+        read: dict[str, list[Tensor]] = {name: [] for name in names}
         for chunk in to_grey(faces).split(self.encoder.preferred_batch):
             unit = normalise(resize(chunk.to(self.encoder.device), preprocessing.size), preprocessing)
-            for side, turned in zip(sides, (unit, unit.flip(-1)), strict=True):
-                side.append(FEATURES[self.name](net(turned)).cpu())
-        if not sides[0]:
-            empty = torch.empty(0, 0)
-            return empty, empty
-        return torch.cat(sides[0]), torch.cat(sides[1])
+            straight, mirrored = net(unit), net(unit.flip(-1))
+            for name, parts in read.items():
+                parts.append((0.5 * (FEATURES[name](straight) + FEATURES[name](mirrored))).cpu())
+        return {name: torch.cat(parts) for name, parts in read.items()}
 
 
 class FaceAttributes:
@@ -104,7 +119,7 @@ class FaceAttributes:
 
     def __init__(self, encoder: EmotionEncoder, probe: Linear, config: ProbeConfig, calibration: ProbeCalibration) -> None:
         self.probe, self.config, self.calibration = probe.eval(), config, calibration
-        self._features = FaceFeatures(encoder, config.features)
+        self._features = FaceFeatures(encoder)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = SHIPPED, encoder: str | Path = SHIPPED_ENCODER) -> Self:
@@ -126,7 +141,8 @@ class FaceAttributes:
         probe = Linear(config.width)
         load_weights(place, probe, stored)
         reader = EmotionEncoder.from_pretrained(encoder_place)
-        width = FEATURES[config.features](reader.net(torch.zeros(1, *input_shape(reader)))).shape[1]
+        size = reader.preprocessing.size
+        width = FaceFeatures(reader).read(np.zeros((1, size, size), np.uint8), (config.features,))[config.features].shape[1]
         if width != config.width:
             raise UserError(f"{where}: {config.width} features, but {encoder_place} gives {width}; fit the probe again")
         return cls(reader, probe, config, calibration)
@@ -149,7 +165,7 @@ class FaceAttributes:
         return np.array([self.calibration.thresholds[name] for name in ATTRIBUTES], np.float32)
 
     def predict(self, faces: Any) -> NDArray[np.float32]:
-        """(N, 5) float32 probabilities in the order of ``ATTRIBUTES``, the logits averaged over each face and its mirror image.
+        """(N, 5) float32 probabilities in the order of ``ATTRIBUTES``; a face and its mirror image get the same.
 
         Args:
             faces: tightly cropped, see :func:`encoder.inference.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB.
@@ -157,19 +173,13 @@ class FaceAttributes:
         Raises:
             UserError: faces of another shape, type or range.
         """
-        straight, mirrored = self._features.read(faces)
-        if not len(straight):
+        grey = to_grey(faces)
+        if not len(grey):
             return np.zeros((0, len(ATTRIBUTES)), np.float32)
+        name = self.config.features
         with torch.inference_mode():
-            logits = 0.5 * (self.probe(straight) + self.probe(mirrored))
-        return torch.sigmoid(logits).numpy()
+            return torch.sigmoid(self.probe(self._features.read(grey, (name,))[name])).numpy()
 
     def shown(self, faces: Any) -> NDArray[np.bool_]:
         """(N, 5) whether each attribute counts as shown; faces as in :meth:`predict`."""
         return self.predict(faces) >= self.thresholds
-
-
-def input_shape(encoder: EmotionEncoder) -> tuple[int, int, int]:
-    """Channels, height and width of what the encoder's network takes."""
-    channels = 3 if encoder.preprocessing.normalisation == "imagenet" else 1
-    return channels, encoder.preprocessing.size, encoder.preprocessing.size
