@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import command, command_parser
+from configs.cli import UserError, command, command_parser
 
 EXAMPLES = """examples:
-  python -m encoder.attributes fit --data DATA --out runs/attributes          DATA holds fer2013plus/ and colour128/
-  python -m encoder.attributes fit --data DATA --weights runs/encoder/weights --out runs/attributes
-  python -m encoder.attributes count --data DATA/fer2013plus --split train    how often each emotion shows them
-  python -m encoder.attributes count --data MY_FACES --probe runs/attributes --weights runs/encoder/weights
+  python -m encoder.attributes --data DATA --out runs/attributes       fit; DATA holds fer2013plus/ and colour128/
+  python -m encoder.attributes --data DATA --weights runs/encoder/weights --out runs/attributes
+  python -m encoder.attributes --data DATA/fer2013plus --count train   how often faces of each emotion show them
+  python -m encoder.attributes --data MY_FACES --count train --probe runs/attributes --weights runs/encoder/weights
 
 A probe answers for the encoder it was fitted on, and refuses any other."""
 
@@ -20,18 +20,12 @@ A probe answers for the encoder it was fitted on, and refuses any other."""
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
     parser = command_parser("python -m encoder.attributes", __doc__, EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fit|count")
-    fit = commands.add_parser("fit", help="fit on the labelled faces of train, report on those of valid")
-    fit.add_argument("--data", type=Path, required=True, help="folder that holds fer2013plus and colour128")
-    fit.add_argument("--out", type=Path, required=True, help="folder for the probe")
-    fit.add_argument("--seed", type=int, default=0, help="of the folds (default: %(default)s)")
-    count = commands.add_parser("count", help="share of the faces of a data set that shows each attribute, by emotion")
-    count.add_argument("--data", type=Path, required=True, help="a data set of labelled faces in any of its forms")
-    count.add_argument("--split", choices=("train", "valid", "test"), default="train", help="default: %(default)s")
-    count.add_argument("--probe", default="pretrained/attributes", help="default: %(default)s")
-    count.add_argument("--out", type=Path, help="folder for attributes.json (default: only printed)")
-    for each in (fit, count):
-        each.add_argument("--weights", default="pretrained/encoder", help="the encoder (default: %(default)s)")
+    parser.add_argument("--data", type=Path, required=True, help="to fit: the folder that holds fer2013plus and colour128")
+    parser.add_argument("--out", type=Path, help="folder for the probe; with --count for attributes.json, if that is wanted")
+    parser.add_argument("--weights", default="pretrained/encoder", help="the encoder (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds of the fit (default: %(default)s)")
+    parser.add_argument("--count", choices=("train", "valid", "test"), help="count in this split of --data instead of fitting")
+    parser.add_argument("--probe", default="pretrained/attributes", help="the probe that counts (default: %(default)s)")
     return parser
 
 
@@ -44,6 +38,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     from engine.storage.atomic import require_place
     from engine.storage.weights import read_config, resolve_folder
 
+    if arguments.out is None:
+        raise UserError("--out: name a folder for the probe, or count with an existing one: --count train")
     require_place(arguments.out)
     rows = read_labels()
     folder = resolve_folder(arguments.weights)
@@ -100,13 +96,13 @@ def _count(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         require_place(arguments.out)
     probe = FaceAttributes.from_pretrained(arguments.probe, arguments.weights)
-    faces = load_faces(arguments.data.expanduser(), arguments.split)
+    faces = load_faces(arguments.data.expanduser(), arguments.count)
     table = shares(faces, probe.shown(faces.images))
     print(
-        f"{faces.source} {arguments.split}: share of faces that shows it, as {arguments.probe} sees them\n{format_shares(table)}"
+        f"{faces.source} {arguments.count}: share of faces that shows it, as {arguments.probe} sees them\n{format_shares(table)}"
     )
     if arguments.out is not None:
-        report = {"data": faces.source, "split": arguments.split, "probe": arguments.probe, "shares": table}
+        report = {"data": faces.source, "split": arguments.count, "probe": arguments.probe, "shares": table}
         write_json(arguments.out / "attributes.json", report)
         print(f"written: {arguments.out / 'attributes.json'}")
 
@@ -114,7 +110,7 @@ def _count(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str]) -> int:
     """Fit or count; exit code 0."""
     arguments = build_parser().parse_args(argv)
-    (_fit if arguments.command == "fit" else _count)(arguments)
+    (_fit if arguments.count is None else _count)(arguments)
     return 0
 
 

@@ -136,7 +136,7 @@ class FaceAttributes:
         if config.encoder_sha256 != read_config(encoder_place, ENCODER_KIND)["sha256"]:
             raise UserError(
                 f"{place}: fitted on another encoder than {encoder_place}; fit it again: "
-                f"python -m encoder.attributes fit --weights {encoder_place} --data DATA --out FOLDER"
+                f"python -m encoder.attributes --weights {encoder_place} --data DATA --out FOLDER"
             )
         probe = Linear(config.width)
         load_weights(place, probe, stored)
