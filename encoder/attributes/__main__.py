@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs.cli import UserError, command, command_parser
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES = """examples:
   python -m encoder.attributes --data DATA --out runs/attributes       fit; DATA holds fer2013plus/ and colour128/
@@ -49,7 +54,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     train = [index for index, row in enumerate(rows) if row.split == "train"]
     valid = [index for index, row in enumerate(rows) if row.split == "valid"]
     print(f"attributes: {len(train)} faces to fit on, {len(valid)} to report on", flush=True)
-    read = FaceFeatures(encoder).read(faces, tuple(FEATURES))  # type: ignore[arg-type]
+    read = FaceFeatures(encoder).read(faces, tuple(FEATURES))
     fitted = fit_probe({name: x[train] for name, x in read.items()}, labels[train], arguments.seed)
     print(f"areas under the curve of held-out training faces:\n{areas_text(fitted)}")
     linear = Linear(fitted.weight.shape[1])
@@ -63,7 +68,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     thresholds = dict(zip(ATTRIBUTES, fitted.thresholds.tolist(), strict=True))
     probe = FaceAttributes(encoder, linear, config, ProbeCalibration(thresholds=thresholds))
     random = [place for place, index in enumerate(train) if (rows[index].data, rows[index].chosen) == ("fer2013", "random")]
-    parts = {
+    parts: dict[str, tuple[NDArray[np.bool_], NDArray[np.floating]]] = {
         "valid": (labels[valid], probe.predict(faces[valid])),
         "train_random_held_out": (labels[train][random], fitted.held_out[random]),
         "train_held_out": (labels[train], fitted.held_out),

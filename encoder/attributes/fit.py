@@ -57,10 +57,10 @@ def fit_logistic(x: Tensor, y: Tensor, penalty: Tensor, start: Tensor | None = N
         search.zero_grad()
         errors = F.binary_cross_entropy_with_logits(padded @ weights, y, reduction="none")
         total = (share * errors).sum() + (0.5 * penalty * weights[:-1].square()).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    search.step(loss)  # type: ignore[arg-type]
+    search.step(loss)
     return weights.detach()
 
 
@@ -157,10 +157,10 @@ def calibration(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple
         search.zero_grad()
         # A slope near 1 is expected: where the classes part wholly, it must stay finite.
         total = F.binary_cross_entropy_with_logits(x * slope + shift, y) + (slope - 1).square().sum() / len(x)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    search.step(loss)  # type: ignore[arg-type]
+    search.step(loss)
     return slope.detach().numpy(), shift.detach().numpy()
 
 
