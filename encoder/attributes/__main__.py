@@ -60,7 +60,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     linear = Linear(fitted.weight.shape[1])
     linear.load_state_dict({"weight": fitted.weight, "bias": fitted.bias})
     config = ProbeConfig(
-        features=fitted.features,  # type: ignore[arg-type]
+        features=fitted.features,
         width=fitted.weight.shape[1],
         attributes=ATTRIBUTES,
         encoder_sha256=read_config(folder, KIND)["sha256"],

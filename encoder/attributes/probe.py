@@ -40,12 +40,12 @@ def _bands(output: EncoderOutput) -> Tensor:
     return torch.cat([_stages(output._replace(maps=band)) for band in zip(*rows, strict=True)], dim=1)
 
 
-FEATURES: Mapping[str, Callable[[EncoderOutput], Tensor]] = {
+Features = Literal["embedding", "stages", "bands"]
+FEATURES: Mapping[Features, Callable[[EncoderOutput], Tensor]] = {
     "embedding": lambda output: output.embedding,
     "stages": _stages,
     "bands": _bands,
 }
-Features = Literal["embedding", "stages", "bands"]
 
 
 class ProbeConfig(StrictModel):
@@ -91,7 +91,7 @@ class FaceFeatures:
         self._folded = FoldedCopy()
 
     @torch.inference_mode()
-    def read(self, faces: Any, names: Sequence[Features]) -> dict[str, Tensor]:
+    def read(self, faces: Any, names: Sequence[Features]) -> dict[Features, Tensor]:
         """(N, D) float32 on the CPU for each of ``names``, keys of ``FEATURES``.
 
         Args:
@@ -101,7 +101,7 @@ class FaceFeatures:
             UserError: faces of another shape, type or range.
         """
         net, preprocessing = self._folded.of(self.encoder.net), self.encoder.preprocessing
-        read: dict[str, list[Tensor]] = {name: [] for name in names}
+        read: dict[Features, list[Tensor]] = {name: [] for name in names}
         for chunk in to_grey(faces).split(self.encoder.preferred_batch):
             unit = normalise(resize(chunk.to(self.encoder.device), preprocessing.size), preprocessing)
             straight, mirrored = net(unit), net(unit.flip(-1))
