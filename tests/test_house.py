@@ -29,6 +29,7 @@ FLOORS = (
     "encoder.fitting",
     "encoder.landmarks",
     "encoder.people",
+    "encoder.attributes",
     "encoder.analysis",
     "encoder.experiments",
     "encoder",

@@ -242,14 +242,9 @@ class FaceAnalyzer:
             return np.stack([cut[by] for cut in cuts])
 
         overlays: list[NDArray[np.uint8]] = []
-<<<<<<< HEAD
         if cuts:
-            for answer, distribution in zip(answers, self._distributions(seen("emotion")), strict=True):
-=======
-        if crops:
-            read = mirrored_distributions(self.encoder, np.stack(crops), 2 * self.batch_size)
+            read = mirrored_distributions(self.encoder, seen("emotion"), 2 * self.batch_size)
             for answer, distribution in zip(answers, read, strict=True):
->>>>>>> s21-measures
                 answer["distribution"] = tuple(distribution.tolist())
             if self.gender is not None:
                 for answer, (female, male) in zip(answers, self.gender.predict(seen("gender")), strict=True):
@@ -261,9 +256,8 @@ class FaceAnalyzer:
                         answer |= {"identity": match.name, "identity_distance": float(match.distance)}
             if self.action_units is not None:
                 names = self.action_units.columns
-                for answer, values in zip(
-                    answers, self.action_units.read([cut["action_units"] for cut in cuts]).tolist(), strict=True
-                ):
+                units = self.action_units.read([cut["action_units"] for cut in cuts]).tolist()
+                for answer, values in zip(answers, units, strict=True):
                     answer["units"] = {
                         name: None if math.isnan(value) else value for name, value in zip(names, values, strict=True)
                     }
@@ -279,17 +273,7 @@ class FaceAnalyzer:
             yield Reading(each.view, rows, tuple(overlays[start:stop]))
             start = stop
 
-<<<<<<< HEAD
-    def _distributions(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, 7) probabilities, averaged in the log domain over each face and its mirror image."""
-        both: Prediction = self.encoder.predict(np.concatenate([crops, crops[:, :, ::-1]]), batch_size=2 * self.batch_size)
-        seen, mirrored = both.distributions.clamp_min(1e-12).log().chunk(2)
-        return torch.softmax((seen + mirrored) / 2, dim=1).numpy()
-
     def _overlays(self, crops: NDArray[np.uint8], details: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-=======
-    def _overlays(self, crops: Sequence[NDArray[np.uint8]], details: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
->>>>>>> s21-measures
         from encoder.inference.explain import grad_cam, heat_overlay
 
         heats = grad_cam(self.encoder, crops)

@@ -54,10 +54,11 @@ def read_rows(
             if name not in schema.names:
                 raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
         columns = [name for name in wanted if name in schema.names]
-        for name in columns:
+        for name in columns if checked is None else checked:
             _check_type(path, name, schema.field(name).type)
         rows = table.metadata.num_rows
-        with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
+        shown = None if progress else True
+        with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=shown) as bar:
             start = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 yield from enumerate(batch.to_pylist(), start)
@@ -78,25 +79,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
     try:
         with path.open("rb") as stream, pq.ParquetFile(stream) as table:
-<<<<<<< HEAD
-            schema = table.schema_arrow
-            for name in required:
-                if name not in schema.names:
-                    raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
-            columns = [name for name in wanted if name in schema.names]
-            for name in columns if checked is None else checked:
-                _check_type(path, name, schema.field(name).type)
-            rows = table.metadata.num_rows
-            shown = None if progress else True
-            with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=shown) as bar:
-                start = 0
-                for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                    yield from enumerate(batch.to_pylist(), start)
-                    start += batch.num_rows
-                    bar.update(batch.num_rows)
-=======
             yield table
->>>>>>> s21-measures
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as Parquet ({reason}); write it again or copy it anew") from None
