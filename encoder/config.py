@@ -148,6 +148,23 @@ class TrainConfig(StrictModel):
     wandb: bool = False
 
 
+class SelfTrainingConfig(StrictModel):
+    """A pupil that learns from people's labels and from its teachers' answers (noisy student, Xie et al., 2020).
+
+    Every face is shown in two crops at once: a labelled one as it is stored and aligned, a photograph as it is and degraded.
+    Off while ``teachers`` is empty.
+    """
+
+    teachers: tuple[str, ...] = Field((), description="folders of weights; their answers are averaged")
+    aligned: str | None = Field(None, description="the faces of data.path once more, as encoder.prepare --align writes them")
+    photographs: tuple[str, ...] = Field((), description="Parquet files of aligned faces; labels in them are not read")
+    teacher_share: float = Field(0.4, ge=0, le=1, description="share of the teachers in the target of a labelled face")
+    photograph_share: float = Field(0.5, ge=0, lt=1, description="share of photographs in every batch")
+    balance: float = Field(0.5, ge=0, le=1, description="photographs: 0 as they come, 1 every emotion equally often")
+    sharpening: float = Field(0.7, gt=0, le=2, description="temperature of the teachers' answers; below 1 they are surer")
+    consistency: float = Field(0.3, ge=0, description="weight of the divergence between the answers for the two crops")
+
+
 class LandmarkConfig(StrictModel):
     """Settings of the models on landmarks; each reads those of its kind."""
 
@@ -169,4 +186,5 @@ class EncoderConfig(StrictModel):
     augment: AugmentConfig = AugmentConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    self_training: SelfTrainingConfig = SelfTrainingConfig()
     landmarks: LandmarkConfig = LandmarkConfig()

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.cli import UserError
 from encoder.config import CalibrationConfig, EncoderConfig
 from encoder.data.face_set import FaceSet, head_labels
 from encoder.data.load import load_faces
-from encoder.emotions import NUM_EMOTIONS
 from encoder.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix, macro_f1
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from encoder.fitting.calibration import calibrate
-from encoder.fitting.loss import EncoderLoss, load_teacher
-from encoder.fitting.rebalancing import sampling_weights
+from encoder.fitting.lessons import Lessons, labelled_lessons
+from encoder.fitting.loss import EncoderLoss, disagreement, load_teacher
+from encoder.fitting.self_training import load_teachers, self_training_lessons
 from encoder.fitting.starting_point import PUBLISHED, make_net, make_optimizer, measured_preprocessing
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.preprocessing import normalise
@@ -44,6 +43,10 @@ from engine.training.task import LoopSettings, TrainingTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+# Where somebody keeps data and weights is nobody else's business.
+_FOLDERS = {"data": {"path"}, "train": {"init", "teacher"}, "self_training": {"teachers", "aligned", "photographs"}}
 
 
 def load_split(config: EncoderConfig, split: str) -> FaceSet:
@@ -77,10 +80,13 @@ class EncoderTask(TrainingTask):
         net: EmotionNet,
         teacher: EmotionEncoder | None,
         train: FaceSet,
+        lessons: Lessons,
         valid: FaceSet,
         accelerator: Accelerator,
     ) -> None:
+        """``train`` says how frequent the classes are; what is learnt is in ``lessons``."""
         self._config, self._accelerator = config, accelerator
+        self._heads, self._consistency = config.model.heads, config.self_training.consistency
         settings = config.train
         device = accelerator.device
         net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -92,33 +98,30 @@ class EncoderTask(TrainingTask):
         self._loss = EncoderLoss(config, train, teacher).to(device)
         set_learning_rate(optimizer, settings.learning_rate)
         self._plateau = plateau_schedule(optimizer, settings.plateau_factor, settings.plateau_patience)
-        self._images = torch.from_numpy(train.images).unsqueeze(1)
-        self._labels = torch.from_numpy(train.labels.astype(np.int64))
-        self._votes = torch.from_numpy(train.votes)
+        self._lessons = lessons
         self.valid = valid
-        weights = sampling_weights(train, settings.sampling)
-        self.batches = GlobalBatches.shared(accelerator, len(train), settings.batch_size, seed=settings.seed, weights=weights)
+        weights = None if lessons.weights is None else lessons.weights.numpy()
+        count = len(lessons.crops)
+        self.batches = GlobalBatches.shared(accelerator, count, settings.batch_size, seed=settings.seed, weights=weights)
         compile_parts([net], settings.compile)
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Augmented network input (B, 1, S, S), smoothed labels (B, 7), votes (B, 8) of this rank."""
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
+        """Augmented network input (B, V, C, S, S), then the targets (B, classes) of each head, of this rank."""
         config, device = self._config, self._accelerator.device
         epoch, index = self.batches(step)
         # Drawn with weights, a face comes several times in an epoch, and should look different each time.
-        moment = epoch if config.train.sampling == "instance" else step
-        u = torch.from_numpy(uniforms(config.train.seed, moment, index, NUM_UNIFORMS)).to(device)
+        moment = epoch if self._lessons.weights is None else step
         picked = torch.from_numpy(index)
-        faces = self._images[picked].to(device).float().div_(255.0)
-        faces = normalise(augment(faces, u, config.augment), config.preprocessing)
-        labels = self._labels[picked].to(device)
-        smooth = config.train.label_smoothing
-        targets = F.one_hot(labels.clamp(min=0), NUM_EMOTIONS).float() * (1 - smooth) + smooth / NUM_EMOTIONS
-        targets = targets * (labels >= 0).float().unsqueeze(1)
-        votes = self._votes[picked].to(device)
+        crops = self._lessons.crops[picked].to(device).float().div_(255.0)
+        views = crops.shape[1]
+        u = torch.from_numpy(uniforms(config.train.seed, moment, index, views * NUM_UNIFORMS)).to(device)
+        faces = augment(crops.flatten(0, 1).unsqueeze(1), u.view(-1, NUM_UNIFORMS), config.augment)
+        faces = normalise(faces, config.preprocessing).unflatten(0, (-1, views))
+        batch = [faces, *(self._lessons.targets[head][picked].to(device) for head in config.model.heads)]
         if config.train.mixup:
             share = float(np.random.default_rng((config.train.seed, step)).beta(config.train.mixup, config.train.mixup))
-            faces, targets, votes = (share * x + (1 - share) * x.roll(1, 0) for x in (faces, targets, votes))
-        return faces.contiguous(memory_format=torch.channels_last), targets, votes
+            batch = [share * x + (1 - share) * x.roll(1, 0) for x in batch]
+        return tuple(batch)
 
     def after_evaluation(self, figures: Mapping[str, float]) -> None:
         if self._config.train.schedule != "plateau":
@@ -148,10 +151,16 @@ class EncoderTask(TrainingTask):
             set_learning_rate(self._optimizer, settings.learning_rate * (cosine_schedule(progress) if falling else 1.0))
         parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
         totals: dict[str, Tensor] = {}
-        for faces, targets, votes in gathering(self._accelerator, self._net, parts):
+        for crops, *targets in gathering(self._accelerator, self._net, parts):
+            views = crops.shape[1]
+            faces = crops.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            # All crops of a face are asked for the same.
+            wanted = {head: rows.repeat_interleave(views, 0) for head, rows in zip(self._heads, targets, strict=True)}
             with self._accelerator.autocast():
                 output = self._net(faces)
-                losses = self._loss(faces, output.logits, {"fer2013": targets, "ferplus": votes})
+                losses = self._loss(faces, output.logits, wanted)
+                if views > 1:
+                    losses["consistency"] = self._consistency * disagreement(output.logits, views)
             loss = torch.stack(list(losses.values())).sum()
             self._accelerator.backward(loss / count)
             for name, value in {"loss": loss, **losses}.items():
@@ -185,7 +194,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
     accelerator = training.accelerator
     # Before the faces, which take long to read, are asked for: what can be refused without them.
     check_accumulation("train.batch_size", config.train.batch_size, accelerator.num_processes, config.train.accumulate)
-    net, teacher = training.agreement.in_turn(lambda: (make_net(config), load_teacher(config)))
+    net, teacher, teachers = training.agreement.in_turn(lambda: (make_net(config), load_teacher(config), load_teachers(config)))
     train, valid = load_split(config, "train"), load_split(config, "valid")
     training.agreement.say(
         f"encoder: {len(train)} training and {len(valid)} validation faces ({train.source}), "
@@ -195,7 +204,15 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
         raise UserError("model.heads asks for ferplus, but this data set has no FER+ votes; use model.heads=[fer2013]")
     described = config
     config = config.model_copy(update={"preprocessing": measured_preprocessing(config.preprocessing, train)})
-    task = EncoderTask(config, net, teacher, train, valid, accelerator)
+    if teachers:
+        with accelerator.autocast():
+            lessons = self_training_lessons(config, train, teachers)
+        training.agreement.say(
+            f"encoder: with {len(lessons.crops) - len(train)} photographs that {len(teachers)} teacher(s) read"
+        )
+    else:
+        lessons = labelled_lessons(train, config)
+    task = EncoderTask(config, net, teacher, train, lessons, valid, accelerator)
     every = task.batches.steps_per_epoch
     settings = LoopSettings(
         total_steps=max(1, round(config.train.epochs * every)),
@@ -215,7 +232,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
     encoder.save_pretrained(
         run_dir / "weights",
         training={
-            "config": described.model_dump(mode="json", exclude={"data": {"path"}, "train": {"init", "teacher"}}),
+            "config": described.model_dump(mode="json", exclude=_FOLDERS),
             # A folder's name would say where it stood on this machine, and no more.
             "start": described.train.init if described.train.init in (None, *PUBLISHED) else "other weights",
             "steps": outcome.step,
@@ -224,7 +241,7 @@ def fit_encoder(config: EncoderConfig, run_dir: Path, resume: str | None, *, go_
             "minutes": round(outcome.minutes, 2),
         },
         metrics={"split": "valid", "count": len(valid), **{k: round(v, 6) for k, v in outcome.figures.items()}},
-        data={"source": train.source, "train_faces": len(train)},
+        data={"source": train.source, "train_faces": len(train), "photographs": len(lessons.crops) - len(train)},
     )
     print(f"encoder: weights in {run_dir / 'weights'}; judge them with")
     print(f"  python -m encoder.evaluate --weights {run_dir / 'weights'} --data {config.data.path or 'drawn'}")

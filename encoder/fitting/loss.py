@@ -90,3 +90,17 @@ def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
     wanted = torch.log_softmax(answers.float() / temperature, dim=1)
     given = torch.log_softmax(logits / temperature, dim=1)
     return temperature**2 * (wanted.exp() * (wanted - given)).sum(dim=1).mean()
+
+
+def disagreement(logits: Mapping[str, Tensor], views: int) -> Tensor:
+    """How much the answers for the crops of one face differ: the mean over heads and faces of the Kullback-Leibler divergence
+    of each crop's answer from the mean answer of its face (the Jensen-Shannon divergence).
+
+    ``logits`` are (B * views, classes) by head, the crops of a face one after the other.
+    """
+    parts = []
+    for values in logits.values():
+        answers = torch.log_softmax(values.float(), dim=1).unflatten(0, (-1, views))
+        mean = answers.exp().mean(dim=1, keepdim=True)
+        parts.append((answers.exp() * (answers - mean.clamp_min(1e-8).log())).sum(dim=2).mean())
+    return torch.stack(parts).mean()
