@@ -113,10 +113,10 @@ def _spreads(rows: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
 
 def align_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """The report for people to read."""
-    lines = [f"{'split':<8}{'faces':>8}{'not found':>11}   {'eye distance':<36}{'roll, degrees'}"]
+    lines = [f"{'split':<8}{'faces':>8}{'not found':>15}   {'eye distance':<36}{'roll, degrees'}"]
     for name, facts in splits.items():
         missing = f"{facts['not_found']:,} ({100 * facts['not_found'] / max(facts['faces'], 1):.1f} %)"
-        cells = [f"{name:<8}{facts['faces']:>8,}{missing:>11}  "]
+        cells = [f"{name:<8}{facts['faces']:>8,}{missing:>15}  "]
         for what in ("eye_distance", "roll"):
             digits = 3 if what == "eye_distance" else 1
             shown = [
