@@ -128,6 +128,5 @@ def draw_changes(before: Mapping[str, Any], after: Mapping[str, Any], folder: Pa
         if head in before["heads"]:
             paths.append(folder / f"confusion-change-{head}.png")
             old, new = (np.array(each["all"]["confusion"]) for each in (before["heads"][head], entry))
-            title = f"{HEAD_TITLES[head]}\nbefore: {before['weights']}, after: {after['weights']}"
-            atomic_write_bytes(paths[-1], confusion_change_png(old, new, entry["all"]["classes"], title))
+            atomic_write_bytes(paths[-1], confusion_change_png(old, new, entry["all"]["classes"], HEAD_TITLES[head]))
     return paths

@@ -200,7 +200,7 @@ def confusion_change_png(before: np.ndarray, after: np.ndarray, names: Sequence[
     better = np.where(np.eye(len(names), dtype=bool), change, -change)
     # A tenth of a row has the strongest colour.
     shade = 0.5 + np.clip(better / 0.1, -1, 1) / 2
-    text = f"{title}\n{before.sum()} faces; rows: true class, columns: predicted; green better, red worse"
+    text = f"{title}: what moved\n{before.sum()} faces; rows: true class, columns: predicted\nGreen is better, red is worse."
     return _matrix_png(shade, ("#e98a80", "white", "#7fc08c"), cells, names, text, dark=np.zeros(shade.shape, bool))
 
 
