@@ -16,7 +16,7 @@ from encoder.attributes.labels import ATTRIBUTES
 from encoder.evaluation.metrics import area_under_curve
 
 # Strongest first: each fit starts from the one before.
-PENALTIES = (0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+PENALTIES = (0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003)
 FOLDS = 5
 _THRESHOLDS = np.round(np.arange(0.05, 0.96, 0.01), 2)
 
