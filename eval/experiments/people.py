@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from configs.cli import UserError
@@ -174,7 +175,8 @@ The London photographs measure only. The embedder takes no part in drawing, and 
         import torch
 
         neutral, _ = self._london("grey")
-        faces = [neutral[row] for row in self._chosen()]
+        side = (self.pipe.tokenizer.config.size,) * 2
+        faces = [np.asarray(Image.fromarray(neutral[row]).resize(side)) for row in self._chosen()]
         pixels = torch.from_numpy(np.stack(faces))[:, None].to(self.pipe.encoder.device) / 255.0
         again = self.pipe.tokenizer.decode(self.pipe.tokenizer.encode(pixels))[:, 0].clamp(0, 1) * 255
         return faces, list(again.round().to(torch.uint8).cpu().numpy())
