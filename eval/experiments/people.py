@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from configs.cli import UserError
@@ -28,6 +29,7 @@ REAL = ("lfw", "lfw-grey", "london", "london-grey")
 _EMOTIONS = tuple(name for name in EMOTION_NAMES if name != "neutral")
 _ENDS = "neutral:happiness"
 MADE = (
+    "rebuilt",
     *(f"edit-{name}" for name in _EMOTIONS),
     *(f"identity-{name}" for name in _EMOTIONS),
     *(f"seed-{name}" for name in _EMOTIONS),
@@ -54,6 +56,7 @@ DATA is the folder with colour128/ and london/. Of every person there are two pi
 
   lfw, london             real: two photographs of LFW, or neutral and smile of the Face Research Lab London Set
   lfw-grey, london-grey   the same faces, grey at 64 pixels, as the generator makes them
+  rebuilt                 neutral of the London Set, grey at 64 pixels, before and after the tokenizer
   edit-EMOTION            neutral of the London Set, before and after the best of --proposals of generation.edit
   strip                   first and last face of a strip, {_ENDS}
   identity-EMOTION        a seed's neutral face and its face of that emotion, with --identity
@@ -105,6 +108,7 @@ The London photographs measure only. The embedder takes no part in drawing, and 
         pairs: dict[str, Callable[[str], tuple[Pictures, Pictures]]] = {
             "lfw": self._lfw,
             "london": self._london,
+            "rebuilt": self._rebuilt,
             "edit": self._edits,
             "strip": self._strip,
             "identity": lambda emotion: self._drawn(emotion, identity=True),
@@ -162,14 +166,28 @@ The London photographs measure only. The embedder takes no part in drawing, and 
         first, second = (small_grey(faces) if kind else faces for faces in cut)
         return first, second
 
+    def _chosen(self) -> NDArray[np.int64]:
+        """Rows of the people of the London Set who are edited."""
+        people = np.random.default_rng(self.arguments.seed).permutation(len(self._photographs[0]))
+        return np.sort(people[: self.arguments.seeds])
+
+    def _rebuilt(self, kind: str) -> tuple[Pictures, Pictures]:
+        import torch
+
+        neutral, _ = self._london("grey")
+        side = (self.pipe.tokenizer.config.size,) * 2
+        faces = [np.asarray(Image.fromarray(neutral[row]).resize(side)) for row in self._chosen()]
+        pixels = torch.from_numpy(np.stack(faces))[:, None].to(self.pipe.encoder.device) / 255.0
+        again = self.pipe.tokenizer.decode(self.pipe.tokenizer.encode(pixels))[:, 0].clamp(0, 1) * 255
+        return faces, list(again.round().to(torch.uint8).cpu().numpy())
+
     def _edits(self, emotion: str) -> tuple[Pictures, Pictures]:
         from encoder.detection.align import crop_face
         from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 
         asked, detector = self.arguments, create_detector(DEFAULT_DETECTOR)
-        chosen = np.random.default_rng(asked.seed).permutation(len(self._photographs[0]))[: asked.seeds]
         before, after = [], []
-        for number, row in enumerate(tqdm(np.sort(chosen), desc=f"edit-{emotion}", disable=None, leave=False)):
+        for number, row in enumerate(tqdm(self._chosen(), desc=f"edit-{emotion}", disable=None, leave=False)):
             # Seeds of its own for every face: with the same ones all faces would share the luck of a few draws.
             seed = asked.seed + number * asked.proposals
             edited = self.pipe.edit(self._photographs[0][row], emotion, count=asked.proposals, seed=seed, detector=detector)
@@ -202,11 +220,13 @@ The London photographs measure only. The embedder takes no part in drawing, and 
 def figures_of_pairs(
     first: NDArray[np.float32], second: NDArray[np.float32], embedder: Embedder, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Distances and shares of N people with two (N, D) vectors each, with 95 % intervals over resampled people.
+    """Distances and shares of N people with two (N, D) vectors each, with 95 % intervals.
 
-    The pairs of different people are all N x (N - 1) of a first and a second picture.
+    The pairs of different people are all N x (N - 1) of a first and a second picture. Intervals come from resampled people;
+    that of ``same`` is Wilson's, because resampling sees no error where there was none. ``balanced`` has the means of the ends
+    of both shares, which is rather too wide.
     """
-    from encoder.evaluation.metrics import bootstrap
+    from encoder.evaluation.metrics import bootstrap, wilson_interval
     from encoder.people.embeddings import distances
 
     table = distances(first, second, embedder.metric)
@@ -221,13 +241,16 @@ def figures_of_pairs(
         total = weights.sum() or np.nan
         own, same = table.diagonal()[rows].mean(), within.diagonal()[rows].mean()
         different = 1.0 - (weights * within).sum() / total
-        return np.array([own, (weights * table).sum() / total, same, different, (same + different) / 2])
+        return np.array([own, (weights * table).sum() / total, same, different])
 
-    values = statistics(np.arange(people))
-    low, high = bootstrap(statistics, people, resamples=_RESAMPLES, seed=seed)
-    names = ("distance", "others", "same", "different", "balanced")
+    names = ("distance", "others", "same", "different")
+    values = dict(zip(names, statistics(np.arange(people)), strict=True))
+    ends = dict(zip(names, np.stack(bootstrap(statistics, people, resamples=_RESAMPLES, seed=seed), axis=1), strict=True))
+    ends["same"] = np.array(wilson_interval(int(within.diagonal().sum()), people))
+    for both in (values, ends):
+        both["balanced"] = (both["same"] + both["different"]) / 2
     figures = {
-        name: {"value": round(float(value), 4), "interval": [round(float(end), 4) for end in ends]}
-        for name, value, *ends in zip(names, values, low, high, strict=True)
+        name: {"value": round(float(value), 4), "interval": [round(float(end), 4) for end in ends[name]]}
+        for name, value in values.items()
     }
     return {"people": people, "pairs_of_different_people": people * (people - 1), **figures}

@@ -22,6 +22,7 @@ from encoder.people.embeddings import Metric
 from eval import people
 from eval.experiments.people import People, figures_of_pairs
 from eval.faces.people import lfw_pairs, london_pairs, small_grey
+from eval.measures.accuracy import wilson
 
 
 class Drawn(NamedTuple):
@@ -72,8 +73,10 @@ def test_figures_on_cases_with_a_known_answer() -> None:
     assert (figures["people"], figures["pairs_of_different_people"]) == (4, 12)
     assert figures["distance"]["value"] == pytest.approx(0.0875, abs=1e-4)
     assert (figures["same"]["value"], figures["different"]["value"], figures["balanced"]["value"]) == (0.75, 1.0, 0.875)
-    low, high = figures["same"]["interval"]
-    assert 0.0 <= low < 0.75 < high == 1.0
+    assert figures["same"]["interval"] == wilson(3, 4)
+    assert figures["different"]["interval"] == [1.0, 1.0]
+    low, high = figures["distance"]["interval"]
+    assert 0.05 <= low < 0.0875 < high <= 0.2
     apart = [np.hypot(*(second[j] - first[i])) for i in range(4) for j in range(4) if i != j]
     assert figures["others"]["value"] == pytest.approx(np.mean(apart), abs=1e-4)
     # A stranger with the face of another: one of 12 pairs.
@@ -121,14 +124,14 @@ def run(data: Path, places: list[str], monkeypatch: pytest.MonkeyPatch) -> Calla
 def test_the_program_measures_every_kind_of_pictures(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kinds = "lfw,lfw-grey,london,london-grey,edit-fear,strip"
+    kinds = "lfw,lfw-grey,london,london-grey,rebuilt,edit-fear,strip"
     assert run("--only", kinds) == 0
     assert "balanced" in capsys.readouterr().out
     report = json.loads((tmp_path / "people.json").read_text())
     assert (report["embedder"]["name"], report["embedder"]["threshold"], report["seed"]) == ("test:colours", 0.1, 0)
     figures = report["pictures"]
     assert list(figures) == kinds.split(",")
-    assert {name: figures[name]["people"] for name in figures} == dict(zip(kinds.split(","), (4, 4, 3, 3, 2, 2), strict=True))
+    assert {name: figures[name]["people"] for name in figures} == dict(zip(kinds.split(","), (4, 4, 3, 3, 2, 2, 2), strict=True))
     for name in ("lfw", "london"):
         assert (figures[name]["same"]["value"], figures[name]["different"]["value"]) == (1.0, 1.0)
         assert figures[name]["distance"]["value"] == 0.0
