@@ -143,7 +143,7 @@ def graph_key(encoder: CalibratedNet, tensors: list[Tensor]) -> str:
         digest.update(source.read_bytes())
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().contiguous().numpy())
+        digest.update(tensor.detach().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -80,7 +80,8 @@ def traced(encoder: CalibratedNet) -> bytes:
 
     from encoder.inference.folded import folded
 
-    size, file = encoder.preprocessing.size, io.BytesIO()
+    size = encoder.preprocessing.size
+    file: Any = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         # Of its age, and of settings that become constants.
         warnings.simplefilter("ignore")

@@ -54,7 +54,7 @@ def make_video(faces: NDArray[np.uint8], path: Path, frames: int, seed: int) -> 
 
     rng = np.random.default_rng(seed)
     background = _background(rng, FRAME)
-    writer: Any = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), _RATE, FRAME)
+    writer: Any = cv2.VideoWriter(str(path), int.from_bytes(b"mp4v", "little"), _RATE, FRAME)
     if not writer.isOpened():
         raise UserError(f"{path}: OpenCV cannot write MPEG-4 here")
     room = np.array([FRAME[0] // 2, FRAME[1]])
