@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -22,8 +22,8 @@ _ROWS_AT_ONCE = 4096
 class TableWriter(Protocol):
     """Takes rows one at a time; the file appears, complete, at :meth:`close`."""
 
-    def write(self, row: FaceRow) -> None:
-        """Add a row."""
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        """Add a row, with what is kept of its picture."""
         ...
 
     def close(self) -> None:
@@ -31,11 +31,14 @@ class TableWriter(Protocol):
         ...
 
 
-def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
+def create_table(path: str | Path, *, landmarks: bool = False, kept: Mapping[str, str] | None = None) -> TableWriter:
     """A table that is written as rows come, so that its length is not bounded by memory.
 
     The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
     cells are empty in CSV and null elsewhere.
+
+    Args:
+        kept: names of further columns, with their Arrow types; they stand behind the source.
 
     Raises:
         UserError: another ending, or the file cannot be made.
@@ -43,8 +46,44 @@ def create_table(path: str | Path, *, landmarks: bool = False) -> TableWriter:
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in ENDINGS:
-        raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}")
-    return _ParquetTable(path, landmarks) if kind == ".parquet" else _TextTable(path, kind, landmarks)
+        raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}, or end it with / for a folder of parts")
+    if kind == ".parquet":
+        return _ParquetTable(_Draft(path), landmarks, kept or {})
+    return _TextTable(path, kind, landmarks, kept or {})
+
+
+def table_in_memory(*, landmarks: bool = False, kept: Mapping[str, str] | None = None) -> tuple[TableWriter, io.BytesIO]:
+    """A Parquet table as of :func:`create_table`, and where its bytes are once it is closed."""
+    memory = _Memory()
+    return _ParquetTable(memory, landmarks, kept or {}), memory.file
+
+
+def table_schema(*, landmarks: bool = False, kept: Mapping[str, str] | None = None) -> Any:
+    """The ``pyarrow.Schema`` of the Parquet tables."""
+    import pyarrow as pa
+
+    whole, real, text = pa.int32(), pa.float64(), pa.string()
+    kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
+    kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"problem": text}
+    kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
+    kinds |= {name: pa.type_for_alias(kind) for name, kind in (kept or {}).items()}
+    return pa.schema([(name, kinds.get(name, real)) for name in _record(FaceRow(""), landmarks, kept or {}, None)])
+
+
+def _record(row: FaceRow, landmarks: bool, names: Iterable[str], kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    record = row.as_record(landmarks=landmarks)
+    return {"source": record["source"]} | {name: (kept or {}).get(name) for name in names} | record
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.file = io.BytesIO()
+
+    def give_up(self, error: OSError) -> NoReturn:
+        raise error
+
+    def finish(self) -> None:
+        """The bytes are where they are."""
 
 
 class _Draft:
@@ -64,14 +103,14 @@ class _Draft:
 
 
 class _TextTable:
-    def __init__(self, path: Path, kind: str, landmarks: bool) -> None:
+    def __init__(self, path: Path, kind: str, landmarks: bool, kept: Iterable[str]) -> None:
         self._draft = _Draft(path)
-        self._kind, self._landmarks, self._rows, self._closed = kind, landmarks, 0, False
+        self._kind, self._landmarks, self._kept, self._rows, self._closed = kind, landmarks, [*kept], 0, False
         if kind == ".csv":
-            self._put(_csv_line(FaceRow("").as_record(landmarks=landmarks)))
+            self._put(_csv_line(_record(FaceRow(""), landmarks, self._kept, None)))
 
-    def write(self, row: FaceRow) -> None:
-        record = row.as_record(landmarks=self._landmarks)
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        record = _record(row, self._landmarks, self._kept, kept)
         if self._kind == ".csv":
             self._put(_csv_line(record.values()))
         elif self._kind == ".jsonl":
@@ -105,22 +144,16 @@ def _csv_line(values: Iterable[Any]) -> str:
 
 
 class _ParquetTable:
-    def __init__(self, path: Path, landmarks: bool) -> None:
-        import pyarrow as pa
+    def __init__(self, target: _Draft | _Memory, landmarks: bool, kept: Mapping[str, str]) -> None:
         import pyarrow.parquet as pq
 
-        whole, real, text = pa.int32(), pa.float64(), pa.string()
-        kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
-        kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"problem": text}
-        kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
-        names = FaceRow("").as_record(landmarks=landmarks)
-        self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
-        self._draft = _Draft(path)
+        self._schema, self._kept = table_schema(landmarks=landmarks, kept=kept), [*kept]
+        self._draft = target
         self._writer = pq.ParquetWriter(self._draft.file, self._schema, compression="zstd")
         self._landmarks, self._waiting, self._closed = landmarks, list[dict[str, Any]](), False
 
-    def write(self, row: FaceRow) -> None:
-        self._waiting.append(row.as_record(landmarks=self._landmarks))
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        self._waiting.append(_record(row, self._landmarks, self._kept, kept))
         if len(self._waiting) >= _ROWS_AT_ONCE:
             self._flush()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -77,16 +80,33 @@ def read_picture(path: str | Path) -> Picture:
     is in another format, truncated or corrupt, or too large to be decoded in bounded memory.
     """
     start = read_start(path)
+    _require_picture(start, os.path.getsize(path))
+    with decoding("its header is damaged"), _quiet(), open(path, "rb") as file, _open(file, start) as image:
+        return _decode(image)
+
+
+def decode_picture(data: bytes) -> Picture:
+    """As :func:`read_picture`, from the bytes of a file that stands in another or in memory. Raises BadImage: as there."""
+    if not data:
+        raise BadImage("the file is empty")
+    _require_picture(data[:256], len(data))
+    with decoding("its header is damaged"), _quiet(), _open(io.BytesIO(data), data[:256]) as image:
+        return _decode(image)
+
+
+def _require_picture(start: bytes, size: int) -> None:
     if not looks_like_picture(start):
         raise BadImage(f"not an image in one of the formats {', '.join(PICTURE_FORMATS)}")
-    size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise BadImage(f"{size / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for a picture")
-    with decoding("its header is damaged"), warnings.catch_warnings():
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
         # Pillow warns of what is refused or mended here anyway; its own limit stays on for what is larger still.
         warnings.simplefilter("ignore")
-        with open(path, "rb") as file, _open(file, start) as image:
-            return _decode(image)
+        yield
 
 
 def _open(file: IO[bytes], start: bytes) -> ImageFile.ImageFile:
