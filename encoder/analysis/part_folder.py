@@ -26,18 +26,18 @@ COUNTS = ("pictures", "faces", "without_face", "problems")
 
 
 class PartFolder:
-    """A folder on disk or under a URL that holds the parts of one reading."""
+    """A folder on disk or under a URL that holds the parts of one reading.
+
+    Attributes:
+        parts: what each part is made from; once the folder is open.
+    """
 
     def __init__(self, place: str) -> None:
         """Raises UserError: no such storage."""
         self._files = StoredFolder(place)
         self._plan: dict[str, Any] = {}
         self._digest = ""
-
-    @property
-    def parts(self) -> list[Part]:
-        """What each part is made from; once the folder is open."""
-        return [part_from(number, record) for number, record in enumerate(self._plan["parts"])]
+        self.parts: list[Part] = []
 
     @property
     def kept_kinds(self) -> dict[str, str]:
@@ -60,12 +60,13 @@ class PartFolder:
         Raises:
             UserError: the folder holds something else, or parts of other settings, weights or inputs.
         """
-        there = self._files.sizes("", WORK)
-        if _PLAN in there:
+        # In this order: a part is there only after its plan. What else is in WORK may be the plan of a job that begins just now.
+        others = self._files.names() - {WORK}
+        if _PLAN in self._files.sizes(WORK):
             self._read_plan()
             self._compare(decides, inputs)
             return
-        if there:
+        if others:
             raise UserError(f"{self._files.place}: is not empty and holds no parts of this program; choose another --out")
         parts, kept = plan()
         content = {"format_version": FORMAT_VERSION, **decides, "kept": kept, "parts": [part.as_record() for part in parts]}
@@ -83,7 +84,8 @@ class PartFolder:
             if content["format_version"] != FORMAT_VERSION:
                 raise UserError(f"{where}: was written by another release; go on with that one, or choose another --out")
             self._plan, self._digest = content, hashlib.sha256(data).hexdigest()
-            _ = self.parts, self.kept_kinds
+            self.parts = [part_from(number, record) for number, record in enumerate(content["parts"])]
+            _ = self.kept_kinds
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{where}: is damaged; choose another --out") from None
 
@@ -116,7 +118,7 @@ class PartFolder:
         for number, data in zip(present, self._files.read([names[number] for number in present]), strict=True):
             record = parse_json(data, self._files.path(names[number]))
             # A part that somebody removed or replaced is made again.
-            if record.get("plan_sha256") == self._digest and there.get(record.get("file")) == record.get("bytes"):
+            if record.get("plan_sha256") == self._digest and there.get(self.parts[number].name) == record["bytes"]:
                 found[number] = record
         return found
 
@@ -134,11 +136,12 @@ class PartFolder:
             about: how the parts were made, beside what decides them.
         """
         done = self.finished()
-        if len(done) < len(self._plan["parts"]):
+        if len(done) < len(self.parts):
             return None
         if MANIFEST in self._files.sizes(""):
             content = parse_json(self._files.read([MANIFEST])[0], self._files.path(MANIFEST))
-            if content.get("plan_sha256") == self._digest:
+            hashes = [record["sha256"] for _, record in sorted(done.items())]
+            if content["plan_sha256"] == self._digest and [part["sha256"] for part in content["parts"]] == hashes:
                 return content
         files = {each.name: each.size or 0 for part in self.parts for each in part.inputs}
         content = {

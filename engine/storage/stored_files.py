@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -108,30 +108,40 @@ class StoredFolder:
         if is_url(self.place):
             self._filesystem, self._path = locate(self.place)
 
-    def make(self) -> None:
-        """Make the folder. Raises UserError: it cannot be made or written in."""
-        if self._filesystem is None:
-            make_folder(self._root)
-
     def path(self, name: str) -> str:
         """How a file in it is called from outside."""
         return f"{self.place}/{name}"
+
+    def names(self) -> set[str]:
+        """What is directly in it: files and folders."""
+        return {name.rpartition("/")[2] for name in self._list("")}
 
     def sizes(self, *folders: str) -> dict[str, int]:
         """Files directly in it, or in ``folders`` below it, with their sizes in bytes; none where a folder is not there."""
         found: dict[str, int] = {}
         for folder in folders or ("",):
-            if self._filesystem is None:
-                place = self._root / folder
-                entries = [entry for entry in place.iterdir() if entry.is_file()] if place.is_dir() else []
-                found |= {entry.relative_to(self._root).as_posix(): entry.stat().st_size for entry in entries}
-                continue
-            with storage_errors(self.path(folder), "listed"):
-                try:
-                    listed = self._filesystem.find(f"{self._path}/{folder}".rstrip("/"), maxdepth=1, detail=True, refresh=True)
-                except FileNotFoundError:
-                    continue
-            found |= {name.removeprefix(self._path).lstrip("/"): int(entry["size"]) for name, entry in listed.items()}
+            found |= {name: size for name, size in self._list(folder).items() if size is not None}
+        return found
+
+    def _list(self, folder: str) -> dict[str, int | None]:
+        """Entries by their names from here, files with their sizes."""
+        found: dict[str, int | None] = {}
+        if self._filesystem is None:
+            with (
+                storage_errors(self.path(folder), "listed"),
+                suppress(FileNotFoundError),
+                os.scandir(self._root / folder) as entries,
+            ):
+                for entry in entries:
+                    # Others write here, too: a draft of theirs may be gone by now.
+                    with suppress(FileNotFoundError):
+                        found[f"{folder}/{entry.name}".lstrip("/")] = entry.stat().st_size if entry.is_file() else None
+            return found
+        with storage_errors(self.path(folder), "listed"), suppress(FileNotFoundError):
+            self._filesystem.invalidate_cache()
+            for entry in self._filesystem.ls(f"{self._path}/{folder}".rstrip("/"), detail=True):
+                name = entry["name"].rstrip("/").removeprefix(self._path).lstrip("/")
+                found[name] = int(entry["size"] or 0) if entry["type"] == "file" else None
         return found
 
     def read(self, names: Sequence[str]) -> list[bytes]:
