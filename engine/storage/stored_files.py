@@ -40,6 +40,8 @@ def storage_errors(name: str, act: str = "read") -> Iterator[None]:
         raise
     except Exception as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        # Some kinds of storage give the name of the file as the reason.
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason
         raise UserError(f"{name}: cannot be {act} ({' '.join(reason.split())})") from None
 
 
@@ -129,7 +131,7 @@ class StoredFolder:
         if self._filesystem is None:
             with (
                 storage_errors(self.path(folder), "listed"),
-                suppress(FileNotFoundError),
+                suppress(FileNotFoundError, NotADirectoryError),
                 os.scandir(self._root / folder) as entries,
             ):
                 for entry in entries:
