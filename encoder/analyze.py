@@ -187,7 +187,7 @@ _IDLE = ("paths", "camera", "seconds", "out", "annotate", "explain", "keep", "sh
 
 def _make_parts(arguments: argparse.Namespace, columns: Columns, argv: Sequence[str]) -> int:
     """Make a folder of parts, or what is missing of it; returns 0, or 1 where a part is missing still."""
-    from encoder.analysis.by_parts import claim, read_by_parts, summary
+    from encoder.analysis.by_parts import claim, missing, read_by_parts, summary
     from encoder.analysis.part_folder import PartFolder
     from engine.devices import process_state
     from engine.training.agreement import Agreement
@@ -207,9 +207,10 @@ def _make_parts(arguments: argparse.Namespace, columns: Columns, argv: Sequence[
     command = shlex.join(["python", "-m", "encoder.analyze", *argv])
     content = folder.finish({"command": command, "processes": state.num_processes, "device": state.device.type})
     if content is None:
-        missing = len(folder.parts) - len(folder.finished())
-        print(f"{missing:,} of {len(folder.parts):,} part(s) are missing; the same command makes them", file=sys.stderr)
-        return 0 if share[1] > 1 else 1
+        ours, all_missing = missing(folder, share), missing(folder)
+        print(f"{all_missing:,} of {len(folder.parts):,} part(s) are missing, {ours:,} of this share of them", file=sys.stderr)
+        print("the same command makes what is missing of its share" if ours else "other shares make them", file=sys.stderr)
+        return 1 if ours else 0
     print(summary(content, arguments.out), file=sys.stderr)
     if not content["pictures"]:
         raise UserError(f"nothing could be read: the column problem in {arguments.out} says why")

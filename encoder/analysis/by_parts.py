@@ -138,6 +138,12 @@ def read_by_parts(
     agreement.end_if(end)
 
 
+def missing(folder: PartFolder, share: tuple[int, int] = (1, 1)) -> int:
+    """How many parts of an open folder, or of a share of it, are not finished."""
+    done = folder.finished()
+    return sum(part.number not in done for part in deal(folder.parts, share[1])[share[0] - 1])
+
+
 def summary(content: Mapping[str, Any], out: str) -> str:
     """What a finished folder holds, in one line."""
     parts: Sequence[Any] = content["parts"]

@@ -292,7 +292,11 @@ def test_storage_that_keeps_back_a_shard_costs_its_part_until_the_next_time(
         assert run(shards, "--out", tmp_path / "faces") == 1
         said = capsys.readouterr().err
         assert "left for another time: part-000002.parquet" in said
-        assert "1 of 4 part(s) are missing; the same command makes them" in said
+        assert "1 of 4 part(s) are missing, 1 of this share of them" in said
+        assert "the same command makes what is missing" in said
+        # Who had something to do with it says so, and who had not does not.
+        codes = [run(shards, "--out", tmp_path / "faces", "--share", f"{job}/4") for job in (1, 2, 3, 4)]
+        assert sorted(codes) == [0, 0, 0, 1]
         patch.setattr(by_parts, "_MOST_FAILED", 1)
         with pytest.raises(UserError, match=r"1 parts in a row could not be read; the last: .*c\.tar: cannot be opened"):
             run(shards, "--out", tmp_path / "faces")
