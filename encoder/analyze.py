@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
 from encoder.analysis.action_units import READERS
+from encoder.analysis.columns import KEY, PICTURE_COLUMN, Columns, parse_keep
 from encoder.analysis.listing import Listing
 from encoder.detection.registry import DEFAULT_DETECTOR, list_detectors
 from encoder.people.embedders import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     from encoder.analysis.analyzer import FaceAnalyzer, Reading
+    from encoder.analysis.inputs import Input
     from encoder.pictures.sources import View
 
 EXAMPLES = f"""examples:
@@ -27,6 +32,9 @@ EXAMPLES = f"""examples:
   python -m encoder.analyze interview.mp4 --fps 5 --out faces.jsonl --annotate annotated --explain
   python -m encoder.analyze --camera 0 --seconds 30 --out me.csv
   python -m encoder.analyze photos/ --action-units py-feat --out faces.csv
+  python -m encoder.analyze 's3://bucket/photos/*.parquet' --keep id --out faces/
+  torchrun --nproc-per-node 8 -m encoder.analyze shards/ --out faces/ --device cpu
+  python -m encoder.analyze shards/ --out faces/ --share 3/200     one job of an array of 200
 
 One row a face: source, frame and time of a video, box in pixels of the file, score of the detector, seven
 probabilities, and the most probable emotion. A picture without a face and a file that cannot be read have a row as well,
@@ -34,6 +42,12 @@ which says so in its last column. Rows are kept when Ctrl-C stops the work.
 
 A picture that is a cropped face already (at most 256 pixels, filled by one face; or at most 64 without any that is found) is
 read whole and not cut again; the column whole_picture says so.
+
+Parquet files (a column of pictures, as bytes or as {{bytes, path}}) and WebDataset tars are read picture by picture, from
+disk or from any storage that fsspec knows (s3://, gs://, https://, memory://). With a folder for --out, the rows are written
+in parts, one Parquet file a shard, by one process or by all that torchrun or accelerate launch started. Stopped at any moment,
+the same command goes on with the parts that are missing. _manifest.json comes when all are there. The exit code is then 0 even
+where pictures could not be read (launchers take 1 for a crash; the manifest counts them), and 1 while parts are missing.
 
 The probabilities say what people would be likely to see in the face, not what somebody feels.
 
@@ -54,10 +68,27 @@ exit code: 0 everything was read (a picture without a face is no error), 1 somet
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
     parser = command_parser("python -m encoder.analyze", __doc__, EXAMPLES)
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="pictures, videos, folders or quoted patterns")
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="pictures, videos, shards, folders, patterns, URLs")
     parser.add_argument("--camera", type=int, metavar="N", help="read this camera instead of files (0 is the first)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop the camera after so many seconds (default: at Ctrl-C)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows: .csv, .json, .jsonl or .parquet")
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the rows: .csv, .json, .jsonl or .parquet; or a folder or URL for parts"
+    )
+    parser.add_argument(
+        "--image-column", default=PICTURE_COLUMN, metavar="NAME", help="of Parquet files: the pictures (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="COLUMN[=NAME]",
+        help=f"of shards: add this column to the rows; in tars {KEY}, the ending of a text member, or an entry of the json",
+    )  # fmt: skip
+    parser.add_argument("--share", metavar="I/N", help="of a folder of parts: make only the I-th of N shares (job arrays)")
+    parser.add_argument(
+        "--part-size",
+        type=int,
+        default=256,
+        metavar="MIB",
+        help="larger Parquet files become several parts (default: %(default)s)",
+    )
     parser.add_argument("--landmarks", action="store_true", help="add the landmarks to the rows, where the detector has them")
     parser.add_argument("--annotate", type=Path, metavar="FOLDER", help="write pictures and videos with boxes and bars")
     parser.add_argument("--explain", action="store_true", help="show in them what spoke for the emotion (Grad-CAM)")
@@ -102,28 +133,43 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = build_parser().parse_args(argv)
     _check(arguments)
+    from encoder.analysis.rows import FaceRow
+
+    columns = Columns(arguments.image_column, parse_keep(arguments.keep, list(FaceRow("").as_record(landmarks=True))))
+    if _is_folder(arguments.out):
+        return _make_parts(arguments, columns, argv)
     from tqdm import tqdm
 
-    from encoder.pictures.sources import Found, find_files
+    from encoder.analysis.inputs import FoundInputs, find_inputs
+    from encoder.analysis.parts import checked_columns
 
     live = arguments.camera is not None
-    found = Found((), 0) if live else find_files(arguments.paths)
-    listing = Listing(found.files, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
-    analyzer = _make_analyzer(arguments)
+    found = FoundInputs((), 0) if live else find_inputs(arguments.paths)
+    columns = checked_columns(found.inputs, columns)
+    names = [each.name for each in found.inputs]
+    listing = Listing(names, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
+    analyzer = _make_analyzer(arguments, arguments.device)
     with contextlib.ExitStack() as stack:
-        outputs = _open_outputs(arguments, analyzer, stack)
+        outputs = _open_outputs(arguments, analyzer, columns, stack)
         # Ctrl-C is how a camera is stopped; elsewhere it goes on to the caller, after the rows so far were written.
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
         bar = stack.enter_context(tqdm(desc="reading", unit="picture", leave=False, disable=None))
-        for reading in _readings(arguments, analyzer, found.files):
+        for reading in _readings(arguments, analyzer, found.inputs, columns):
             for add in (*outputs, listing.add):
                 add(reading)
             bar.update()
     return listing.finish(found.ignored, [str(path) for path in (arguments.out, arguments.annotate) if path is not None])
 
 
+def _is_folder(out: str | None) -> bool:
+    """Whether ``--out`` names a folder for parts and not one table."""
+    return out is not None and ("://" in out or out.endswith("/") or os.path.isdir(out) or not Path(out).suffix)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse, before anything is loaded, what cannot be meant."""
+    from encoder.analysis.tables import ENDINGS
+
     if (arguments.camera is None) == (not arguments.paths):
         raise UserError("give either PATHs or --camera N (python -m encoder.analyze --help shows examples)")
     if arguments.action_units and arguments.out is None:
@@ -136,25 +182,78 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--camera takes a number from 0 on and --every, not --fps")
     if arguments.fps is not None and not arguments.fps > 0:
         raise UserError(f"--fps must be positive, got {arguments.fps}")
-    for name in ("every", "batch_size"):
+    by_parts = _is_folder(arguments.out)
+    if by_parts and (arguments.camera is not None or arguments.annotate is not None):
+        raise UserError(f"--out {arguments.out} is a folder of parts, which goes without --camera and --annotate; name a table")
+    if arguments.out is not None and "://" in arguments.out and arguments.out.lower().endswith(ENDINGS):
+        raise UserError(f"--out {arguments.out}: one table is written to disk only; name a folder there for parts")
+    if not by_parts and (arguments.share is not None or os.environ.get("WORLD_SIZE", "1") != "1"):
+        raise UserError("several processes write parts: name a folder with --out (end it with /)")
+    for name in ("every", "batch_size", "part_size"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(arguments, name)}")
 
 
-def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
+def _share(text: str | None) -> tuple[int, int]:
+    """``"3/8"`` as (3, 8). Raises UserError: it is something else."""
+    if text is None:
+        return 1, 1
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UserError(f"--share {text}: write I/N with I from 1 to N, such as 3/8")
+    return int(number), int(count)
+
+
+# What changes no row of a folder of parts.
+_IDLE = ("paths", "camera", "seconds", "out", "annotate", "explain", "keep", "share", "batch_size", "device", "quiet", "weights")
+
+
+def _make_parts(arguments: argparse.Namespace, columns: Columns, argv: Sequence[str]) -> int:
+    """Make a folder of parts, or what is missing of it; returns 0, or 1 where a part is missing still."""
+    from encoder.analysis.by_parts import claim, missing, read_by_parts, summary
+    from encoder.analysis.part_folder import PartFolder
+    from engine.devices import process_state
+    from engine.training.agreement import Agreement
+
+    share = _share(arguments.share)
+    state = process_state(arguments.device)
+    agreement = Agreement(state)
+    analyzer = agreement.in_turn(lambda: _make_analyzer(arguments, str(state.device)))
+    folder = PartFolder(arguments.out)
+    settings = {name: value for name, value in vars(arguments).items() if name not in _IDLE} | {"keep": dict(columns.keep)}
+    agreement.in_first(lambda: claim(folder, arguments.paths, columns, settings, arguments.weights))
+    folder.open()
+    how = {"landmarks": arguments.landmarks, "every": arguments.every, "rate": arguments.fps, "share": share}
+    read_by_parts(analyzer, folder, replace(columns, kinds=folder.kept_kinds), state, **how)
+    if not state.is_main_process:
+        return 0
+    command = shlex.join(["python", "-m", "encoder.analyze", *argv])
+    content = folder.finish({"command": command, "processes": state.num_processes, "device": state.device.type})
+    if content is None:
+        ours, all_missing = missing(folder, share), missing(folder)
+        print(f"{all_missing:,} of {len(folder.parts):,} part(s) are missing, {ours:,} of this share of them", file=sys.stderr)
+        print("the same command makes what is missing of its share" if ours else "other shares make them", file=sys.stderr)
+        return 1 if ours else 0
+    print(summary(content, arguments.out), file=sys.stderr)
+    if not content["pictures"]:
+        raise UserError(f"nothing could be read: the column problem in {arguments.out} says why")
+    return 0
+
+
+def _make_analyzer(arguments: argparse.Namespace, device: str) -> FaceAnalyzer:
     from encoder.analysis.analyzer import FaceAnalyzer
 
     options: dict[str, Any] = {}
     if arguments.gender:
         from encoder.people.gender import create_gender
 
-        options["gender"] = create_gender(arguments.gender_weights, device=arguments.device)
+        options["gender"] = create_gender(arguments.gender_weights, device=device)
     if arguments.gallery is not None:
         from encoder.detection.registry import create_detector
         from encoder.people.embedders import create_embedder
         from encoder.people.identity import Gallery, largest_face
 
-        embedder = create_embedder(arguments.embedder, device=arguments.device)
+        embedder = create_embedder(arguments.embedder, device=device)
         gallery = Gallery.from_folder(arguments.gallery, embedder, crop=largest_face(create_detector(arguments.detector)))
         for problem in gallery.problems:
             print(f"gallery: skipped {problem}", file=sys.stderr)
@@ -166,7 +265,7 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
     return FaceAnalyzer.from_pretrained(
         arguments.weights,
         detector=arguments.detector,
-        device=arguments.device,
+        device=device,
         batch_size=arguments.batch_size,
         min_size=arguments.min_size,
         largest=arguments.largest,
@@ -175,8 +274,11 @@ def _make_analyzer(arguments: argparse.Namespace) -> FaceAnalyzer:
     )
 
 
-def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequence[str]) -> Iterator[Reading]:
-    from encoder.pictures.sources import view_camera, view_files
+def _readings(
+    arguments: argparse.Namespace, analyzer: FaceAnalyzer, inputs: Sequence[Input], columns: Columns
+) -> Iterator[Reading]:
+    from encoder.analysis.shard_views import view_inputs
+    from encoder.pictures.sources import view_camera
 
     live = arguments.camera is not None
     views: Iterator[View]
@@ -186,12 +288,12 @@ def _readings(arguments: argparse.Namespace, analyzer: FaceAnalyzer, files: Sequ
             lambda view: (view.time or 0.0) <= limit, view_camera(arguments.camera, every=arguments.every)
         )
     else:
-        views = view_files(files, every=arguments.every, rate=arguments.fps)
+        views = view_inputs(inputs, columns, every=arguments.every, rate=arguments.fps)
     return analyzer.stream(views, keep_pictures=arguments.annotate is not None, explain=arguments.explain, at_once=live)
 
 
 def _open_outputs(
-    arguments: argparse.Namespace, analyzer: FaceAnalyzer, stack: contextlib.ExitStack
+    arguments: argparse.Namespace, analyzer: FaceAnalyzer, columns: Columns, stack: contextlib.ExitStack
 ) -> list[Callable[[Reading], None]]:
     """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
     outputs: list[Callable[[Reading], None]] = []
@@ -199,12 +301,12 @@ def _open_outputs(
         from encoder.analysis.tables import create_table
 
         units = analyzer.action_units.columns if analyzer.action_units is not None else ()
-        table = create_table(arguments.out, landmarks=arguments.landmarks, units=units)
+        table = create_table(arguments.out, landmarks=arguments.landmarks, units=units, kept=columns.kept_kinds)
         stack.callback(table.close)
 
         def add_rows(reading: Reading) -> None:
             for row in reading.rows:
-                table.write(row)
+                table.write(row, reading.view.kept)
 
         outputs.append(add_rows)
     if arguments.annotate is not None:

@@ -1,10 +1,11 @@
-"""The device and the processes that a training runs on, and what is done to go faster there."""
+"""The device and the processes that a program runs on, and what is done to go faster there."""
 
 from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -14,7 +15,10 @@ from torch import nn
 from configs.cli import UserError, leave_taking
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
+
+# A process that has finished its share waits for the slowest; the default of ten minutes or half an hour is too short.
+_PATIENCE = timedelta(hours=24)
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -38,22 +42,50 @@ def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf1
     from accelerate import Accelerator, PartialState
     from accelerate.utils import TorchDynamoPlugin
 
+    _require_cuda_if_asked(device)
+    # Accelerate runs several processes on the CPU only if it is told to use it: else each of them trains alone.
+    cpu = device == "cpu" or (_launched() > 1 and not torch.cuda.is_available())
+    state = PartialState(cpu=True) if cpu else PartialState()
+    _require_all(state)
+    chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
+    # Compiling is done part by part (see compile_parts), not by Accelerate, which would compile across the codebook.
+    return Accelerator(mixed_precision=chosen, cpu=cpu, dynamo_plugin=TorchDynamoPlugin(backend="no"))
+
+
+def process_state(device: str = "auto") -> PartialState:
+    """Accelerate's view of this process, for work that is shared and no training: its rank, how many there are, its device.
+
+    Raises:
+        UserError: CUDA is asked for and there is none, or the launched processes do not find each other.
+    """
+    from accelerate import PartialState
+
+    _require_cuda_if_asked(device)
+    # Without a GPU, Accelerate makes a process group only where the CPU is asked for by name.
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    state = PartialState(cpu=cpu) if _launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
+    _require_all(state)
+    return state
+
+
+def _require_cuda_if_asked(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    # Accelerate runs several processes on the CPU only if it is told to use it: else each of them trains alone.
-    cpu = device == "cpu" or (launched > 1 and not torch.cuda.is_available())
-    state = PartialState(cpu=True) if cpu else PartialState()
-    if state.num_processes != launched:
+
+
+def _launched() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _require_all(state: PartialState) -> None:
+    """See to it that the launched processes found each other, and that they part in order."""
+    if state.num_processes != _launched():
         raise UserError(
-            f"{launched} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
+            f"{_launched()} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
             "accelerate launch, and with device=cpu where there is no GPU"
         )
     if dist.is_available() and dist.is_initialized():
         leave_taking(_leave_group)
-    chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
-    # Compiling is done part by part (see compile_parts), not by Accelerate, which would compile across the codebook.
-    return Accelerator(mixed_precision=chosen, cpu=cpu, dynamo_plugin=TorchDynamoPlugin(backend="no"))
 
 
 def _leave_group() -> None:

@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from encoder.analysis.columns import Columns
 from encoder.analysis.cuts import cut_for_all
+from encoder.analysis.inputs import find_inputs
 from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
+from encoder.analysis.shard_views import view_inputs
 from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.detection.whole import CROPS, Crops, whole_face
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.views import mirrored_distributions
-from encoder.pictures.sources import View, find_files, view_arrays, view_files
+from encoder.pictures.sources import View, view_arrays
 from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
 
@@ -136,7 +139,7 @@ class FaceAnalyzer:
         return cls(encoder, create_detector(detector), **options)
 
     def analyze(self, pictures: Any, *, every: int = 1) -> Analysis:
-        """Read files, folders, patterns and videos by name, or arrays of pixels.
+        """Read files, folders, patterns, videos, shards and URLs by name, or arrays of pixels.
 
         Args:
             pictures: one or several names, or one or several (H, W, 3) RGB or (H, W) grey uint8 arrays, not both.
@@ -148,7 +151,7 @@ class FaceAnalyzer:
         """
         several = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
         if all(isinstance(each, str | Path) for each in several):
-            views = view_files(find_files(several).files, every=every)
+            views = view_inputs(find_inputs(several).inputs, Columns(), every=every)
         else:
             views = view_arrays(several)
         return Analysis(tuple(row for reading in self.stream(views) for row in reading.rows))

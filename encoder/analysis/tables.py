@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -22,8 +22,8 @@ _ROWS_AT_ONCE = 4096
 class TableWriter(Protocol):
     """Takes rows one at a time; the file appears, complete, at :meth:`close`."""
 
-    def write(self, row: FaceRow) -> None:
-        """Add a row."""
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        """Add a row, with what is kept of its picture."""
         ...
 
     def close(self) -> None:
@@ -31,11 +31,17 @@ class TableWriter(Protocol):
         ...
 
 
-def create_table(path: str | Path, *, landmarks: bool = False, units: Sequence[str] = ()) -> TableWriter:
+def create_table(
+    path: str | Path, *, landmarks: bool = False, units: Sequence[str] = (), kept: Mapping[str, str] | None = None
+) -> TableWriter:
     """A table that is written as rows come, so that its length is not bounded by memory.
 
     The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
-    cells are empty in CSV and null elsewhere. ``landmarks`` and ``units`` add columns: see :meth:`FaceRow.as_record`.
+    cells are empty in CSV and null elsewhere.
+
+    Args:
+        landmarks, units: add columns: see :meth:`FaceRow.as_record`.
+        kept: names of further columns, with their Arrow types; they stand behind the source.
 
     Raises:
         UserError: another ending, or the file cannot be made.
@@ -43,9 +49,48 @@ def create_table(path: str | Path, *, landmarks: bool = False, units: Sequence[s
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in ENDINGS:
-        raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}")
+        raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}, or end it with / for a folder of parts")
     further = {"landmarks": landmarks, "units": tuple(units)}
-    return _ParquetTable(path, further) if kind == ".parquet" else _TextTable(path, kind, further)
+    if kind == ".parquet":
+        return _ParquetTable(_Draft(path), further, kept or {})
+    return _TextTable(path, kind, further, kept or {})
+
+
+def table_in_memory(
+    *, landmarks: bool = False, units: Sequence[str] = (), kept: Mapping[str, str] | None = None
+) -> tuple[TableWriter, io.BytesIO]:
+    """A Parquet table as of :func:`create_table`, and where its bytes are once it is closed."""
+    memory = _Memory()
+    return _ParquetTable(memory, {"landmarks": landmarks, "units": tuple(units)}, kept or {}), memory.file
+
+
+def table_schema(*, landmarks: bool = False, units: Sequence[str] = (), kept: Mapping[str, str] | None = None) -> Any:
+    """The ``pyarrow.Schema`` of the Parquet tables."""
+    import pyarrow as pa
+
+    whole, real, text = pa.int32(), pa.float64(), pa.string()
+    kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
+    kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"whole_picture": pa.bool_(), "problem": text}
+    kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
+    kinds |= {name: pa.type_for_alias(kind) for name, kind in (kept or {}).items()}
+    further = {"landmarks": landmarks, "units": tuple(units)}
+    return pa.schema([(name, kinds.get(name, real)) for name in _record(FaceRow(""), further, kept or {}, None)])
+
+
+def _record(row: FaceRow, further: Mapping[str, Any], names: Iterable[str], kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    record = row.as_record(**further)
+    return {"source": record["source"]} | {name: (kept or {}).get(name) for name in names} | record
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.file = io.BytesIO()
+
+    def give_up(self, error: OSError) -> NoReturn:
+        raise error
+
+    def finish(self) -> None:
+        """The bytes are where they are."""
 
 
 class _Draft:
@@ -65,14 +110,14 @@ class _Draft:
 
 
 class _TextTable:
-    def __init__(self, path: Path, kind: str, further: dict[str, Any]) -> None:
+    def __init__(self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str]) -> None:
         self._draft = _Draft(path)
-        self._kind, self._further, self._rows, self._closed = kind, further, 0, False
+        self._kind, self._further, self._kept, self._rows, self._closed = kind, further, [*kept], 0, False
         if kind == ".csv":
-            self._put(_csv_line(FaceRow("").as_record(**further)))
+            self._put(_csv_line(_record(FaceRow(""), further, self._kept, None)))
 
-    def write(self, row: FaceRow) -> None:
-        record = row.as_record(**self._further)
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        record = _record(row, self._further, self._kept, kept)
         if self._kind == ".csv":
             self._put(_csv_line(record.values()))
         elif self._kind == ".jsonl":
@@ -106,22 +151,16 @@ def _csv_line(values: Iterable[Any]) -> str:
 
 
 class _ParquetTable:
-    def __init__(self, path: Path, further: dict[str, Any]) -> None:
-        import pyarrow as pa
+    def __init__(self, target: _Draft | _Memory, further: Mapping[str, Any], kept: Mapping[str, str]) -> None:
         import pyarrow.parquet as pq
 
-        whole, real, text = pa.int32(), pa.float64(), pa.string()
-        kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
-        kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"whole_picture": pa.bool_(), "problem": text}
-        kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
-        names = FaceRow("").as_record(**further)
-        self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
-        self._draft = _Draft(path)
+        self._schema, self._kept = table_schema(**further, kept=kept), [*kept]
+        self._draft = target
         self._writer = pq.ParquetWriter(self._draft.file, self._schema, compression="zstd")
         self._further, self._waiting, self._closed = further, list[dict[str, Any]](), False
 
-    def write(self, row: FaceRow) -> None:
-        self._waiting.append(row.as_record(**self._further))
+    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+        self._waiting.append(_record(row, self._further, self._kept, kept))
         if len(self._waiting) >= _ROWS_AT_ONCE:
             self._flush()
 

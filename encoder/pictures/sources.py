@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
 from encoder.pictures.face_images import BadImage
-from encoder.pictures.pictures import Picture, looks_like_picture, read_picture, read_start
+from encoder.pictures.pictures import Picture, decode_picture, looks_like_picture, read_picture, read_start
 from encoder.pictures.videos import VIDEO_ENDINGS, BadVideo, Video, looks_like_video
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -28,6 +29,7 @@ class View:
         frame, time: number and seconds from the start, for videos and cameras.
         picture: the pixels; None exactly where ``problem`` says why.
         rate: frames a second of the views of this source, where it is a video that says so.
+        kept: what else is known of the picture and goes into its rows, such as an id; names and plain values.
     """
 
     source: str
@@ -36,6 +38,7 @@ class View:
     picture: Picture | None = None
     problem: str | None = None
     rate: float | None = None
+    kept: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,20 @@ def view_files(files: Iterable[str | Path], *, every: int = 1, rate: float | Non
                 yield View(name, problem="neither a picture nor a video in a known format")
         except (BadImage, BadVideo) as error:
             yield View(name, problem=str(error))
+
+
+def view_bytes(source: str, data: bytes | None, kept: Mapping[str, Any] | None = None) -> View:
+    """A picture from the bytes of its file, which stand in a table or an archive; bytes that are none give a view that says so.
+
+    Args:
+        source: what the rows call it.
+        data: a PNG, JPEG, WebP, BMP, GIF or TIFF file; None: there is none.
+        kept: see :class:`View`.
+    """
+    try:
+        return View(source, picture=decode_picture(data or b""), kept=kept)
+    except BadImage as error:
+        return View(source, problem="holds no picture" if not data else str(error), kept=kept)
 
 
 def view_camera(number: int, *, every: int = 1) -> Iterator[View]:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from configs.cli import USER_ERROR_EXIT, UserError, leave_taking
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _shared: list[Any] = []
 class Agreement:
     """Exchanges a few numbers a step over the CPU, so that no GPU has to empty its queue for them."""
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator | PartialState) -> None:
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
         if self._world > 1 and not _shared:
             _shared.append(dist.new_group(backend="gloo", timeout=_PATIENCE))

@@ -80,8 +80,8 @@ def main(argv: Sequence[str]) -> int:
     asked = given(arguments) | given(arguments, DatasetRequest) | {"counts": counts}
     names = {"valid_share": "valid", "form": "format"}
     request = ask(**{names.get(name, name): value for name, value in asked.items()})
+    from engine.devices import process_state
     from generation.dataset.make import make_dataset
-    from generation.dataset.processes import process_state
     from generation.draw import FaceModel
 
     state = process_state(arguments.device)
