@@ -46,6 +46,11 @@ def reconstruction_grid(tokenizer: Tokenizer, images: np.ndarray, path: Path) ->
     _write(path, reconstruction_png(tokenizer, images))
 
 
+def before_after_grid(tokenizer: Tokenizer, grey: np.ndarray, photographs: np.ndarray, seen: np.ndarray, path: Path) -> None:
+    """Write :func:`before_after_png`."""
+    _write(path, before_after_png(tokenizer, grey, photographs, seen))
+
+
 def emotion_grid(prior: MaskedPrior, tokenizer: Tokenizer, source: int, path: Path) -> None:
     """Write :func:`emotion_png`."""
     _write(path, emotion_png(prior, tokenizer, source))
@@ -70,7 +75,7 @@ def before_after_png(
 
 def _pairs_png(pairs: list[tuple[Tensor, Tensor]], columns: int) -> bytes:
     """Faces in every odd row, what became of them below, all as large and as colourful as that."""
-    rows = []
+    rows: list[Tensor] = []
     for faces, made in pairs:
         shown = F.interpolate(faces.to(made.device), size=made.shape[-2:]) if faces.shape[-1] < made.shape[-1] else faces
         for row in zip(shown.expand(-1, made.shape[1], -1, -1).split(columns), made.split(columns), strict=True):

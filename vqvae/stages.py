@@ -15,10 +15,10 @@ from engine.training.run_folder import CONFIG
 from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
-from vqvae.colour.stage import PaintingTask, ValidFaces, check_painting, load_photographs
+from vqvae.colour.stage import PaintingTask, check_painting, load_photographs
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
-from vqvae.grids import emotion_grid, reconstruction_grid
+from vqvae.grids import before_after_grid, emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
 from vqvae.token_store import TokenStore, make_token_store
@@ -89,7 +89,7 @@ class _Runner:
         """
         config = self.config
         if config.tokenizer.paints_photographs:
-            check_painting(config)
+            check_painting(config, self.accelerator.num_processes)
         if "tokenizer" in self.trainings:
             self.tokenizer_start = TokenizerStart(config, self.encoder, self.accelerator.device)
         if "prior" in self.trainings:
@@ -162,7 +162,8 @@ class _Runner:
             if self.photographs is None:
                 reconstruction_grid(trained, self.valid.images, path)
             else:
-                ValidFaces.of(self.valid, self.photographs[1], trained.config.size).draw(trained, path)
+                photographs = self.photographs[1].with_web_pictures(24, trained.config.size)
+                before_after_grid(trained, self.valid.images, *photographs, path)
             print(f"vqvae: faces above, reconstructions below: {path}")
 
         self.agreement.in_first(draw)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.cli import UserError
 from encoder.fitting.augment import NUM_UNIFORMS as PERTURBING
 from engine.training.batches import GlobalBatches, uniforms
 from vqvae.colour import degradation
@@ -30,10 +29,7 @@ class HalfAndHalf(GlobalBatches):
     def __init__(self, greys: int, colours: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
         super().__init__(greys + colours, batch_size, seed=seed, rank=rank, world=world)
         if batch_size % (2 * world):
-            raise UserError(
-                f"tokenizer_stage.batch_size: {batch_size} cannot be half grey and half colour in {world} process(es); "
-                f"use a multiple of {2 * world}"
-            )
+            raise ValueError(f"{batch_size} places are not half and half in {world} process(es)")
         self._greys = greys
         self._halves = [GlobalBatches(count, batch_size // 2, seed=seed) for count in (greys, colours)]
 

@@ -59,10 +59,12 @@ class Photographs:
         """
         return np.stack([self._decoded(int(i)) for i in index])
 
-    def spread(self, most: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """At most so many of them, evenly from all over the split, and which they are."""
+    def with_web_pictures(self, most: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """At most so many of them, evenly from all over the split, (N, P, P, 3), and what a tokenizer is shown of these: web
+        pictures (N, side, side), of each photograph always the same one."""
         index = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
-        return self.images_at(index), index
+        photographs, u = self.images_at(index), uniforms(0, 0, index, NUM_UNIFORMS)
+        return photographs, np.stack([degrade(grey, row, side) for grey, row in zip(luma(photographs), u, strict=True)])
 
     def digest(self) -> str:
         """Changes with any photograph."""
@@ -76,9 +78,3 @@ class Photographs:
             return decode_colour_face(self._encoded[index], self.size)
         except BadImage as error:
             raise UserError(f"{self._place} row {index}: {error}; mend or remove the row") from None
-
-
-def as_web_pictures(photographs: NDArray[np.uint8], index: NDArray[np.int64], side: int) -> NDArray[np.uint8]:
-    """(N, P, P, 3) photographs at a web picture's quality, (N, side, side); photograph ``index`` always in the same way."""
-    u = uniforms(0, 0, index, NUM_UNIFORMS)
-    return np.stack([degrade(grey, row, side) for grey, row in zip(luma(photographs), u, strict=True)])

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.cli import UserError
 from encoder.data.colour_faces import COLOUR_SPLITS
-from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.training.batch_stream import BatchStream
 from vqvae.colour.batches import HalfAndHalf, PairBatches
 from vqvae.colour.losses import Targets, painted_losses
 from vqvae.colour.measures import photograph_figures
-from vqvae.colour.photographs import Photographs, as_web_pictures
+from vqvae.colour.photographs import Photographs
 from vqvae.config import VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.grids import before_after_png
@@ -27,31 +23,6 @@ from vqvae.tokenizer_stage import VALID_FACES, Part, ReconstructionTask, Tokeniz
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass(frozen=True)
-class ValidFaces:
-    """Grey faces (N, S, S), photographs (M, P, P, 3) and what is seen of these (M, S, S), all uint8."""
-
-    grey: NDArray[np.uint8]
-    photographs: NDArray[np.uint8]
-    seen: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, greys: TrainingFaces, photographs: Photographs, side: int) -> ValidFaces:
-        """At most so many of either kind, evenly from all over the split."""
-        some = np.unique(np.linspace(0, len(greys) - 1, min(len(greys), VALID_FACES)).astype(np.int64))
-        chosen, index = photographs.spread(VALID_FACES)
-        return cls(greys.images[some], chosen, as_web_pictures(chosen, index, side))
-
-    def png(self, tokenizer: Tokenizer) -> bytes:
-        """Some of both, before and after."""
-        return before_after_png(tokenizer, self.grey, self.photographs, self.seen)
-
-    def draw(self, tokenizer: Tokenizer, path: Path) -> None:
-        """Write :meth:`png`."""
-        make_folder(path.parent)
-        atomic_write_bytes(path, self.png(tokenizer))
 
 
 class PaintingTask(ReconstructionTask):
@@ -75,7 +46,9 @@ class PaintingTask(ReconstructionTask):
         make = PairBatches(train, photographs, batches, seed=config.seed, size=size, codes=codes, token_noise=noise)
         self.batches = batches
         self.stream = BatchStream(make, config.faces.workers, pin=accelerator.device.type == "cuda")
-        self._valid = ValidFaces.of(valid, valid_photographs, size)
+        some = np.unique(np.linspace(0, len(valid) - 1, min(len(valid), VALID_FACES)).astype(np.int64))
+        self._valid = valid.images[some]
+        self._photographs, self._web_pictures = valid_photographs.with_web_pictures(VALID_FACES, size)
 
     def _batch(self, step: int) -> Part:
         device = self._accelerator.device
@@ -102,12 +75,12 @@ class PaintingTask(ReconstructionTask):
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
         tokenizer: Tokenizer = self.emas["tokenizer"].module  # type: ignore[assignment]
-        figures = self._seen_figures(torch.from_numpy(self._valid.grey).unsqueeze(1))
-        return {**figures, **photograph_figures(tokenizer, self._valid.photographs, self._valid.seen)}
+        figures = self._seen_figures(torch.from_numpy(self._valid).unsqueeze(1))
+        return {**figures, **photograph_figures(tokenizer, self._photographs, self._web_pictures)}
 
     def pictures(self) -> dict[str, bytes]:
         tokenizer: Tokenizer = self.emas["tokenizer"].module  # type: ignore[assignment]
-        return {"reconstructions": self._valid.png(tokenizer)}
+        return {"reconstructions": before_after_png(tokenizer, self._valid, self._photographs, self._web_pictures)}
 
 
 def load_photographs(config: VqvaeConfig) -> tuple[Photographs, Photographs]:
@@ -120,7 +93,7 @@ def load_photographs(config: VqvaeConfig) -> tuple[Photographs, Photographs]:
     return tuple(Photographs.open(folder, split, config.tokenizer.painted) for split in COLOUR_SPLITS)  # type: ignore[return-value]
 
 
-def check_painting(config: VqvaeConfig) -> None:
+def check_painting(config: VqvaeConfig, processes: int) -> None:
     """Refuse settings that a tokenizer that paints photographs cannot be trained with.
 
     Raises:
@@ -131,6 +104,13 @@ def check_painting(config: VqvaeConfig) -> None:
         raise UserError(
             "faces: a tokenizer that paints photographs learns from grey faces and from photographs, in equal parts: set "
             "faces.source=real, faces.fer2013=ALIGNED and faces.colour128=DATA, and no faces.faces128"
+        )
+    stage = config.tokenizer_stage
+    multiple = 2 * processes * stage.accumulate
+    if stage.batch_size % multiple:
+        raise UserError(
+            f"tokenizer_stage.batch_size: {stage.batch_size} cannot be half grey and half colour in {processes} process(es) "
+            f"and {stage.accumulate} part(s) each; use a multiple of {multiple}"
         )
     if config.loss.uses_lpips:
         raise UserError("loss.perceptual_net=lpips: is not there for a tokenizer that paints photographs; use encoder")
