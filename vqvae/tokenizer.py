@@ -88,11 +88,6 @@ class _PhotographTail(nn.Module):
         cb_cr = 0.5 * self.chroma(features).float()
         return to_rgb(y, F.interpolate(cb_cr, size=y.shape[-2:], mode="bilinear", align_corners=False))
 
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """The last weight through which both brightness and chroma go."""
-        return self.body[4].weight  # type: ignore[return-value]
-
 
 class Tokenizer(nn.Module):
     """Autoencoder with a discrete middle.
@@ -194,9 +189,10 @@ class Tokenizer(nn.Module):
         return self.down, self.to_codes, self.quantizer
 
     @property
-    def last_layer(self) -> nn.Parameter:
-        """Weight whose gradient balances the adversarial against the other losses."""
-        return self.up[-1].weight if self.tail is None else self.tail.last_layer  # type: ignore[return-value]
+    def last_layers(self) -> list[Tensor]:
+        """Weights whose gradient balances the adversarial against the other losses."""
+        last = [self.up[-1]] if self.tail is None else [self.tail.luma, self.tail.chroma]
+        return [layer.weight for layer in last]  # type: ignore[misc]
 
     @torch.inference_mode()
     def encode(self, faces: Tensor) -> Tensor:

@@ -167,8 +167,8 @@ class ReconstructionTask(TrainingTask):
         Not its norm in the pictures: a discriminator pulls all faces of a batch the same way, errors of reconstruction
         cancel out between them, and a balance struck per pixel lets the former win.
         """
-        weight: Tensor = self.modules["tokenizer"].last_layer  # type: ignore[assignment]
-        (there,) = torch.autograd.grad((output * gradient).sum(), weight, retain_graph=True)
+        weights: list[Tensor] = self.modules["tokenizer"].last_layers  # type: ignore[assignment]
+        there = torch.cat([part.flatten() for part in torch.autograd.grad((output * gradient).sum(), weights, retain_graph=True)])
         # Of the whole batch: processes that weighed by their own share would each train another tokenizer.
         return self._accelerator.reduce(there, "mean").norm()
 

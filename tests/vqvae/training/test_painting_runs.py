@@ -116,3 +116,14 @@ def test_what_cannot_be_painted_from_is_refused(tiny_runs: Any, painting: list[s
     with pytest.raises(UserError, match=message):
         tiny_runs.train("run", "tokenizer", *painting, *settings)
     assert not os.path.exists(tiny_runs.folder / "run" / "weights")
+
+
+def test_a_painting_decoder_trained_further_keeps_the_tokens(tiny_runs: Any, painting: list[str]) -> None:
+    assert tiny_runs.train("first", "tokenizer", *painting, *SHORT) == 0
+    weights = tiny_runs.weights("first", "tokenizer").parent
+    further = [f"tokenizer_stage.init={weights}", "tokenizer_stage.trainable=decoder"]
+    assert tiny_runs.train("second", "tokenizer", *painting, *SHORT, *further) == 0
+    old, new = (Tokenizer.from_pretrained(tiny_runs.weights(run, "tokenizer").parent) for run in ("first", "second"))
+    assert old.encoding_sha256() == new.encoding_sha256()
+    tokens = torch.zeros(1, 16, 2, dtype=torch.int64)
+    assert not torch.equal(old.decode(tokens), new.decode(tokens))
