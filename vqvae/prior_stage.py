@@ -14,7 +14,7 @@ from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
-from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
+from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
 from vqvae.config import PriorConfig, TokenizerConfig, VqvaeConfig
 from vqvae.grids import emotion_png
@@ -99,7 +99,8 @@ class PriorTask(TrainingTask):
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
-        set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
+        factor = rate_factor(stage.schedule, step, progress, stage.decay_from)
+        set_learning_rate(self._optimizer, stage.learning_rate * factor)
         batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self.stream(step)]
         # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
         mine = batch[1].sum()

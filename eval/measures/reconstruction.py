@@ -14,6 +14,7 @@ from eval.measures.distances import frechet_distance
 
 if TYPE_CHECKING:
     from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+    from vqvae.colour.photographs import Photographs
     from vqvae.tokenizer import Tokenizer
 
 
@@ -39,7 +40,8 @@ def measure_tokenizer(
 ) -> dict[str, Any]:
     """Figures over faces (N, S, S) at the tokenizer's size.
 
-    The Fréchet distance is between the faces and their reconstructions, in each reader's features; its floor is zero.
+    Of larger faces in colour, what is measured is their luma at that size. The Fréchet distance is between the faces and
+    their reconstructions, in each reader's features; its floor is zero.
     """
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
@@ -54,7 +56,7 @@ def measure_tokenizer(
     for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
         faces = chunk.to(device).float() / 255.0
         tokens = tokenizer.encode(faces)
-        made = tokenizer.decode(tokens)
+        made = tokenizer.as_seen(tokenizer.decode(tokens))
         for group in range(config.groups):
             counts[group] += torch.bincount(tokens[..., group].flatten().cpu(), minlength=config.codebook_size)
         error = (made - faces).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
@@ -75,3 +77,11 @@ def measure_tokenizer(
         "emotion_kept": {name: {"share": round(n / count, 4), "interval": wilson(n, count)} for name, n in same.items()},
         "frechet": {name: float(f"{frechet_distance(*np.concatenate(parts, axis=1)):.5g}") for name, parts in features.items()},
     }
+
+
+def measure_photographs(tokenizer: Tokenizer, photographs: Photographs) -> dict[str, Any]:
+    """Figures over all photographs of a split; see :func:`vqvae.colour.measures.photograph_figures`."""
+    from vqvae.colour.measures import photograph_figures
+
+    figures = photograph_figures(tokenizer, *photographs.with_web_pictures(len(photographs), tokenizer.config.size))
+    return {"split": "valid", "count": len(photographs), **{name: round(value, 4) for name, value in figures.items()}}

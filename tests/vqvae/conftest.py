@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 import vqvae.stages as stages
 from configs.cli import run
 from encoder.data.shard_writer import write_shards
+from encoder.pictures.face_images import png_bytes
 from vqvae.config import TokenizerConfig, VqvaeConfig
 from vqvae.faces import TrainingFaces
 from vqvae.tokenizer import Tokenizer
@@ -86,3 +89,22 @@ def shards(tiny_runs: TinyRuns, tmp_path: Path) -> list[str]:
         faces = stages.load_training_faces(VqvaeConfig(), split)  # type: ignore[arg-type]
         write_shards(tmp_path / "shards", split, zip(faces.images, faces.labels, strict=True), per_shard=9)
     return ["faces.source=shards", f"faces.shards={tmp_path / 'shards'}", "faces.look=drawn"]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Tiny photographs, 36 for training and 12 for validation, in the one column that is read."""
+    rng, folder = np.random.default_rng(3), tmp_path / "photographs"
+    folder.mkdir()
+    for split, count in (("train", 36), ("valid", 12)):
+        faces = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        rows = [{"image": {"bytes": png_bytes(face), "path": None}} for face in faces]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture
+def painting(photographs: Path) -> list[str]:
+    """Settings of a tiny tokenizer that paints photographs; its grey faces are those of ``tiny_runs``."""
+    faces = ["faces.source=real", "faces.fer2013=grey", f"faces.colour128={photographs}"]
+    return [*faces, "tokenizer.painted_size=32", "tokenizer.painted_channels=3", "loss.token_noise=0.5", "encoder=null"]

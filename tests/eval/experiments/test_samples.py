@@ -7,16 +7,23 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
+from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.pictures.face_images import png_bytes
 from eval import reconstruction, samples
 from eval.experiments import reconstruction as experiment
 from eval.faces.real import load_real
 from eval.measures.reconstruction import kept
+from vqvae.config import TokenizerConfig
+from vqvae.tokenizer import Tokenizer
 
 
 def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +40,26 @@ def test_reconstruction_reports_every_figure(weights: Path, tmp_path: Path, monk
     with Image.open(tmp_path / "reconstructions.png") as picture:
         assert "compositeWithTrainedAlgorithmicMedia" in picture.text["XML:com.adobe.xmp"]
         assert "may show real persons" in picture.text["Description"]
+
+
+def test_reconstruction_of_a_tokenizer_that_paints_photographs(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(experiment, "load_real", partial(load_real, drawn=12))
+    config = {"size": 16, "widths": (8, 16), "codebook_size": 8, "code_dim": 4, "groups": 4}
+    Tokenizer(TokenizerConfig(**config, painted_size=32, painted_channels=3)).save_pretrained(tmp_path / "painter")
+    images = [{"bytes": png_bytes(face), "path": None} for face in rng.integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)]
+    pq.write_table(pa.Table.from_pylist([{"image": image} for image in images]), tmp_path / "valid.parquet")
+    options = ["--data", "drawn", "--photographs", str(tmp_path), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    readers = [f"--{name}={weights / name}" for name in ("encoder", "judge")]
+    assert reconstruction.main([*options, *readers, f"--weights={tmp_path / 'painter'}"]) == 0
+    figures = json.loads((tmp_path / "out" / "reconstruction.json").read_text())
+    assert (figures["count"], figures["photographs"]["count"], figures["photographs"]["split"]) == (12, 9, "valid")
+    assert {"photograph_psnr", "chroma_error", "colourfulness"} < set(figures["photographs"])
+    with Image.open(tmp_path / "out" / "reconstructions.png") as picture:
+        assert picture.mode == "RGB"
+    with pytest.raises(UserError, match="paints no colour"):
+        reconstruction.main([*options, *readers, f"--weights={weights / 'tokenizer'}"])
 
 
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:
