@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from configs.loader import StrictModel
 from encoder.config import Width
+from vqvae.attributes import AttributeName
 
 Level = Annotated[int, Field(ge=3, le=1024)]
 
@@ -84,6 +85,8 @@ class PriorConfig(StrictModel):
     depth: int = Field(6, ge=1, le=64)
     heads: int = Field(8, ge=1, le=64)
     dropout: float = Field(0.1, ge=0, lt=1)
+    sees: Literal["last", "all"] = Field("last", description="which earlier codes of its position a code is predicted from")
+    attributes: tuple[AttributeName, ...] = Field((), description="what it may be told besides emotion and look, in this order")
 
 
 class FacesConfig(StrictModel):
@@ -133,7 +136,10 @@ class TokenizerStageConfig(StageConfig):
 class PriorStageConfig(StageConfig):
     """Optimisation of the prior, and what its labels are made of."""
 
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the matrices of the blocks; AdamW the rest")
+    muon_rate: float = Field(2e-3, gt=0, description="learning rate of Muon, scaled to match that of AdamW")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
+    attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
 

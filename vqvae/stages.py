@@ -153,7 +153,8 @@ class _Runner:
         faces, device = self.train if split == "train" else self.valid, self.accelerator.device
         encoder = self.encoder.to(device) if self.encoder is not None else None
         folder, weight = self.out / "cache" / f"tokens-{split}", self.config.prior_stage.votes_weight
-        return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split)
+        told = self.config.prior.attributes
+        return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split, told)
 
     def prior(self, minutes: float | None) -> int:
         tokenizer = self.trained or self.trained_tokenizer()
