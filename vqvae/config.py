@@ -144,6 +144,21 @@ class PriorStageConfig(StageConfig):
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
 
 
+class CriticStageConfig(StageConfig):
+    """Optimisation of a critic, and how the faces that it learns to tell are sampled: as they are delivered."""
+
+    epochs: float = Field(10, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(64, ge=4, multiple_of=2, description="faces of one optimiser step, half of them real")
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    widths: tuple[Width, ...] = Field((24, 48, 96, 128), min_length=2, max_length=6, description="multiples of 8")
+    samples: int = Field(8192, ge=64, description="made faces to learn from, and as many real ones")
+    steps: int = Field(12, ge=1, le=1024)
+    guidance: float = Field(1.0, ge=0, le=20)
+    guided: tuple[float, float] | None = (0.15, 0.8)
+    temperature: float = Field(0.9, ge=0, le=10)
+
+
 class VqvaeConfig(StrictModel):
     """Everything ``vqvae/train.py`` reads."""
 
@@ -154,6 +169,7 @@ class VqvaeConfig(StrictModel):
     encoder: str | None = Field("pretrained/encoder", description="weights of the frozen emotion encoder; null: none")
     tokenizer_stage: TokenizerStageConfig = TokenizerStageConfig()
     prior_stage: PriorStageConfig = PriorStageConfig()
+    critic_stage: CriticStageConfig = CriticStageConfig()
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"

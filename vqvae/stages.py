@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any, Literal
 
+import numpy as np
+import torch
+
 from configs.cli import UserError
 from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import describe, make_accelerator
-from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
+from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256, resolve_folder
 from engine.training.agreement import Agreement
 from engine.training.optimization import check_accumulation
 from engine.training.run_folder import CONFIG
@@ -16,6 +19,9 @@ from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
 from vqvae.config import StageConfig, VqvaeConfig
+from vqvae.critics.critic import CriticConfig, RealismCritic
+from vqvae.critics.pairs import make_pairs
+from vqvae.critics.stage import ARCHITECTURES, CRITICS, CriticTask
 from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
@@ -25,9 +31,14 @@ from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
 
 
+def stage_settings(config: VqvaeConfig, stage: str) -> StageConfig:
+    """What is set for a stage; the two critics share theirs."""
+    return {"tokenizer": config.tokenizer_stage, "prior": config.prior_stage}.get(stage, config.critic_stage)
+
+
 def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | None) -> dict[str, float | None]:
     """Time of each stage: its own ``max_minutes``, or its share of ``total``."""
-    own = {"tokenizer": config.tokenizer_stage.max_minutes, "prior": config.prior_stage.max_minutes}
+    own = {stage: stage_settings(config, stage).max_minutes for stage in stages}
     if total is None:
         return {stage: own[stage] for stage in stages}
     if total <= 0:
@@ -81,9 +92,13 @@ class _Runner:
             self.trained = None if "tokenizer" in self.trainings else self.trained_tokenizer()
             self.prior_start = initial_prior(config)
         for stage in self.trainings:
-            settings = config.tokenizer_stage if stage == "tokenizer" else config.prior_stage
+            settings = stage_settings(config, stage)
+            if stage in CRITICS:
+                self.trained = self.trained_tokenizer()
+                self.judged = self.trained_prior()
             processes = self.accelerator.num_processes
-            check_accumulation(f"{stage}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
+            name = "critic" if stage in CRITICS else stage
+            check_accumulation(f"{name}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
 
     def trained_tokenizer(self) -> Tokenizer:
         """The tokenizer that the prior is trained on.
@@ -98,6 +113,16 @@ class _Runner:
         if tokenizer.config != self.config.tokenizer:
             raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
         return tokenizer
+
+    def trained_prior(self) -> MaskedPrior:
+        """The prior whose faces a critic learns to tell. Raises UserError: there is none, or one of other tokens."""
+        weights = self.out / "weights" / "prior"
+        if not weights.is_dir():
+            raise UserError(f"{weights}: a critic needs a trained prior there; run --stage prior first")
+        prior, tokenizer = MaskedPrior.from_pretrained(weights), self.trained_tokenizer()
+        if prior.shape.tokenizer_sha256 != tokenizer.encoding_sha256():
+            raise UserError(f"{weights}: was trained on tokens that the tokenizer beside it does not make")
+        return prior
 
     def _faces(self) -> tuple[Faces, TrainingFaces]:
         config = self.config
@@ -149,6 +174,34 @@ class _Runner:
         self.agreement.in_first(draw)
         return 0
 
+    def critic(self, name: str, minutes: float | None) -> int:
+        """Train the critic called ``name``: each of the two has faces, an architecture and a seed of its own."""
+        if name not in self.trainings:
+            return 0
+        config, tokenizer, accelerator = self.config, self.trained_tokenizer().to(self.accelerator.device), self.accelerator
+        settings, number = config.critic_stage, CRITICS.index(name)
+        prior, pairs = self.judged.to(accelerator.device), {}
+        for split in ("train", "valid"):
+            store = self._store(tokenizer, split)  # type: ignore[arg-type]
+            mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
+            count = settings.samples if split == "train" else max(64, settings.samples // 8)
+            pairs[split] = make_pairs(
+                store,
+                tokenizer,
+                prior,
+                settings,
+                np.sort(mine[:count]),
+                accelerator,
+                seed=config.seed + number,
+                folder=self.out / "cache" / f"{name}-{split}",
+                weights=self.out / "weights",
+            )
+        torch.manual_seed(config.seed + number)
+        shape = CriticConfig(name=ARCHITECTURES[number], channels=tokenizer.config.painted_channels, widths=settings.widths)
+        task = CriticTask(config, RealismCritic(shape), pairs["train"], pairs["valid"], accelerator, name)
+        task.trained_on({part: file_sha256(self.out / "weights" / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")})
+        return self.loop(name, task, settings, minutes)
+
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
         faces, device = self.train if split == "train" else self.valid, self.accelerator.device
         encoder = self.encoder.to(device) if self.encoder is not None else None
@@ -186,7 +239,10 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: s
     minutes = stage_minutes(config, stages, arguments.max_minutes)
     runner = _Runner(config, arguments, stages, go_on)
     for stage in stages:
-        code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
+        if stage in CRITICS:
+            code = runner.critic(stage, minutes[stage])
+        else:
+            code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
         if code:
             return code
     if runner.accelerator.is_main_process and config.faces.source == "drawn":
