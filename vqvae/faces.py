@@ -14,7 +14,7 @@ from encoder.data.sharded_faces import VALID_MOST, ShardedFaces, open_shards
 from engine.training.batches import GlobalBatches, uniforms
 from vqvae.attributes import NOT_TOLD, AttributeName
 from vqvae.config import VqvaeConfig
-from vqvae.token_cache import array_sha256
+from vqvae.tokens.cache import array_sha256
 
 # Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings.
 SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn")

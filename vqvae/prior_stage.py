@@ -19,9 +19,9 @@ from engine.training.task import TrainingTask
 from vqvae.config import PriorConfig, PriorStageConfig, TokenizerConfig, VqvaeConfig
 from vqvae.grids import emotion_png
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_batches import TokenBatches, hide_positions, sampling_weights
-from vqvae.token_store import TokenStore
 from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.tokens.store import TokenStore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -26,9 +26,9 @@ from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
-from vqvae.token_store import TokenStore, make_token_store
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
+from vqvae.tokens.store import TokenStore, make_token_store
 
 
 def stage_settings(config: VqvaeConfig, stage: str) -> StageConfig:

@@ -66,7 +66,7 @@ class Grid(DrawingExperiment[GridPoint]):
         """Load networks, and real faces at the generator's size, so that all take the same way into the readers."""
         super().load()
         from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
-        from vqvae.token_cache import array_sha256
+        from vqvae.tokens.cache import array_sha256
 
         asked, size = self.arguments, self.pipe.tokenizer.config.size
         self.train = load_real(asked.data, "train", size, drawn=NUM_EMOTIONS * 10 * asked.per_emotion)

@@ -14,8 +14,8 @@ from vqvae.attributes import NOT_TOLD, attribute_row
 from vqvae.config import PriorConfig, PriorStageConfig
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.prior_stage import make_optimizers
-from vqvae.token_batches import TokenBatches, hide_positions, sampling_weights
-from vqvae.token_store import TokenStore
+from vqvae.tokens.batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.tokens.store import TokenStore
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=2, heads=2, dropout=0.0), positions=9, groups=2, codebook_size=8)
 

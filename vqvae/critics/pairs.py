@@ -16,9 +16,9 @@ from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from vqvae.config import CriticStageConfig
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
-from vqvae.token_cache import Shapes, Write, cached
-from vqvae.token_store import TokenStore
 from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.cache import Shapes, Write, cached
+from vqvae.tokens.store import TokenStore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

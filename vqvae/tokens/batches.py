@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.training.batches import Accept, GlobalBatches, uniforms
 from vqvae.attributes import NOT_TOLD
-from vqvae.token_store import TokenStore
+from vqvae.tokens.store import TokenStore
 
 _PIECE = 1 << 16
 _MOST_WEIGHTS = 1 << 20

@@ -17,8 +17,8 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.emotion_encoder import EmotionEncoder
 from vqvae.attributes import AttributeName
 from vqvae.faces import Faces, TrainingFaces
-from vqvae.token_cache import Shapes, Write, array_sha256, cached, mapped
 from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.cache import Shapes, Write, array_sha256, cached, mapped
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
