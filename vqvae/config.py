@@ -89,6 +89,18 @@ class PriorConfig(StrictModel):
     attributes: tuple[AttributeName, ...] = Field((), description="what it may be told besides emotion and look, in this order")
 
 
+class SamplingConfig(StrictModel):
+    """How faces are best sampled from a prior; travels with its weights, as it is chosen for them on valid.
+
+    The defaults are those of priors that were stored without.
+    """
+
+    steps: int = Field(12, ge=1, le=1024)
+    guidance: float = Field(3.0, ge=0, le=20)
+    guided: tuple[float, float] | None = Field(None, description="see vqvae.sampler.sample_tokens")
+    temperature: float = Field(0.8, ge=0, le=10)
+
+
 class FacesConfig(StrictModel):
     """Which faces train the tokenizer and the prior: drawn ones, FER-2013 (and faces128) from disk, or any in shards."""
 
@@ -139,13 +151,14 @@ class PriorStageConfig(StageConfig):
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the matrices of the blocks; AdamW the rest")
     muon_rate: float = Field(2e-3, gt=0, description="learning rate of Muon, scaled to match that of AdamW")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
+    sampling: SamplingConfig = SamplingConfig(guidance=1.0, guided=(0.15, 0.8), temperature=0.9, steps=16)
     attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
 
 
 class CriticStageConfig(StageConfig):
-    """Optimisation of a critic, and how the faces that it learns to tell are sampled: as they are delivered."""
+    """Optimisation of a critic. The faces that it learns to tell are sampled as the prior's ``sampling`` says."""
 
     epochs: float = Field(10, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -153,10 +166,6 @@ class CriticStageConfig(StageConfig):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     widths: tuple[Width, ...] = Field((24, 48, 96, 128), min_length=2, max_length=6, description="multiples of 8")
     samples: int = Field(8192, ge=64, description="made faces to learn from, and as many real ones")
-    steps: int = Field(12, ge=1, le=1024)
-    guidance: float = Field(1.0, ge=0, le=20)
-    guided: tuple[float, float] | None = (0.15, 0.8)
-    temperature: float = Field(0.9, ge=0, le=10)
 
 
 class VqvaeConfig(StrictModel):

@@ -20,7 +20,7 @@ from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS
 from engine.storage.weights import load_weights, read_config, save_weights
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
-from vqvae.config import PriorConfig
+from vqvae.config import PriorConfig, SamplingConfig
 from vqvae.faces import SOURCES
 from vqvae.fast_linear import linear, linear_gelu, matrix
 
@@ -80,11 +80,12 @@ class MaskedPrior(nn.Module):
     Tokens are (N, L, G) int64; ``hidden`` (N, L) bool marks positions whose tokens are unknown. ``emotion`` is (N, 7), a
     row of zeros where no emotion is asked for. ``source`` is (N,) int64, an index into :data:`vqvae.faces.SOURCES`.
     ``attributes`` is (N, A) int64, classes of those of ``shape.prior.attributes`` or ``NOT_TOLD``; None tells nothing.
+    ``sampling`` says how faces are best drawn from it.
     """
 
     def __init__(self, shape: PriorShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.sampling = shape, SamplingConfig()
         width = shape.prior.width
         self.codes = nn.ModuleList([nn.Embedding(shape.codebook_size, width) for _ in range(shape.groups)])
         self.biases = nn.Parameter(torch.zeros(shape.groups, shape.codebook_size))
@@ -168,10 +169,13 @@ class MaskedPrior(nn.Module):
             UserError: see :func:`engine.storage.weights.load_weights`.
         """
         stored = read_config(folder, KIND)
-        prior = cls(validate(PriorShape, stored["model"], f"{folder}/config.json"))
+        place = f"{folder}/config.json"
+        prior = cls(validate(PriorShape, stored["model"], place))
+        prior.sampling = validate(SamplingConfig, stored.get("calibration", {}), place)
         load_weights(folder, prior, stored)
         return prior.eval().requires_grad_(False)
 
     def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
         """Write weights in half precision with their configuration."""
-        save_weights(folder, self.state_dict(), {"kind": KIND, "model": self.shape.model_dump(mode="json"), **notes})
+        stored = {"kind": KIND, "model": self.shape.model_dump(mode="json"), "calibration": self.sampling.model_dump(mode="json")}
+        save_weights(folder, self.state_dict(), {**stored, **notes})

@@ -96,7 +96,7 @@ class PriorTask(TrainingTask):
         self._valid_labels = torch.from_numpy(np.array(valid.labels))
         self._valid_sources = torch.from_numpy(valid.sources.astype(np.int64))
         self._valid_attributes = torch.from_numpy(valid.attributes.astype(np.int64))
-        prior.shape = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256())
+        prior.shape, prior.sampling = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256()), stage.sampling
         prior.to(device)
         self.optimizers = make_optimizers(prior, stage)
         self._prior, *self._optimizers = accelerator.prepare(prior, *self.optimizers.values())

@@ -189,7 +189,6 @@ class _Runner:
                 store,
                 tokenizer,
                 prior,
-                settings,
                 np.sort(mine[:count]),
                 accelerator,
                 seed=config.seed + number,

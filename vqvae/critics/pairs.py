@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engine.counter_random import hash64
 from engine.storage.weights import WEIGHTS_FILE, file_sha256
-from vqvae.config import CriticStageConfig
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
@@ -45,7 +44,6 @@ def make_pairs(
     store: TokenStore,
     tokenizer: Tokenizer,
     prior: MaskedPrior,
-    settings: CriticStageConfig,
     faces: NDArray[np.int64],
     accelerator: Accelerator,
     *,
@@ -82,18 +80,23 @@ def make_pairs(
                 emotion,
                 source,
                 [int(hash64(seed, row)) >> 32 for row in rows],
-                steps=settings.steps,
-                guidance=settings.guidance,
-                guided=settings.guided,
-                temperature=settings.temperature,
                 attributes=attributes,
+                **prior.sampling.model_dump(),
             )
             at = start * int(np.prod(shape))
             write("made", at, paint(tokens))
             write("real", at, paint(torch.from_numpy(store.tokens[0][rows].astype(np.int64)).to(device)))
 
-    sampled = settings.model_dump_json(include={"steps", "guidance", "guided", "temperature"})
     made_from = {part: file_sha256(weights / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")}
     shapes: Shapes = {name: ("uint8", (len(faces), *shape)) for name in ("real", "made")}
     which = f"{seed} {len(store)} {len(faces)} {int(faces.sum())}"
-    return FacePairs(**cached(folder, {**made_from, "sampled": sampled, "faces": which}, shapes, len(faces), fill, accelerator))
+    return FacePairs(
+        **cached(
+            folder,
+            {**made_from, "sampled": prior.sampling.model_dump_json(), "faces": which},
+            shapes,
+            len(faces),
+            fill,
+            accelerator,
+        )
+    )
