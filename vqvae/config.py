@@ -28,6 +28,8 @@ class TokenizerConfig(StrictModel):
     groups: int = Field(2, ge=1, le=8, description="codes per position, each from a codebook of its own")
     quantizer_decay: float = Field(0.99, gt=0, lt=1)
     restart_after: float = Field(0.1, ge=0, description="codes used less than this share of the mean use are restarted")
+    painted_size: int | None = Field(None, ge=16, le=512, description="side of the faces that the decoder paints; null: size")
+    painted_channels: Literal[1, 3] = Field(1, description="3: colour is painted, though the encoder sees grey only")
 
     @model_validator(mode="after")
     def _levels_fit(self) -> TokenizerConfig:
@@ -48,6 +50,24 @@ class TokenizerConfig(StrictModel):
             least = max(self.size >> len(self.widths), 2)
             raise ValueError(f"side={self.side} must lie between {least} and {self.size // 2} for size={self.size}")
         return self
+
+    @model_validator(mode="after")
+    def _painted_size_fits(self) -> TokenizerConfig:
+        if self.painted not in [self.size << doublings for doublings in range(6)]:
+            raise ValueError(f"painted_size={self.painted} must be size={self.size} or that doubled, once or more often")
+        if self.painted != self.size and not self.paints_photographs:
+            raise ValueError("a painted_size other than size belongs to painted_channels=3")
+        return self
+
+    @property
+    def painted(self) -> int:
+        """Side of the faces that the decoder paints."""
+        return self.painted_size or self.size
+
+    @property
+    def paints_photographs(self) -> bool:
+        """Whether the decoder paints colour photographs, and not faces as the encoder sees them."""
+        return self.painted_channels == 3
 
     @property
     def grid(self) -> int:
@@ -71,6 +91,9 @@ class TokenizerLossConfig(StrictModel):
     commitment: float = Field(0.25, ge=0)
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
     adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")
+    chroma: float = Field(1.0, ge=0, description="colour of photographs")
+    gradient: float = Field(0.5, ge=0, description="differences between neighbouring pixels of photographs: sharpness")
+    token_noise: float = Field(0.1, ge=0, le=1, description="share of faces some of whose codes are swapped for near ones")
 
     @property
     def uses_lpips(self) -> bool:
@@ -107,6 +130,7 @@ class FacesConfig(StrictModel):
     source: Literal["drawn", "real", "shards"] = "real"
     fer2013: str | None = None
     faces128: str | None = None
+    colour128: str | None = Field(None, description="folder with colour photographs, for a tokenizer that paints colour")
     on_error: Literal["refuse", "skip"] = "refuse"
     drawn_count: int = Field(8000, ge=64)
     shards: str | None = Field(None, description="folder or URL of tar or Parquet shards; see python -m encoder.shard --help")
@@ -125,11 +149,14 @@ class StageConfig(StrictModel):
     batch_size: int = Field(64, ge=2, description="faces of one optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts in which each process takes its share: less memory, same step")
     learning_rate: float = Field(5e-4, gt=0)
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="constant: for a run of unknown length, see decay_from")
+    decay_from: float = Field(0.75, ge=0, le=1, description="constant: share of the run from which the rate falls to zero")
     weight_decay: float = Field(0.01, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     evaluate_every: int | None = Field(None, ge=1, description="steps; null: about once an epoch, at least every 500")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; null: as often as evaluate_every")
     log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
+    checkpoint_minutes: float = Field(10.0, gt=0, description="at most so long without a checkpoint")
     keep_checkpoints: int = Field(2, ge=1, description="older ones are removed")
 
 
@@ -187,4 +214,4 @@ class VqvaeConfig(StrictModel):
 
     def without_folders(self) -> dict[str, Any]:
         """The settings as stored beside weights: where somebody keeps their data is nobody else's business."""
-        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "shards"}})
+        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "colour128", "shards"}})

@@ -16,8 +16,9 @@ from vqvae.attributes import NOT_TOLD, AttributeName
 from vqvae.config import VqvaeConfig
 from vqvae.tokens.cache import array_sha256
 
-# Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings.
-SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn")
+# Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings, colour
+# photographs. Earlier priors know the first three.
+SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn", "photo")
 
 
 class Faces(Protocol):
@@ -162,10 +163,18 @@ def load_training_faces(config: VqvaeConfig, split: Literal["train", "valid", "t
         sharp = load_faces128(Path(faces.faces128).expanduser(), split, size=size)
         # One rater and no votes: the encoder's reading is the better label.
         parts.append(_part(sharp.images, np.zeros((len(sharp), 7), np.float32), "faces128"))
+    return joined(parts)
+
+
+def joined(parts: Sequence[TrainingFaces]) -> TrainingFaces:
+    """All faces of several sets, in their order."""
+    names: list[AttributeName] = sorted({name for part in parts for name in part.attributes})
+    told = [part.told(names) for part in parts] if names else []
     return TrainingFaces(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.sources for part in parts]),
+        {name: np.concatenate([columns[:, place] for columns in told]) for place, name in enumerate(names)},
     )
 
 

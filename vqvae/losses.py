@@ -84,11 +84,11 @@ def lpips_distance(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class PatchDiscriminator(nn.Module):
-    """Real or made, patch by patch (Isola et al., 2017): (N, 1, S, S) in [0, 1] to (N, 1, S/8, S/8) scores."""
+    """Real or made, patch by patch (Isola et al., 2017): (N, C, S, S) in [0, 1] to (N, 1, S/8, S/8) scores."""
 
-    def __init__(self, width: int = 40) -> None:
+    def __init__(self, width: int = 40, channels: int = 1) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for factor in (1, 2):
             layers += [
                 nn.Conv2d(factor * width, 2 * factor * width, 4, 2, 1),

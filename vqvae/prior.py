@@ -38,6 +38,7 @@ class PriorShape(StrictModel):
     groups: int = Field(ge=1, le=8)
     codebook_size: int = Field(ge=2, le=1 << 20)
     tokenizer_sha256: str = ""
+    looks: int = Field(3, ge=1, le=len(SOURCES), description="how many of the first sources it knows")
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class MaskedPrior(nn.Module):
         self.biases = nn.Parameter(torch.zeros(shape.groups, shape.codebook_size))
         self.mask = nn.Parameter(torch.randn(width) * 0.02)
         self.positions = nn.Parameter(torch.randn(shape.positions, width) * 0.02)
-        self.sources = nn.Embedding(len(SOURCES), width)
+        self.sources = nn.Embedding(shape.looks, width)
         self.emotion = nn.Sequential(nn.Linear(NUM_EMOTIONS + 1, width), nn.SiLU(), nn.Linear(width, width))
         # One row more than classes: what is not told.
         self.attributes = nn.ModuleList([nn.Embedding(len(ATTRIBUTES[name]) + 1, width) for name in shape.prior.attributes])

@@ -14,9 +14,10 @@ from engine.storage.weights import resolve_folder
 from engine.training.batch_stream import BatchStream
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
-from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
+from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
 from vqvae.config import PriorConfig, PriorStageConfig, TokenizerConfig, VqvaeConfig
+from vqvae.faces import SOURCES
 from vqvae.grids import emotion_png
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer
@@ -35,6 +36,8 @@ def prior_shape(config: PriorConfig, tokenizer: TokenizerConfig, tokenizer_sha25
         groups=tokenizer.groups,
         codebook_size=tokenizer.codebook_size,
         tokenizer_sha256=tokenizer_sha256,
+        # Who goes on from a prior of three looks keeps its shape.
+        looks=len(SOURCES) if tokenizer.paints_photographs else SOURCES.index("photo"),
     )
 
 
@@ -121,8 +124,9 @@ class PriorTask(TrainingTask):
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
+        factor = rate_factor(stage.schedule, step, progress, stage.decay_from)
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
-            set_learning_rate(optimizer, rate * cosine_schedule(progress))
+            set_learning_rate(optimizer, rate * factor)
         batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self.stream(step)]
         # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
         mine = batch[1].sum()
@@ -156,4 +160,4 @@ class PriorTask(TrainingTask):
 
     def pictures(self) -> dict[str, bytes]:
         prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
-        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[0]), columns=2)}
+        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[-1]), columns=2)}

@@ -18,16 +18,18 @@ from engine.training.run_folder import CONFIG
 from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
+from vqvae.colour.stage import PaintingTask, ValidFaces, check_painting, load_photographs
+from vqvae.colour.told import photograph_faces
 from vqvae.config import StageConfig, VqvaeConfig
 from vqvae.critics.critic import CriticConfig, RealismCritic
 from vqvae.critics.pairs import make_pairs
 from vqvae.critics.stage import ARCHITECTURES, CRITICS, CriticTask
-from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
+from vqvae.faces import SOURCES, Faces, TrainingFaces, joined, load_training_faces, open_training_shards
 from vqvae.grids import emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
 from vqvae.tokenizer import Tokenizer
-from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
+from vqvae.tokenizer_stage import ReconstructionTask, TokenizerStart, TokenizerTask
 from vqvae.tokens.store import TokenStore, make_token_store
 
 
@@ -47,6 +49,13 @@ def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | N
     return {stage: total * part / sum(parts.values()) for stage, part in parts.items()}
 
 
+def _endings(config: VqvaeConfig) -> tuple[str, ...]:
+    """The settings that say when a run of unknown length ends: only whoever sees its pictures can tell."""
+    stages = {"tokenizer_stage": config.tokenizer_stage, "prior_stage": config.prior_stage}
+    open_ended = [name for name, stage in stages.items() if stage.schedule == "constant"]
+    return tuple(f"{name}.{setting}" for name in open_ended for setting in ("epochs", "max_minutes", "decay_from"))
+
+
 class _Runner:
     """One invocation of the program: what all stages share."""
 
@@ -63,15 +72,25 @@ class _Runner:
                     continue
                 # A run that ended in its first stage has no folder of the second yet.
                 resume = resume if (folder / CONFIG).is_file() else None
-            training = open_training(stage, config, config, folder, resume, module=stage, begin=False, go_on=go_on)
+            training = open_training(
+                stage, config, config, folder, resume, module=stage, may_change=_endings(config), begin=False, go_on=go_on
+            )
             self.trainings[stage] = training
         self.encoder = None
         if config.encoder is not None:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
         self.agreement.in_turn(self._build_starts)
         self.train, self.valid = self._faces()
+        self.photographs = load_photographs(config) if config.tokenizer.paints_photographs else None
         counts = f"{len(self.train)} training and {len(self.valid)} validation faces"
+        if self.photographs is not None:
+            counts += f", {' and '.join(str(len(part)) for part in self.photographs)} photographs"
         self.agreement.say(f"vqvae: {counts}, {describe(self.accelerator, config.compile)}")
+
+    @property
+    def shown_source(self) -> int:
+        """The look of generated faces in pictures of the training."""
+        return SOURCES.index("photo") if self.photographs is not None else int(self.valid.sources[0])
 
     def _complete(self, stage: str) -> bool:
         weights = self.out / "weights" / stage
@@ -86,6 +105,8 @@ class _Runner:
                 cannot be cut as asked.
         """
         config = self.config
+        if config.tokenizer.paints_photographs:
+            check_painting(config)
         if "tokenizer" in self.trainings:
             self.tokenizer_start = TokenizerStart(config, self.encoder, self.accelerator.device)
         if "prior" in self.trainings:
@@ -145,6 +166,7 @@ class _Runner:
                 max_minutes=minutes,
                 evaluate_every=interval,
                 checkpoint_every=settings.checkpoint_every or interval,
+                checkpoint_minutes=settings.checkpoint_minutes,
                 log_every=settings.log_every,
                 keep=settings.keep_checkpoints,
             ),
@@ -161,14 +183,17 @@ class _Runner:
 
     def tokenizer(self, minutes: float | None) -> int:
         if "tokenizer" in self.trainings:
-            task = TokenizerTask(self.config, self.tokenizer_start, self.train, self.valid, self.accelerator)
-            code = self.loop("tokenizer", task, self.config.tokenizer_stage, minutes)
+            code = self.loop("tokenizer", self._tokenizer_task(), self.config.tokenizer_stage, minutes)
             if code:
                 return code
 
         def draw() -> None:
             path = self.out / "reconstructions.png"
-            reconstruction_grid(Tokenizer.from_pretrained(self.out / "weights" / "tokenizer"), self.valid.images, path)
+            trained = Tokenizer.from_pretrained(self.out / "weights" / "tokenizer")
+            if self.photographs is None:
+                reconstruction_grid(trained, self.valid.images, path)
+            else:
+                ValidFaces.of(self.valid, self.photographs[1], trained.config.size).draw(trained, path)
             print(f"vqvae: faces above, reconstructions below: {path}")
 
         self.agreement.in_first(draw)
@@ -201,8 +226,22 @@ class _Runner:
         task.trained_on({part: file_sha256(self.out / "weights" / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")})
         return self.loop(name, task, settings, minutes)
 
+    def _tokenizer_task(self) -> ReconstructionTask:
+        start, faces = self.tokenizer_start, (self.train, self.valid)
+        if self.photographs is None:
+            return TokenizerTask(self.config, start, *faces, self.accelerator)
+        return PaintingTask(self.config, start, *faces, *self.photographs, self.accelerator)
+
+    def _told(self, split: Literal["train", "valid"]) -> Faces:
+        """The faces that the prior learns from: the grey ones and, where photographs are painted, the web pictures of these."""
+        grey: Any = self.train if split == "train" else self.valid
+        if self.photographs is None:
+            return grey
+        config, photographs = self.config, self.photographs[split == "valid"]
+        return joined([grey, photograph_faces(config.faces.colour128 or "", split, photographs, config.tokenizer.size)])
+
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
-        faces, device = self.train if split == "train" else self.valid, self.accelerator.device
+        faces, device = self._told(split), self.accelerator.device
         encoder = self.encoder.to(device) if self.encoder is not None else None
         folder, weight = self.out / "cache" / f"tokens-{split}", self.config.prior_stage.votes_weight
         told = self.config.prior.attributes
@@ -221,7 +260,7 @@ class _Runner:
         def draw() -> None:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
-            emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
+            emotion_grid(prior, tokenizer.to("cpu"), self.shown_source, path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
 
         self.agreement.in_first(draw)

@@ -1,6 +1,8 @@
 """Faces to tokens and back: a small convolutional autoencoder around a grouped quantiser.
 
-In the manner of VQGAN (Esser et al., 2021), sized for 64 x 64 grey faces on a CPU.
+In the manner of VQGAN (Esser et al., 2021), sized for 64 x 64 grey faces on a CPU. Its decoder may paint larger faces than
+the encoder sees, in colour: then grey web pictures and sharp photographs share their tokens (the idea of codebook face
+restoration, Zhou et al., 2022).
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from configs.loader import validate
 from engine.storage.weights import load_weights, read_config, save_weights
+from vqvae.colour.ycbcr import luma, shrink, to_rgb
 from vqvae.config import TokenizerConfig
 from vqvae.quantizers.create import create_quantizer
 
 KIND = "tokenizer"
+# Of 512 codes on a sphere of 16 dimensions: a mistake that a prior makes, and not just any code.
+NEIGHBOURS = 8
 
 
 def _norm(width: int) -> nn.GroupNorm:
@@ -58,10 +63,42 @@ class _Attention(nn.Module):
         return x + self.out(rearrange(mixed, "n head (h w) c -> n (head c) h w", h=x.shape[2]))
 
 
+class _PhotographTail(nn.Module):
+    """(N, ``inputs``, S, S) features to faces in colour, (N, 3, ``painted``, ``painted``), not clamped.
+
+    Brightness is painted at full size. Chroma is painted at the size of the features and enlarged smoothly: it is guessed
+    from grey, errs most where brightness jumps, and an error there that changes from pixel to pixel is a coloured fringe.
+    """
+
+    def __init__(self, inputs: int, size: int, painted: int) -> None:
+        super().__init__()
+        width = 2 * inputs
+        self.body = nn.Sequential(
+            _ResidualBlock(inputs),
+            *(nn.Conv2d(inputs, width, 3, padding=1), _norm(width), nn.SiLU()),
+            *(nn.Conv2d(width, width, 3, padding=1), _norm(width), nn.SiLU()),
+        )
+        times = painted // size
+        self.luma, self.enlarge = nn.Conv2d(width, times**2, 3, padding=1), nn.PixelShuffle(times)
+        self.chroma = nn.Conv2d(width, 2, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.body(features)
+        y = 0.5 * self.enlarge(self.luma(features).float()) + 0.5
+        cb_cr = 0.5 * self.chroma(features).float()
+        return to_rgb(y, F.interpolate(cb_cr, size=y.shape[-2:], mode="bilinear", align_corners=False))
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The last weight through which both brightness and chroma go."""
+        return self.body[4].weight  # type: ignore[return-value]
+
+
 class Tokenizer(nn.Module):
     """Autoencoder with a discrete middle.
 
-    Faces are (N, 1, S, S) floats in [0, 1]; tokens are (N, grid * grid, groups) int64, row by row.
+    Faces are (N, 1, S, S) floats in [0, 1]; tokens are (N, grid * grid, groups) int64, row by row. The decoder paints
+    (N, C, P, P): as the encoder sees them, or as ``painted_channels`` and ``painted_size`` say.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -97,24 +134,46 @@ class Tokenizer(nn.Module):
             up.append(nn.Conv2d(widths[index], outputs, 1))
             up += [nn.Upsample(scale_factor=2, mode="nearest")] if index < config.halvings else []
         tail = widths[0] // 2
-        self.up = nn.Sequential(
-            *up, nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)
-        )
+        self.tail = _PhotographTail(tail, config.size, config.painted) if config.paints_photographs else None
+        if self.tail is None:
+            up += [nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)]
+        self.up = nn.Sequential(*up)
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, faces: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Reconstruct.
 
+        Args:
+            noise: (N, L, G) in [0, 1): where it is below 1, the decoder is given another code, one of the
+                :data:`NEIGHBOURS` nearest of the same codebook: the lower, the nearer. None: the face's own codes.
+
         Returns:
-            faces (N, 1, S, S) not clamped, tokens (N, L, G), and the losses that tie vectors to codes and codes to vectors.
+            faces (N, C, P, P) not clamped, tokens (N, L, G), and the losses that tie vectors to codes and codes to vectors.
         """
         latent = self.to_codes(self.down(2.0 * faces - 1.0))
         n, channels, h, w = latent.shape
         made = self.quantizer(latent.permute(0, 2, 3, 1).reshape(-1, channels))
-        return self._paint(made.vectors.view(n, h, w, channels)), made.tokens.view(n, h * w, -1), made.commitment, made.codebook
+        vectors, tokens = made.vectors, made.tokens
+        if noise is not None:
+            vectors = self._swapped(vectors, tokens, noise.reshape(tokens.shape))
+        return self._paint(vectors.view(n, h, w, channels)), tokens.view(n, h * w, -1), made.commitment, made.codebook
+
+    def _swapped(self, vectors: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
+        """The vectors, with those of near codes where the (N * L, G) ``noise`` is below 1."""
+        with torch.no_grad():
+            near = self.quantizer.neighbours(NEIGHBOURS, tokens.device)
+            rank = (noise * near.shape[-1]).long().clamp(max=near.shape[-1] - 1)
+            others = torch.stack([near[g][tokens[:, g], rank[:, g]] for g in range(self.config.groups)], dim=1)
+            other_vectors = self.quantizer.lookup(others)
+        swap = (noise < 1.0).repeat_interleave(self.config.code_dim, dim=1)
+        return torch.where(swap, other_vectors, vectors)
 
     def _paint(self, quantised: Tensor) -> Tensor:
-        scaled = quantised.permute(0, 3, 1, 2) * self.quantizer.scale
-        return 0.5 * self.up(scaled).float() + 0.5
+        features = self.up(quantised.permute(0, 3, 1, 2) * self.quantizer.scale)
+        return 0.5 * features.float() + 0.5 if self.tail is None else self.tail(features)
+
+    def as_seen(self, painted: Tensor) -> Tensor:
+        """Painted faces (N, C, P, P) as the encoder would see them: (N, 1, S, S), grey and small."""
+        return shrink(luma(painted), self.config.size)
 
     def keep_tokens(self) -> Self:
         """Freeze all that turns faces into tokens; only the decoder is trained from here on."""
@@ -137,7 +196,7 @@ class Tokenizer(nn.Module):
     @property
     def last_layer(self) -> nn.Parameter:
         """Weight whose gradient balances the adversarial against the other losses."""
-        return self.up[-1].weight  # type: ignore[return-value]
+        return self.up[-1].weight if self.tail is None else self.tail.last_layer  # type: ignore[return-value]
 
     @torch.inference_mode()
     def encode(self, faces: Tensor) -> Tensor:
@@ -149,7 +208,7 @@ class Tokenizer(nn.Module):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> Tensor:
-        """(N, L, G) tokens to faces (N, 1, S, S) in [0, 1].
+        """(N, L, G) tokens to faces (N, C, P, P) in [0, 1].
 
         Raises:
             UserError: another number of positions or groups than this tokenizer makes.
@@ -179,7 +238,7 @@ class Tokenizer(nn.Module):
 
 
 def reconstruct_pairs(tokenizer: Tokenizer, images: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(faces, reconstructions), both (N, 1, S, S) in [0, 1], from uint8 images (N, S, S)."""
+    """(faces (N, 1, S, S), reconstructions (N, C, P, P)), both in [0, 1], from uint8 images (N, S, S)."""
     device = next(tokenizer.parameters()).device
     faces = torch.from_numpy(images).unsqueeze(1).to(device).float().div_(255.0)
     size = tokenizer.config.size

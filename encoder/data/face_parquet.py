@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,25 +37,37 @@ def read_rows(path: Path, wanted: Sequence[str], required: Sequence[str]) -> Ite
 
     Raises UserError: not a Parquet file, damaged, a ``required`` column is missing or a column has another type.
     """
+    with _opened(path) as table:
+        schema = table.schema_arrow
+        for name in required:
+            if name not in schema.names:
+                raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
+        columns = [name for name in wanted if name in schema.names]
+        for name in columns:
+            _check_type(path, name, schema.field(name).type)
+        rows = table.metadata.num_rows
+        with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
+            start = 0
+            for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                yield from enumerate(batch.to_pylist(), start)
+                start += batch.num_rows
+                bar.update(batch.num_rows)
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet file, from its footer. Raises UserError: not a Parquet file, or damaged."""
+    with _opened(path) as table:
+        return int(table.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as stream, pq.ParquetFile(stream) as table:
-            schema = table.schema_arrow
-            for name in required:
-                if name not in schema.names:
-                    raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
-            columns = [name for name in wanted if name in schema.names]
-            for name in columns:
-                _check_type(path, name, schema.field(name).type)
-            rows = table.metadata.num_rows
-            with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=None) as bar:
-                start = 0
-                for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                    yield from enumerate(batch.to_pylist(), start)
-                    start += batch.num_rows
-                    bar.update(batch.num_rows)
+            yield table
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: cannot be read as Parquet ({reason}); write it again or copy it anew") from None
@@ -72,8 +84,13 @@ def _check_type(path: Path, name: str, kind: Any) -> None:
     elif name == "image":
         fits, wording = t.is_struct(kind), "a struct of {bytes: binary, path: string}"
         fits = fits and kind.get_field_index("bytes") >= 0 and t.is_binary(kind.field("bytes").type)
+    elif name == "yaw":
+        fits, wording = t.is_floating(kind), "a number"
+    elif name == "points":
+        fits, wording = t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind), "a list of numbers"
+        fits = fits and t.is_floating(kind.value_type)
     else:
-        fits, wording = t.is_string(kind) or t.is_large_string(kind), "a string"
+        fits, wording = t.is_string(kind) or t.is_large_string(kind) or t.is_null(kind), "a string"
     if not fits:
         raise UserError(f"{path}: column {name!r} must be {wording}, got {kind}")
 

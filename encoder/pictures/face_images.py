@@ -1,4 +1,4 @@
-"""Turn the bytes of one image file, from anywhere, into a square grey face; or say why not."""
+"""Turn the bytes of one image file, from anywhere, into a square face, grey or in colour; or say why not."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
     resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit. Raises BadImage: too
     many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
     """
+    with _opened(data) as image:
+        picture: Image.Image = image
+        if image.mode != "L":
+            picture = _to_grey(image)
+        elif image.format == "JPEG":
+            picture = ImageOps.exif_transpose(image)
+        return fit_square(picture, size)
+
+
+def decode_colour_face(data: bytes, size: int) -> NDArray[np.uint8]:
+    """As :func:`decode_face`, but (size, size, 3) uint8 red, green, blue."""
+    with _opened(data) as image:
+        return fit_square(_over_white(ImageOps.exif_transpose(image)).convert("RGB"), size)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The image in ``data``, whose size is known to be fit; errors of its decoder become :class:`BadImage`."""
     if not data:
         raise BadImage("the file is empty")
     if len(data) > MAX_BYTES:
@@ -34,7 +52,10 @@ def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
     with decoding(f"not an image in one of the formats {', '.join(FORMATS)}"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _square_grey(image, size)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise BadImage(f"{width}x{height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed for one face")
+            yield image
 
 
 @contextmanager
@@ -53,31 +74,23 @@ def decoding(unknown: str) -> Iterator[None]:
         raise BadImage(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
-def _square_grey(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"{width}x{height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed for one face")
-    picture: Image.Image = image
-    if image.mode != "L":
-        picture = _to_grey(image)
-    elif image.format == "JPEG":
-        picture = ImageOps.exif_transpose(image)
-    return fit_square(picture, size)
-
-
 def _to_grey(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         # Pillow clips 16-bit grey to 255 on conversion; scaling keeps the picture.
         return Image.fromarray((np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    return _over_white(upright).convert("L")
+
+
+def _over_white(upright: Image.Image) -> Image.Image:
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         white = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(white, upright.convert("RGBA")).convert("L")
-    return upright.convert("L")
+        return Image.alpha_composite(white, upright.convert("RGBA"))
+    return upright
 
 
 def fit_square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Central square of a grey image, resized with antialiasing to (size, size) uint8."""
+    """Central square of a grey or colour image, resized with antialiasing to (size, size) or (size, size, 3) uint8."""
     width, height = picture.size
     if (width, height) == (size, size):
         return np.array(picture, dtype=np.uint8)

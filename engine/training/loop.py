@@ -50,6 +50,7 @@ class _Loop:
         self.step, self.elapsed, self.best = 0, 0.0, dict[str, Any]()
         self.figures: dict[str, float] = {}
         self.check = FiniteCheck()
+        self.saved = 0.0
 
     def resume(self, source: Path) -> None:
         """Take up the run from a checkpoint."""
@@ -80,6 +81,7 @@ class _Loop:
         started = time.monotonic() - self.elapsed
         last_log = (time.monotonic(), self.step)
         settings, task = self.settings, self.task
+        self.saved = self.elapsed
         far = {"step": self.step, "elapsed": self.elapsed, "main": self.main}
         with StopRequest() as stop, training_bar(self.label, settings.total_steps, settings.max_minutes, **far) as bar:
             while True:
@@ -101,6 +103,8 @@ class _Loop:
                 logs, evaluates, saves = (
                     self.step % every == 0 for every in (settings.log_every, settings.evaluate_every, settings.checkpoint_every)
                 )
+                # By the time that all processes agreed on before the step, so that they save together.
+                saves = saves or self.elapsed - self.saved >= 60.0 * (settings.checkpoint_minutes or math.inf)
                 # On a GPU the question waits for the device, so it is asked only before something is made of the answer.
                 if self.on_cpu or logs or evaluates or saves:
                     self.agreement.end_if(self._not_finite())
@@ -117,6 +121,7 @@ class _Loop:
                     last_log = (time.monotonic(), self.step)
                 if saves or (settings.keep_best and self.best.get("step") == self.step):
                     self.save(time.monotonic() - started)
+                    self.saved = self.elapsed
 
     def evaluate(self) -> None:
         """Figures on valid, and whether these weights are the best so far."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,24 @@ def cosine_schedule(progress: float, warmup: float = 0.03, floor: float = 0.01) 
     if progress < warmup:
         return max(progress / warmup, 0.02)
     return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+
+
+_WARMUP_STEPS = 200
+
+
+def constant_schedule(step: int, progress: float, decay_from: float) -> float:
+    """Factor on the peak learning rate: warm-up over the first steps, level, then from ``decay_from`` of the run to zero.
+
+    What is learnt before the decay does not depend on how long the run will be (Hägele et al., 2024), so its end may be
+    decided late. The decay is theirs, 1 - sqrt.
+    """
+    left = 1.0 if progress < decay_from else 1.0 - math.sqrt((progress - decay_from) / (1.0 - decay_from))
+    return min(1.0, (step + 1) / _WARMUP_STEPS) * left
+
+
+def rate_factor(schedule: Literal["cosine", "constant"], step: int, progress: float, decay_from: float) -> float:
+    """Factor on the peak learning rate in ``step``, under the schedule of that name."""
+    return cosine_schedule(progress) if schedule == "cosine" else constant_schedule(step, progress, decay_from)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

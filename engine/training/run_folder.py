@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from configs.cli import UserError
 from configs.loader import StrictModel, load_config, to_yaml
@@ -13,7 +16,9 @@ from engine.storage.checkpoint import checkpoint_steps, latest_checkpoint, load_
 CONFIG = "config.yaml"
 
 
-def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: str) -> Path | None:
+def find_start(
+    run_dir: Path, config: StrictModel, resume: str | None, module: str, may_change: Collection[str] = ()
+) -> Path | None:
     """The checkpoint that a run goes on from, or None for a fresh start; writes nothing.
 
     ``resume`` is None, ``latest`` or the folder of a checkpoint. A run that ended before its first checkpoint was whole
@@ -22,6 +27,7 @@ def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: s
 
     Args:
         module: what the run trains; a checkpoint of this program holds it.
+        may_change: dotted names of settings that may differ from those that the run began with.
 
     Raises:
         UserError: the folder cannot be used, it already holds a run and ``resume`` is not given, there is nothing to resume,
@@ -47,7 +53,7 @@ def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: s
         return Path(resume)
     if not stored.is_file():
         raise UserError(f"--resume latest: {run_dir} holds no checkpoint and no run; start without --resume")
-    if stored.read_text(encoding="utf-8") != to_yaml(config) and not _says(stored, config):
+    if stored.read_text(encoding="utf-8") != to_yaml(config) and not _says(stored, config, may_change):
         raise UserError(f"--resume: the configuration differs from {stored}; resume with the same one, or start anew")
     found = latest_checkpoint(run_dir, log=_to_stderr)
     if found is None and checkpoint_steps(run_dir):
@@ -58,22 +64,32 @@ def find_start(run_dir: Path, config: StrictModel, resume: str | None, module: s
 
 
 def begin_run(run_dir: Path, config: StrictModel, resume: str | None) -> None:
-    """Make the run directory and note the configuration there, unless a run goes on in it.
+    """Make the run directory and note the configuration there; of a run that goes on, what has changed.
 
     Raises:
         UserError: it cannot be written.
     """
-    if resume is not None and (run_dir / CONFIG).is_file():
+    stored = run_dir / CONFIG
+    if resume is not None and stored.is_file() and (resume != "latest" or _says(stored, config)):
         return
     make_folder(run_dir)
     atomic_write_text(run_dir / CONFIG, to_yaml(config))
 
 
-def _says(file: Path, config: StrictModel) -> bool:
+def _says(file: Path, config: StrictModel, may_change: Collection[str] = ()) -> bool:
     try:
-        return load_config(type(config), file) == config
+        stored = load_config(type(config), file)
     except UserError:  # settings that exist no longer
         return False
+    return _without(stored, may_change) == _without(config, may_change)
+
+
+def _without(config: StrictModel, names: Collection[str]) -> dict[str, Any]:
+    settings = config.model_dump()
+    for name in names:
+        *sections, key = name.split(".")
+        reduce(dict.__getitem__, sections, settings).pop(key)
+    return settings
 
 
 def _to_stderr(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ def open_training(
     resume: str | None,
     *,
     module: str,
+    may_change: Collection[str] = (),
     begin: bool = True,
     go_on: str = GO_ON,
 ) -> Training:
@@ -48,6 +49,7 @@ def open_training(
         machine: the part of ``config`` that holds ``device``, ``precision`` and ``wandb``.
         resume: None, ``latest`` or the folder of a checkpoint.
         module: what is trained; a checkpoint to go on from holds it.
+        may_change: settings that who goes on may have other values of, by their dotted names.
         begin: make the folder now, not when training begins.
         go_on: what whoever stops the training is told.
 
@@ -58,7 +60,7 @@ def open_training(
     agreement, found = Agreement(accelerator), list[Path | None]([None])
 
     def find() -> None:
-        found[0] = find_start(folder, config, resume, module)
+        found[0] = find_start(folder, config, resume, module, may_change)
         if begin:
             begin_run(folder, config, resume)
 

@@ -70,7 +70,8 @@ class LoopSettings:
     """Length of a run and how often it looks up. ``max_minutes`` replaces ``total_steps`` when given.
 
     ``patience``: evaluations without a new best score that end the run early; None: it runs to its end. ``keep_best``: the
-    averages of the best evaluation are what the run ends with, where they beat the last ones.
+    averages of the best evaluation are what the run ends with, where they beat the last ones. ``checkpoint_minutes``: at most
+    so long without a checkpoint, however slow the steps are; None: by steps alone.
     """
 
     total_steps: int
@@ -78,6 +79,7 @@ class LoopSettings:
     max_minutes: float | None = None
     evaluate_every: int = 500
     checkpoint_every: int = 500
+    checkpoint_minutes: float | None = None
     log_every: int = 20
     keep: int = 2
     patience: int | None = None

@@ -13,7 +13,7 @@ from encoder.config import AugmentConfig
 from encoder.fitting.augment import NUM_UNIFORMS, augment
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
-from engine.training.optimization import adamw, cosine_schedule, decay_groups, gathering, set_learning_rate, take_step
+from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
 from vqvae.config import VqvaeConfig
 from vqvae.critics.critic import RealismCritic, separation
@@ -58,7 +58,8 @@ class CriticTask(TrainingTask):
 
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.critic_stage
-        set_learning_rate(self._optimizer, stage.learning_rate * cosine_schedule(progress))
+        factor = rate_factor(stage.schedule, step, progress, stage.decay_from)
+        set_learning_rate(self._optimizer, stage.learning_rate * factor)
         parts = list(zip(*(tensor.chunk(stage.accumulate) for tensor in self._batch(step)), strict=True))
         total = torch.zeros((), device=accelerator.device)
         for faces, real in gathering(accelerator, self._critic, parts):

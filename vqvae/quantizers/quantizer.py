@@ -69,6 +69,15 @@ class Quantizer(nn.Module, ABC):
         own = torch.stack([codes[:, group][tokens[..., group]] for group in range(self.groups)], dim=-2)
         return torch.einsum("...gd,kgd->...gk", own, codes)
 
+    def neighbours(self, count: int, device: torch.device) -> Tensor:
+        """(G, K, ``count``) tokens of the nearest other codes to each code of a group, nearest first; fewer where there are
+        no more."""
+        every = torch.arange(self.size, device=device).unsqueeze(1).expand(-1, self.groups)
+        with torch.autocast(device.type, enabled=False):
+            likeness = self.likeness(every).movedim(1, 0).float()
+        likeness.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        return likeness.topk(min(count, self.size - 1), dim=-1).indices
+
 
 def usage(counts: Tensor) -> tuple[float, float]:
     """Share of codes used at least once and perplexity, from (..., K) counts; averaged over leading axes.
