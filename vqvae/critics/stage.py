@@ -82,7 +82,8 @@ class CriticTask(TrainingTask):
     def logits(self, faces: np.ndarray) -> np.ndarray:
         """(N,) logits of the averaged weights for (N, C, P, P) uint8 faces."""
         critic = self.emas[self._name].module
-        parts = torch.from_numpy(np.asarray(faces)).split(64)
+        # A copy of each part: the faces are mapped from a file that may not be written to.
+        parts = (torch.from_numpy(np.array(faces[start : start + 64])) for start in range(0, len(faces), 64))
         return torch.cat([critic(part.to(self._accelerator.device).float() / 255.0).float().cpu() for part in parts]).numpy()
 
     def trained_on(self, weights: dict[str, str]) -> None:
