@@ -87,7 +87,7 @@ class FaceModel:
     @property
     def looks(self) -> tuple[str, ...]:
         """The looks that can be asked for, the default first."""
-        return known_looks(self.prior, self.tokenizer)
+        return known_looks(self.prior.shape, self.tokenizer.config)
 
     @property
     def attributes(self) -> tuple[AttributeName, ...]:

@@ -11,8 +11,9 @@ from configs.cli import UserError
 from engine.counter_random import hash64
 from generation.request import REALISM, FaceRequest
 from vqvae.attributes import ATTRIBUTE_NAMES, ATTRIBUTES, NOT_TOLD, AttributeName
+from vqvae.config import TokenizerConfig
 from vqvae.faces import SOURCES
-from vqvae.prior import MaskedPrior
+from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer
 
 ANY, EVEN = "any", "even"
@@ -25,10 +26,10 @@ _LANDMARKS_FROM = 128
 _ATTRIBUTE_DRAWS = 7001
 
 
-def known_looks(prior: MaskedPrior, tokenizer: Tokenizer) -> tuple[str, ...]:
+def known_looks(prior: PriorShape, tokenizer: TokenizerConfig) -> tuple[str, ...]:
     """The looks that can be asked for, the default first."""
-    looks = ("photo", "fer2013") if tokenizer.config.paints_photographs else ("fer2013", "faces128", "drawn")
-    return tuple(look for look in looks if look in SOURCES[: prior.shape.looks])
+    looks = ("photo", "fer2013") if tokenizer.paints_photographs else ("fer2013", "faces128", "drawn")
+    return tuple(look for look in looks if look in SOURCES[: prior.looks])
 
 
 def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, critic: bool) -> FaceRequest:
@@ -39,7 +40,8 @@ def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, cr
     Raises:
         UserError: what these weights cannot do was asked for by name.
     """
-    looks = known_looks(prior, tokenizer)
+    config = tokenizer.config
+    looks = known_looks(prior.shape, config)
     look = request.look or looks[0]
     if look not in looks:
         raise UserError(f"look {look}: these weights know {', '.join(looks)}")
@@ -55,7 +57,6 @@ def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, cr
     if not critic and request.realism:
         raise UserError(f"realism {request.realism:g}: these weights have no critic that could say it; leave it out")
     settled["realism"] = (REALISM if request.realism is None else request.realism) if critic else None
-    config = tokenizer.config
     if request.landmarks == "on" and not config.paints_photographs:
         raise UserError("landmarks on: is for weights that paint photographs, whose faces are aligned; leave it out")
     usual_landmarks = "on" if config.paints_photographs and config.painted >= _LANDMARKS_FROM else "off"

@@ -37,7 +37,7 @@ def kept(before: Prediction, after: Prediction) -> int:
 def measure_tokenizer(
     tokenizer: Tokenizer, readers: Mapping[str, EmotionEncoder], images: npt.NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """Figures over faces (N, S, S) at the tokenizer's size.
+    """Figures over faces (N, S, S) at the tokenizer's size; what is painted in colour is measured as the encoder sees it.
 
     The Fréchet distance is between the faces and their reconstructions, in each reader's features; its floor is zero.
     """
@@ -54,7 +54,7 @@ def measure_tokenizer(
     for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
         faces = chunk.to(device).float() / 255.0
         tokens = tokenizer.encode(faces)
-        made = tokenizer.decode(tokens)
+        made = tokenizer.as_seen(tokenizer.decode(tokens))
         for group in range(config.groups):
             counts[group] += torch.bincount(tokens[..., group].flatten().cpu(), minlength=config.codebook_size)
         error = (made - faces).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)

@@ -63,7 +63,7 @@ NEEDS = {
         ("knobs", ["--only", "steps,colour"], "no knob 'colour'; known are steps, guidance"),
         ("knobs", ["--per-emotion", "1"], "at least 2"),
         ("knobs", ["--precision", "half"], "precision"),
-        ("knobs", ["--source", "oil"], "source"),
+        ("knobs", ["--look", "oil"], "look"),
         ("knobs", ["--steps", "2.5"], "--steps: 2.5 is no whole number"),
         ("report.page", ["--per-emotion", "1"], "--per-emotion"),
         ("report.page", ["--rounds", "1"], "--rounds"),
