@@ -25,7 +25,7 @@ from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
 from generation.settle import attributes_of, in_words, known_looks, settle
 from generation.verify import CAUSES, Cause, Verdict, judge, log_match
-from generation.vetoes import examine
+from generation.vetoes import EYES, MOUTH, examine
 from generation.weights import load_networks
 from vqvae.attributes import AttributeName
 from vqvae.colour.degradation import NUM_UNIFORMS, degrade, luma
@@ -253,7 +253,9 @@ class FaceModel:
 
     def expression_mask(self) -> Tensor:
         """(L,) bool: the tokens of brows, eyes and mouth in an aligned face."""
-        return token_mask(region_boxes(EXPRESSION), self.tokenizer.config.grid).to(self.encoder.device)
+        config = self.tokenizer.config
+        boxes = region_boxes(EXPRESSION, eyes=EYES, mouth=MOUTH) if config.paints_photographs else region_boxes(EXPRESSION)
+        return token_mask(boxes, config.grid).to(self.encoder.device)
 
     def _rerank(self, request: FaceRequest, asked: Tensor, avoid: Tensor | None) -> Rerank:
         def score(tokens: Tensor) -> Tensor:

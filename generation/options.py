@@ -8,13 +8,22 @@ from typing import Any, Literal, get_args, get_origin
 
 from configs.cli import UserError
 from configs.loader import StrictModel
-from generation.request import FaceRequest, make_request
+from generation.request import REALISM, FaceRequest, make_request
 
 # What stands elsewhere on a command line, or is no single value.
 _OTHERWISE = {"emotion", "counts", "settings"}
 _NAMES = {"avoid": "not", "valid_share": "valid", "form": "format"}
 _ALIASES = {"look": ("--source",)}
 _METAVARS = {"avoid": "EMOTION", "realism": "BAR"}
+# What a request leaves to the weights, in the words of the help.
+_TUNED, _EVEN = "as tuned for the weights", "even: each face draws one"
+_LEFT_OPEN = {
+    "look": "photo, or fer2013 of weights that know no photo",
+    **{"hands": "no", "eyes": "open", "gender": _EVEN, "age": f"{_EVEN}, from 3-9 up", "group": _EVEN},
+    **dict.fromkeys(("steps", "guidance", "guided", "temperature"), _TUNED),
+    "realism": f"{REALISM:g} where there is a critic",
+    "landmarks": "on for photographs of 128 pixels",
+}
 # Options that would do nothing without another.
 _PARTNERS = {"avoidance": "avoid", "candidates": "encoder_guidance"}
 
@@ -34,7 +43,7 @@ def add_field_options(
     for name, field in model.model_fields.items():
         if name in _OTHERWISE or name in leave_out:
             continue
-        kind, default = _without_none(field.annotation), (defaults or {}).get(name, field.default)
+        kind, default = _without_none(field.annotation), (_LEFT_OPEN | dict(defaults or {})).get(name, field.default)
         how: dict[str, Any]
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}

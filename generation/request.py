@@ -22,8 +22,6 @@ Age = Literal["0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69"
 Group = Literal[
     "black", "east-asian", "indian", "latino", "middle-eastern", "southeast-asian", "white", "any", "even"
 ]  # fmt: skip
-_AS_NO, _EVENLY = "(default: no)", "(default: even, each face draws one)"
-_AS_TUNED, _AS_BAR = "(default: as tuned for the weights)", f"(default: {REALISM:g} where there is a critic)"
 
 
 class FaceRequest(StrictModel):
@@ -41,26 +39,26 @@ class FaceRequest(StrictModel):
     seed: int = Field(0, ge=0, le=MAX_SEED, description="face i uses seed + i")
     avoid: tuple[float, ...] | None = Field(None, description="guide away from this emotion, and refuse faces with it")
     avoidance: float = Field(0.5, gt=0, le=1, description="with --not: share of the guidance that leads away, above 0 to 1")
-    look: Look | None = Field(None, description="look of the faces; default: photo, or fer2013 of weights that know no photo")
-    hands: Literal["no", "yes", "any"] | None = Field(None, description=f"hand or object before the face {_AS_NO}")
-    eyes: Literal["open", "closed", "any"] | None = Field(None, description="open or closed (default: open)")
-    gender: Literal["female", "male", "any", "even"] | None = Field(None, description=f"as raters perceive it {_EVENLY}")
-    age: Age | None = Field(None, description=f"in years, as raters perceive it {_EVENLY}, from 3-9 up")
-    group: Group | None = Field(None, description=f"as raters perceive it {_EVENLY}")
-    guidance: float | None = Field(None, ge=0, le=20, description=f"strength of classifier-free guidance {_AS_TUNED}")
+    look: Look | None = Field(None, description="look of the faces")
+    hands: Literal["no", "yes", "any"] | None = Field(None, description="hand or object before the face")
+    eyes: Literal["open", "closed", "any"] | None = Field(None, description="open or closed")
+    gender: Literal["female", "male", "any", "even"] | None = Field(None, description="as raters perceive it")
+    age: Age | None = Field(None, description="in years, as raters perceive it")
+    group: Group | None = Field(None, description="as raters perceive it")
+    guidance: float | None = Field(None, ge=0, le=20, description="strength of classifier-free guidance")
     guided: tuple[float, float] | None = Field(
-        None, description=f"shares of the steps between which guidance holds in full, and is off elsewhere {_AS_TUNED}"
+        None, description="shares of the steps between which guidance holds in full, and is off elsewhere"
     )
     encoder_guidance: float = Field(0.0, ge=0, le=100, description="weight of the encoder in choosing tokens; 0 is off")
     candidates: int = Field(4, ge=2, le=16, description="with --encoder-guidance: candidates of each step")
-    steps: int | None = Field(None, ge=1, le=1024, description=f"unmasking steps {_AS_TUNED}")
-    temperature: float | None = Field(None, ge=0, le=10, description=f"of the sampler; 0 takes the likeliest codes {_AS_TUNED}")
+    steps: int | None = Field(None, ge=1, le=1024, description="unmasking steps")
+    temperature: float | None = Field(None, ge=0, le=10, description="of the sampler; 0 takes the likeliest codes")
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match that a face must reach, 0 to 1")
     realism: float | None = Field(
-        None, ge=0, le=1, description=f"share of real faces that must look less real, by the critic; 0 is off {_AS_BAR}"
+        None, ge=0, le=1, description="share of real faces that must look less real, by the critic; 0 is off"
     )
     landmarks: Literal["on", "off"] | None = Field(
-        None, description="refuse faces whose eyes or mouth a detector finds elsewhere (default: on for photographs)"
+        None, description="refuse faces whose eyes or mouth a detector finds elsewhere"
     )
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     best_of: int = Field(1, ge=1, le=1000, description="draw every face so often, and keep the accepted one of highest match")

@@ -20,7 +20,6 @@ from eval.measures.floors import RealFeatures, as_ratio, diversity
 from eval.output.chart import Panel, in_rows, write_chart
 from eval.output.table import write_tables
 from generation.request import FaceRequest
-from generation.settle import known_looks
 from vqvae.config import SamplingConfig, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ def stored_settings(weights: str) -> tuple[SamplingConfig, tuple[str, ...]]:
         UserError: there are no such weights.
     """
     from engine.storage.weights import read_config, resolve_folder
+    from generation.settle import known_looks
     from vqvae.prior import KIND, PriorShape
     from vqvae.tokenizer import KIND as TOKENIZER
 

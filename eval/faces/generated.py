@@ -16,7 +16,6 @@ from configs.cli import UserError
 from encoder.data.face_set import Split
 from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from eval.faces.look import as_real_ones
 
 if TYPE_CHECKING:
     from generation.pipeline import FacePipeline
@@ -103,6 +102,8 @@ def obtain_set(pipe: FacePipeline, counts: dict[str, int], seed: int, folder: Pa
 
 def draw_first(pipe: FacePipeline, per_emotion: int, seed: int, settings: dict[str, Any]) -> FirstDraws:
     """``per_emotion`` first draws of each emotion, face i of each seeded ``seed + i``, as real faces are measured."""
+    from eval.faces.look import as_real_ones
+
     images, labels, accepted, seconds = [], [], list[bool](), 0.0
     for emotion in tqdm(Emotion, desc="first draws", unit="emotion", leave=False, disable=None):
         batch = pipe.draw_all(pipe.request(one_hot(emotion), per_emotion, seed, **settings))

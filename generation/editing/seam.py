@@ -1,4 +1,4 @@
-"""A changed face back into its picture: the crop's geometry undone, only luma touched, the seam soft."""
+"""A changed face back into its picture: the crop's geometry undone, the seam soft, colour changed only by what a model paints."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from encoder.detection.align import face_square
+from encoder.detection.face import DetectedFace
+from generation.vetoes import EYE_DISTANCE, EYES, MOUTH
+from vqvae.colour.degradation import degrade
+
 Grey = NDArray[np.float32]
 
 # In pixels of the crop (64 a side). The seam fades over about twice its blur; lighting is what a wide blur leaves.
 _SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
+# Of the ways to degrade a photograph the mildest: neither blurred nor noisy nor compressed.
+_AS_FER = np.array([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 # Change of luma, of 255, at which the old detail (skin, lashes, the old lips) has faded to 1/e.
 _DETAIL_FADES = 20.0
 
@@ -37,8 +44,48 @@ class Placement:
         return np.stack([moved[:, 0] * cos + moved[:, 1] * sin, moved[:, 1] * cos - moved[:, 0] * sin], axis=1) / self.side + 0.5
 
 
-def luma(rgb: NDArray[np.uint8]) -> Grey:
-    """(…, H, W) of (…, H, W, 3) RGB, 0 to 255 (ITU-R BT.601, as Pillow turns pictures grey)."""
+def generator_square(face: DetectedFace) -> Placement:
+    """The square in which eyes and mouth lie where a generator of photographs has them; without landmarks as for FER-2013."""
+    if face.eyes is None or face.mouth is None:
+        return Placement(*face_square(face))
+    middle, (across, down) = face.eyes.mean(axis=0), (face.eyes[1] - face.eyes[0]).tolist()
+    # A face that turns away keeps its height, one that nods its width: the larger says how big it is.
+    side = max(math.hypot(across, down) / EYE_DISTANCE, math.dist(middle, face.mouth) / (MOUTH[1] - EYES[1]))
+    tilt, below = math.atan2(down, across), (0.5 - EYES[1]) * side
+    # Pixel i reaches from i to i + 1.
+    x, y = middle[0] + 0.5 - below * math.sin(tilt), middle[1] + 0.5 + below * math.cos(tilt)
+    return Placement(float(x), float(y), side, math.degrees(tilt))
+
+
+def cut_out(picture: NDArray[np.uint8], place: Placement, size: int) -> NDArray[np.uint8]:
+    """(size, size, 3) uint8: the square at ``place``, antialiased; beyond the picture its outermost pixels repeated."""
+    import cv2
+
+    times = max(1, math.ceil(place.side / size))
+    step, half = place.side / (size * times), (size * times - 1) / 2
+    cos, sin = step * math.cos(math.radians(place.tilt)), step * math.sin(math.radians(place.tilt))
+    x, y = place.x - 0.5, place.y - 0.5
+    matrix = np.array([[cos, -sin, x - (cos - sin) * half], [sin, cos, y - (sin + cos) * half]])
+    sides = (size * times, size * times)
+    how = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+    large = cv2.warpAffine(picture, matrix, sides, **how)  # type: ignore[call-overload]
+    return np.asarray(cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA) if times > 1 else large, np.uint8)
+
+
+def as_web_picture(crop: Grey, size: int) -> Grey:
+    """(S, S) luma as the encoder of a tokenizer for photographs sees faces, (size, size): 48 pixels, enlarged again."""
+    return degrade(crop.round().astype(np.uint8), _AS_FER, size).astype(np.float32)
+
+
+def without_luma(rgb: NDArray[np.floating]) -> Grey:
+    """(H, W, 3) RGB, 0 to 255, less its luma: what is left is colour."""
+    return np.asarray(rgb - luma(rgb)[..., None], np.float32)
+
+
+def luma(rgb: NDArray[np.generic]) -> Grey:
+    """(…, H, W) of (…, H, W, 3) RGB, 0 to 255 (ITU-R BT.601, as Pillow turns pictures grey); grey (H, W) as it is."""
+    if rgb.shape[-1] != 3:
+        return rgb.astype(np.float32)
     return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -54,7 +101,15 @@ def soft_mask(tokens: NDArray[np.bool_], size: int) -> Grey:
     return mask * np.minimum.outer(ramp, ramp).astype(np.float32)
 
 
-def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey, after: Grey, weight: Grey) -> NDArray[np.uint8]:
+def paste(
+    picture: NDArray[np.uint8],
+    place: Placement,
+    crop: Grey,
+    before: Grey,
+    after: Grey,
+    weight: Grey,
+    tint: Grey | None = None,
+) -> NDArray[np.uint8]:
     """The picture with a changed expression.
 
     Lighting and contrast that the model did not catch are taken from the picture, and so is its fine detail, except where
@@ -64,9 +119,10 @@ def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey
         picture: (H, W, 3) uint8 RGB.
         crop, before, after: (S, S) luma of the crop, 0 to 255: as cut out, as the model repeats it unchanged, as it changed it.
         weight: (S, S), 1 where the change counts in full; see :func:`soft_mask`.
+        tint: (S, S, 3) by which red, green and blue change besides luma, where the model paints colour: lips give way to teeth.
 
     Returns:
-        (H, W, 3) uint8 RGB. Red, green and blue move together, so colours keep their chroma.
+        (H, W, 3) uint8 RGB. But for ``tint`` red, green and blue move together, so colours keep their chroma.
     """
     scale = len(crop) / 64
     after = after + blur(before - after, _LIGHT_BLUR * scale)
@@ -79,7 +135,11 @@ def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey
         _warp(layer, place, (left, top), part.shape[:2]) for layer in (after + light, before + light, weight, kept)
     )
     new = painted + detail * (old - repeated)
-    moved = part + (share.clip(0, 1) * (new - old))[..., None]
+    share = share.clip(0, 1)
+    moved = part + (share * (new - old))[..., None]
+    if tint is not None:
+        layers = [_warp(np.ascontiguousarray(tint[..., channel]), place, (left, top), part.shape[:2]) for channel in range(3)]
+        moved = moved + share[..., None] * np.stack(layers, axis=-1)
     result = picture.copy()
     result[top:bottom, left:right] = moved.round().clip(0, 255).astype(np.uint8)
     return result

@@ -67,7 +67,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     places: list[str], tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn: list[str] = []
-    base = knobs.base_settings("drawn")
+    base = knobs.base_settings("drawn", SamplingConfig())
     before_each(Knobs, "measure", lambda _self, point: drawn.append(knobs.point_name(point.settings, base)))
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
