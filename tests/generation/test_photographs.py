@@ -20,6 +20,7 @@ from encoder.data.load import load_faces
 from encoder.detection.face import DetectedFace
 from generation.dataset.__main__ import main as make_set
 from generation.dataset.make import collect
+from generation.editing.seam import generator_square, without_luma
 from generation.pipeline import FacePipeline
 from generation.sample import main as sample
 from generation.settle import EVEN, attributes_of
@@ -292,3 +293,29 @@ def test_a_set_that_was_stopped_keeps_what_vetoes_said(
         assert np.array_equal(one.image, other.image)
         assert (one.told, one.realism, one.landmarks) == (other.told, other.realism, other.landmarks)
     assert stored.refused == {cause: drawn.refused.get(cause, 0) for cause in ("emotion", "realism", "landmarks")}
+
+
+def test_an_edit_changes_colour_too_and_nothing_outside_its_region(colour: FacePipeline, rng: np.random.Generator) -> None:
+    noise = Image.fromarray(rng.integers(60, 200, (12, 12, 3), dtype=np.uint8))
+    picture = np.asarray(noise.resize((220, 200), Image.Resampling.BICUBIC))
+    points = np.array([(85, 80), (135, 90), (108, 110), (88, 130), (122, 136)], np.float32)
+    face = DetectedFace((60, 40, 100, 110), 0.9, points)
+
+    class Found:
+        def detect(self, _picture: np.ndarray) -> list[DetectedFace]:
+            return [face]
+
+    place = generator_square(face)
+    eyes = place.to_crop(face.eyes + 0.5)  # type: ignore[operator]
+    assert eyes.mean(axis=0) == pytest.approx(EYES, abs=1e-6)
+    assert eyes[1] - eyes[0] == pytest.approx([EYE_DISTANCE, 0.0], abs=1e-6)
+    edited = colour.edit(picture, "fear", region="mouth", detector=Found(), count=1)
+    assert (edited.request.look, edited.request.gender, edited.request.hands) == ("photo", "any", "no")
+    after = edited.render(edited.edits[0])
+    rows, columns = np.nonzero((after != picture).any(axis=-1))
+    changed = place.to_crop(np.stack([columns, rows], axis=1) + 0.5)
+    assert len(changed) > 100
+    assert changed.min() >= -0.02
+    assert changed.max() <= 1.02
+    assert changed[:, 1].min() > 0.4
+    assert np.abs(without_luma(after.astype(np.float32)) - without_luma(picture.astype(np.float32))).max() > 4
