@@ -46,8 +46,8 @@ def add_out(parser: argparse.ArgumentParser, name: str, *, sheet: str = "") -> N
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     """Settings of generation, by their names in ``SETTINGS``."""
     for name in names:
-        names = [f"--{name.replace('_', '-')}", *(["--source"] if name == "look" else [])]
-        parser.add_argument(*names, dest=name, help="as of generation.sample", **SETTINGS[name])
+        spellings = [f"--{name.replace('_', '-')}", *(["--source"] if name == "look" else [])]
+        parser.add_argument(*spellings, dest=name, help="as of generation.sample", **SETTINGS[name])
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:

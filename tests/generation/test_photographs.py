@@ -172,12 +172,17 @@ def test_a_critic_of_other_weights_is_refused(colour_weights: Path, tmp_path: Pa
 
 
 def test_vetoes_are_asked_in_turn_counted_and_recorded(colour: FacePipeline, likely_in_colour: str, detector: Detector) -> None:
-    settings = {"threshold": 0.0, "max_tries": 3, "landmarks": "on", "realism": 0.5}
+    # Bars that a half of the faces miss.
+    probe = colour.draw_all(colour.request(likely_in_colour, 24, 0, threshold=0.0, realism=1e-9)).faces
+    least = float(np.median([face.verdict.match for face in probe if face.verdict.accepted]))
+    shown = [face.realism for face in probe if face.realism is not None and face.verdict.match >= least]
+    bar = float(np.median(shown)) + 1e-6
+    settings = {"threshold": least, "max_tries": 3, "landmarks": "on", "realism": bar}
     faces = colour.draw_all(colour.request(likely_in_colour, 24, 0, **settings)).faces
     for face in faces:
         by_emotion = not face.verdict.accepted
         assert (face.realism is None) == by_emotion
-        unreal = face.realism is not None and face.realism < 0.5
+        unreal = face.realism is not None and face.realism < bar
         assert (face.landmarks is None) == (by_emotion or unreal)
         assert face.refused == ("emotion" if by_emotion else "realism" if unreal else None)
     assert {face.refused for face in faces} == {"emotion", "realism", None}
@@ -188,7 +193,7 @@ def test_vetoes_are_asked_in_turn_counted_and_recorded(colour: FacePipeline, lik
     batch = colour(likely_in_colour, 12, 0, **settings)
     assert set(batch.refused) == {"emotion", "realism", "landmarks"}
     assert batch.tried == len(batch.faces) + sum(batch.refused.values())
-    assert all(face.image.mean() >= bright and (face.realism or 0) >= 0.5 for face in batch.faces)
+    assert all(face.image.mean() >= bright and (face.realism or 0) >= bar for face in batch.faces)
 
     detector.dark, detector.low = -1.0, 5.0
     assert not colour(likely_in_colour, 2, 0, **{**settings, "realism": 0.0}).faces
@@ -230,7 +235,8 @@ def test_files_are_in_colour_and_say_what_was_told_and_found(
             assert "age 30-39" in picture.text["Told"]
     with Image.open(tmp_path / "faces" / "contact_sheet.png") as picture:
         assert picture.mode == "RGB"
-    assert sample(["--strip", "neutral:fear", "--frames", "3", "--out", str(tmp_path / "strip"), *easy, "--count", "1"]) == 0
+    few = ["--count", "1", "--max-tries", "2"]
+    assert sample(["--strip", "neutral:fear", "--frames", "3", "--out", str(tmp_path / "strip"), *easy, *few]) == 0
     strip = json.loads((tmp_path / "strip" / "manifest.json").read_text())
     assert all(face["accepted"] != ("refused_by" in face) for face in strip["faces"])
     with Image.open(tmp_path / "strip" / "strip.png") as picture:
