@@ -17,8 +17,9 @@ from vqvae.critics.critic import RealismCritic
 
 # Where the faces that the generator learned from have their eyes and their mouth, as shares of the side: they were aligned.
 EYES, EYE_DISTANCE, MOUTH = (0.50, 0.34), 0.36, (0.50, 0.70)
-# How far from there a face may have them; see eval.measures.placement, which measures real valid faces.
-MOST_EYES_OFF, MOST_DISTANCE_OFF, MOST_MOUTH_OFF = 0.07, 0.08, 0.12
+# How far from there a face may have them, and how far apart its eyes may be: those of a face that turns away are nearer. Of
+# 1,000 colour photographs of the valid split 99.6 % are in place; see eval.measures.placement.
+MOST_EYES_OFF, MOST_MOUTH_OFF, EYE_DISTANCES = 0.08, 0.12, (0.20, 0.46)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Landmarks:
     def in_place(self) -> bool:
         """Whether there is a face, and its eyes and mouth lie where faces of the generator have them."""
         near = math.dist(self.eyes, EYES) <= MOST_EYES_OFF and math.dist(self.mouth, MOUTH) <= MOST_MOUTH_OFF
-        return self.score > 0 and near and abs(self.distance - EYE_DISTANCE) <= MOST_DISTANCE_OFF
+        return self.score > 0 and near and EYE_DISTANCES[0] <= self.distance <= EYE_DISTANCES[1]
 
     def as_record(self) -> dict[str, Any]:
         """What a manifest says of it."""
