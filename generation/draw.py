@@ -1,83 +1,102 @@
-"""The one way from a request to faces: tokens are drawn, painted, read by the encoder and judged."""
+"""The one way from a request to faces: tokens are drawn, painted, read by the encoder, judged, and vetoed."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.cli import UserError
+from encoder.detection.face import BatchDetector
 from encoder.inference.emotion_encoder import EmotionEncoder
-from engine.counter_random import hash64
+from engine.counter_random import hash64, uniforms
 from engine.devices import resolve_device
-from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
 from generation.faces import Face, FaceBatch
 from generation.people import People
 from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
-from generation.verify import Verdict, judge, log_match
+from generation.settle import attributes_of, in_words, known_looks, settle
+from generation.verify import CAUSES, Cause, Verdict, judge, log_match
+from generation.vetoes import EYES, MOUTH, examine
+from generation.weights import load_networks
+from vqvae.attributes import AttributeName
+from vqvae.colour.degradation import NUM_UNIFORMS, degrade, luma
+from vqvae.colour.ycbcr import luma as grey
+from vqvae.config import SamplingConfig
+from vqvae.critics.critic import RealismCritic
 from vqvae.faces import SOURCES
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import Rerank, sample_tokens
 from vqvae.tokenizer import Tokenizer
 
-PARTS = ("encoder", "tokenizer", "prior")
+_DEGRADATION = 48
 Progress = Callable[[int, int, int], None]
 
 
 class FaceModel:
-    """Encoder, tokenizer and prior as one.
+    """Encoder, tokenizer and prior as one, and a realism critic where there is one.
 
     Attributes:
         weights: SHA-256 of the weights of each part.
     """
 
     def __init__(
-        self, encoder: EmotionEncoder, tokenizer: Tokenizer, prior: MaskedPrior, weights: dict[str, str] | None = None
+        self,
+        encoder: EmotionEncoder,
+        tokenizer: Tokenizer,
+        prior: MaskedPrior,
+        weights: dict[str, str] | None = None,
+        critic: RealismCritic | None = None,
     ) -> None:
         shape, config = prior.shape, tokenizer.config
         have = (config.grid**2, config.groups, config.codebook_size)
         if (shape.positions, shape.groups, shape.codebook_size) != have:
             raise UserError("prior and tokenizer do not belong together: they differ in positions, groups or codebook size")
-        self.encoder, self.tokenizer, self.prior = encoder, tokenizer, prior
+        self.encoder, self.tokenizer, self.prior, self.critic = encoder, tokenizer, prior, critic
         self.weights = weights or {}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = "pretrained", *, encoder: str | Path | None = None) -> Self:
-        """Load ``encoder``, ``tokenizer`` and ``prior`` from the folders of these names in ``folder``.
+        """Load ``encoder``, ``tokenizer``, ``prior`` and, if it is there, ``critic`` from the folders of these names.
 
         Args:
-            folder: from the current directory, or as shipped with the project.
+            folder: that holds them; from the current directory, or as shipped with the project.
             encoder: another folder for the encoder.
 
         Raises:
-            UserError: a part is missing or refused, or the prior was trained on other tokens.
+            UserError: a part is missing or refused, or the prior or the critic was trained on what others make.
         """
-        root = resolve_folder(str(folder))
-        places = {part: root / part for part in PARTS}
-        if encoder is not None:
-            places["encoder"] = resolve_folder(str(encoder))
-        for part, place in places.items():
-            if not place.is_dir():
-                hint = " (or name one: --encoder FOLDER)" if part == "encoder" else ""
-                raise UserError(f"{place}: no such folder; weights need {', '.join(PARTS)}{hint}")
-        reader = EmotionEncoder.from_pretrained(places["encoder"])
-        tokenizer, prior = Tokenizer.from_pretrained(places["tokenizer"]), MaskedPrior.from_pretrained(places["prior"])
-        trained_on = prior.shape.tokenizer_sha256
-        if trained_on and trained_on != tokenizer.encoding_sha256():
-            raise UserError(f"{places['prior']}: was trained on tokens that {places['tokenizer']} does not make")
-        return cls(reader, tokenizer, prior, {part: file_sha256(place / WEIGHTS_FILE) for part, place in places.items()})
+        return cls(*load_networks(folder, encoder))
 
     def to(self, device: torch.device | str) -> Self:
         """Move all parts to ``device`` (``auto``: CUDA where there is one); returns self."""
         place = resolve_device(str(device))
-        for part in (self.encoder, self.tokenizer, self.prior):
-            part.to(place)
+        for part in (self.encoder, self.tokenizer, self.prior, self.critic):
+            if part is not None:
+                part.to(place)
         return self
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """The looks that can be asked for, the default first."""
+        return known_looks(self.prior.shape, self.tokenizer.config)
+
+    @property
+    def attributes(self) -> tuple[AttributeName, ...]:
+        """What the prior may be told of a face besides emotion and look."""
+        return self.prior.shape.prior.attributes
+
+    def settled(self, request: FaceRequest) -> FaceRequest:
+        """The request with all that it leaves open as these weights have it; see :func:`generation.settle.settle`."""
+        return settle(request, self.prior, self.tokenizer, critic=self.critic is not None)
 
     def generate(self, request: FaceRequest, *, batch_size: int = 32, progress: Progress | None = None) -> FaceBatch:
         """The accepted faces; fewer than asked where ``max_tries`` ran out. Ctrl-C ends early with those accepted by then.
@@ -86,9 +105,11 @@ class FaceModel:
             batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
 
         Raises:
-            UserError: ``batch_size`` below 1.
+            UserError: ``batch_size`` below 1, or something that these weights cannot do is asked for.
         """
         started = time.monotonic()
+        request = self.settled(request)
+        refused: Counter[Cause] = Counter()
         accepted: dict[int, Face] = {}
         pending: Sequence[int] = range(request.seed, request.seed + request.count)
         people = People(self, request) if request.identity else None
@@ -98,6 +119,7 @@ class FaceModel:
                 for seeds in _batches(pending, batch_size):
                     faces = self.draw(request, seeds, attempt, people)
                     accepted |= {face.seed: face for face in faces if _is_better(face, accepted.get(face.seed))}
+                    refused.update(face.refused for face in faces if face.refused is not None)
                     tried += len(seeds)
                     if progress is not None:
                         progress(len(accepted), request.count, tried)
@@ -109,7 +131,7 @@ class FaceModel:
                 raise
             interrupted = True
         kept = tuple(accepted[seed] for seed in sorted(accepted))
-        return FaceBatch(request, kept, tried, time.monotonic() - started, self.weights, interrupted)
+        return FaceBatch(request, kept, tried, time.monotonic() - started, self.weights, interrupted, _by_cause(refused))
 
     def draw_all(self, request: FaceRequest, *, batch_size: int = 32, people: People | None = None) -> FaceBatch:
         """The first draw of every face, accepted or not: what the prior makes before any selection.
@@ -118,10 +140,12 @@ class FaceModel:
             people: of an earlier request that differs in its emotion only, so that ``identity`` need not find them again.
         """
         started = time.monotonic()
+        request = self.settled(request)
         people = people or (People(self, request) if request.identity else None)
         seeds = range(request.seed, request.seed + request.count)
         faces = tuple(face for part in _batches(seeds, batch_size) for face in self.draw(request, part, 0, people))
-        return FaceBatch(request, faces, request.count, time.monotonic() - started, self.weights)
+        refused = _by_cause(Counter(face.refused for face in faces if face.refused is not None))
+        return FaceBatch(request, faces, request.count, time.monotonic() - started, self.weights, refused=refused)
 
     def draw(
         self,
@@ -137,12 +161,35 @@ class FaceModel:
             attempt: another one gives other faces for the same seeds.
             people: who is drawn where ``request.identity`` is set; of the same request, so that each is found once.
         """
+        request = self.settled(request)
         emotions = [request.emotion] * len(seeds) if emotions is None else emotions
         known = (people or People(self, request)).tokens(seeds) if request.identity else None
         hidden = None if known is None else self.expression_mask()
-        pixels = self.pixels(self.draw_tokens(request, emotions, seeds, attempt, known, hidden))
-        found = zip(pixels.squeeze(1).cpu().numpy(), seeds, self.read(request, pixels, emotions), strict=True)
-        return [Face(image, seed, attempt + 1, verdict) for image, seed, verdict in found]
+        tokens = self.draw_tokens(request, emotions, seeds, attempt, known, hidden)
+        return self.judged(request, tokens, emotions, seeds, attempt)
+
+    def judged(
+        self,
+        request: FaceRequest,
+        tokens: Tensor,
+        emotions: Sequence[Sequence[float]],
+        seeds: Sequence[int],
+        attempt: int = 0,
+    ) -> list[Face]:
+        """The faces of tokens (N, L, G), each read, and looked at by those who may refuse it.
+
+        Critic and detector see what was painted, also where it is then degraded to another look.
+        """
+        request, painted = self.settled(request), self.pixels(tokens)
+        images = self.shown(request, painted, seeds, attempt)
+        verdicts = self.read(request, images, emotions)
+        detector = _detector if request.landmarks == "on" else None
+        found = examine(painted, [verdict.accepted for verdict in verdicts], self.critic, request.realism, detector)
+        told = [in_words(row, self.attributes) for row in attributes_of(request, seeds, self.attributes).tolist()]
+        return [
+            Face(image, seed, attempt + 1, verdict, about, each.realism, each.landmarks, each.refused)
+            for image, seed, verdict, about, each in zip(images, seeds, verdicts, told, found, strict=True)
+        ]
 
     def draw_tokens(
         self,
@@ -159,19 +206,19 @@ class FaceModel:
         Args:
             known, hidden, prefer: as for :func:`vqvae.sampler.sample_tokens`.
         """
-        device = self.encoder.device
+        request, device = self.settled(request), self.encoder.device
+        told = torch.from_numpy(attributes_of(request, seeds, self.attributes)).to(device) if self.attributes else None
         asked = torch.tensor(list(emotions), dtype=torch.float32, device=device)
         avoid = None if request.avoid is None else torch.tensor([request.avoid], device=device).expand(len(seeds), -1)
         with torch.autocast(device.type, torch.bfloat16, enabled=request.precision == "bf16"):
             return sample_tokens(
                 self.prior,
                 asked,
-                torch.full((len(seeds),), SOURCES.index(request.source), device=device),
+                torch.full((len(seeds),), SOURCES.index(str(request.look)), device=device),
                 # Hashed to 32 bits: torch's CPU generator ignores all bits above them.
                 [int(hash64(seed, attempt)) >> 32 for seed in seeds],
-                steps=request.steps,
-                guidance=request.guidance,
-                temperature=request.temperature,
+                **{name: getattr(request, name) for name in SamplingConfig.model_fields},
+                attributes=told,
                 avoid=avoid,
                 avoidance=request.avoidance,
                 known=known,
@@ -181,8 +228,23 @@ class FaceModel:
             )
 
     def pixels(self, tokens: Tensor) -> Tensor:
-        """The faces (N, 1, S, S) uint8 of tokens (N, L, G)."""
+        """The faces (N, C, P, P) uint8 of tokens (N, L, G), as the decoder paints them."""
         return (self.tokenizer.decode(tokens) * 255.0).round().to(torch.uint8)
+
+    def shown(self, request: FaceRequest, painted: Tensor, seeds: Sequence[int], attempt: int = 0) -> NDArray[np.uint8]:
+        """Painted faces (N, C, P, P) as they are delivered: (N, H, W) grey or (N, H, W, 3) in colour.
+
+        A photograph is degraded to a grey web picture of the encoder's size where ``fer2013`` is asked for, in a way that
+        its seed chooses.
+        """
+        if painted.shape[1] == 1:
+            return painted.squeeze(1).cpu().numpy()
+        photographs = painted.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        if request.look == "photo":
+            return photographs
+        how = uniforms(_DEGRADATION, np.asarray(seeds, np.int64), attempt, count=NUM_UNIFORMS)
+        side = self.tokenizer.config.size
+        return np.stack([degrade(grey, u, side) for grey, u in zip(luma(photographs), how, strict=True)])
 
     def read(self, request: FaceRequest, faces: Any, emotions: Sequence[Sequence[float]]) -> list[Verdict]:
         """What the encoder says of faces as it takes them, against what was asked of each.
@@ -194,20 +256,33 @@ class FaceModel:
 
     def expression_mask(self) -> Tensor:
         """(L,) bool: the tokens of brows, eyes and mouth in an aligned face."""
-        return token_mask(region_boxes(EXPRESSION), self.tokenizer.config.grid).to(self.encoder.device)
+        config = self.tokenizer.config
+        boxes = region_boxes(EXPRESSION, eyes=EYES, mouth=MOUTH) if config.paints_photographs else region_boxes(EXPRESSION)
+        return token_mask(boxes, config.grid).to(self.encoder.device)
 
     def _rerank(self, request: FaceRequest, asked: Tensor, avoid: Tensor | None) -> Rerank:
         def score(tokens: Tensor) -> Tensor:
             faces = self.tokenizer.decode(tokens.flatten(0, 1))
-            read = [self.encoder.log_distribution(self.encoder.forward_unit(part)) for part in faces.split(16)]
+            read = [self.encoder.log_distribution(self.encoder.forward_unit(grey(part))) for part in faces.split(16)]
             log_read = torch.cat(read).view(*tokens.shape[:2], -1)
             return request.encoder_guidance * log_match(asked, log_read, avoid)
 
         return Rerank(score, request.candidates)
 
 
+@cache
+def _detector() -> BatchDetector:
+    from encoder.detection.centerface import CenterFaceDetector
+
+    return CenterFaceDetector()
+
+
+def _by_cause(refused: Counter[Cause]) -> dict[Cause, int]:
+    return {cause: refused[cause] for cause in CAUSES if refused[cause]}
+
+
 def _is_better(face: Face, other: Face | None) -> bool:
-    return face.verdict.accepted and (other is None or face.verdict.match > other.verdict.match)
+    return face.accepted and (other is None or face.verdict.match > other.verdict.match)
 
 
 def _batches(seeds: Sequence[int], size: int) -> Iterator[Sequence[int]]:

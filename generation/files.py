@@ -54,6 +54,8 @@ def face_png(
     if size not in (None, picture.width):
         picture = picture.resize((size, size), Image.Resampling.LANCZOS)
     own = {"Seed": str(face.seed), "Tries": str(face.tries), "Encoder reading": describe(face.verdict.distribution)}
+    if face.told:
+        own["Told"] = ", ".join(f"{name} {value or 'nothing'}" for name, value in face.told.items())
     return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
@@ -95,12 +97,17 @@ def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], f
     """Everything needed to make and to trust these faces again."""
     matches = [face.verdict.match for face in made.faces]
     mean = round(float(np.mean(matches)), 4) if matches else None
-    result = {**count, "tried": made.tried, "mean_match": mean, "seconds": round(made.seconds, 3)}
+    by = {} if isinstance(made, FaceStrip) else {"refused": dict(made.refused)}
+    result = {**count, "tried": made.tried, **by, "mean_match": mean, "seconds": round(made.seconds, 3)}
     return {**made_now(), "request": request, "weights_sha256": made.weights, "result": result, "faces": faces}
 
 
 def _record(name: str, face: Face) -> dict[str, Any]:
-    return {"file": name, "seed": face.seed, "tries": face.tries, **face.verdict.as_record()}
+    return {"file": name, **face.as_record()}
+
+
+def _refused(face: Face) -> dict[str, str]:
+    return {} if face.refused is None else {"refused_by": face.refused}
 
 
 def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
@@ -126,12 +133,12 @@ def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark
         for face, (_, emotion) in zip(strip.faces, asked, strict=True)
     )
     records = [
-        {**_record(name, face), "asked": rounded(emotion), "accepted": face.verdict.accepted}
+        {**_record(name, face), "asked": rounded(emotion), "accepted": face.accepted, **_refused(face)}
         for name, face, (_, emotion) in zip(names, strip.faces, asked, strict=True)
     ]
     request = {**strip.request.as_record(), "strip": strip.path, "frames": len(strip.emotions)}
     del request["emotion"]
-    count = {"faces": len(records), "accepted": sum(face.verdict.accepted for face in strip.faces)}
+    count = {"faces": len(records), "accepted": sum(face.accepted for face in strip.faces)}
     made = _manifest(strip, request, count, records)
     return _write(folder, zip(names, pngs, strict=True), {STRIP: face_sheet(strip)}, made)
 

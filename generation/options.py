@@ -8,12 +8,22 @@ from typing import Any, Literal, get_args, get_origin
 
 from configs.cli import UserError
 from configs.loader import StrictModel
-from generation.request import FaceRequest, make_request
+from generation.request import REALISM, FaceRequest, make_request
 
 # What stands elsewhere on a command line, or is no single value.
 _OTHERWISE = {"emotion", "counts", "settings"}
 _NAMES = {"avoid": "not", "valid_share": "valid", "form": "format"}
-_METAVARS = {"avoid": "EMOTION"}
+_ALIASES = {"look": ("--source",)}
+_METAVARS = {"avoid": "EMOTION", "realism": "BAR"}
+# What a request leaves to the weights, in the words of the help.
+_TUNED, _EVEN = "as tuned for the weights", "even: each face draws one"
+_LEFT_OPEN = {
+    "look": "photo, or fer2013 of weights that know no photo",
+    **{"hands": "no", "eyes": "open", "gender": _EVEN, "age": f"{_EVEN}, from 3-9 up", "group": _EVEN},
+    **dict.fromkeys(("steps", "guidance", "guided", "temperature"), _TUNED),
+    "realism": f"{REALISM:g} where there is a critic",
+    "landmarks": "on for photographs of 128 pixels",
+}
 # Options that would do nothing without another.
 _PARTNERS = {"avoidance": "avoid", "candidates": "encoder_guidance"}
 
@@ -33,17 +43,26 @@ def add_field_options(
     for name, field in model.model_fields.items():
         if name in _OTHERWISE or name in leave_out:
             continue
-        kind, default = field.annotation, (defaults or {}).get(name, field.default)
+        kind, default = _without_none(field.annotation), (_LEFT_OPEN | dict(defaults or {})).get(name, field.default)
         how: dict[str, Any]
         if kind is bool:
             how = {"action": argparse.BooleanOptionalAction}
         elif get_origin(kind) is Literal:
             how = {"choices": get_args(kind)}
+        elif kind == tuple[float, float]:
+            how = {"type": float, "nargs": 2, "metavar": ("FROM", "TO")}
         else:
             how = {"type": kind if kind in (int, float) else str, "metavar": _METAVARS.get(name, "N" if kind is int else "X")}
         shown = f"{default:g}" if isinstance(default, float) else default
         text = "" if default is None or default is False else f" (default: {shown})"
-        parser.add_argument(_option(name), dest=name, default=None, help=f"{field.description}{text}", **how)
+        names = (_option(name), *_ALIASES.get(name, ()))
+        parser.add_argument(*names, dest=name, default=None, help=f"{field.description}{text}", **how)
+
+
+def _without_none(kind: Any) -> Any:
+    """What a field holds that may also be left open: ``int`` of ``int | None``."""
+    left = [part for part in get_args(kind) if part is not type(None)]
+    return left[0] if len(left) < len(get_args(kind)) else kind
 
 
 def _option(name: str) -> str:

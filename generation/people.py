@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from encoder.emotions import Emotion, one_hot
+from generation.faces import Face
 from generation.request import FaceRequest
-from generation.verify import Verdict
 
 # Draws of a neutral face before the nearest to neutral is taken.
 _TRIES = 8
@@ -23,9 +23,14 @@ class Drawing(Protocol):
         self, request: FaceRequest, emotions: Sequence[Sequence[float]], seeds: Sequence[int], attempt: int = 0
     ) -> Tensor: ...
 
-    def pixels(self, tokens: Tensor) -> Tensor: ...
-
-    def read(self, request: FaceRequest, faces: Tensor, emotions: Sequence[Sequence[float]]) -> list[Verdict]: ...
+    def judged(
+        self,
+        request: FaceRequest,
+        tokens: Tensor,
+        emotions: Sequence[Sequence[float]],
+        seeds: Sequence[int],
+        attempt: int = 0,
+    ) -> list[Face]: ...
 
 
 class People:
@@ -37,19 +42,20 @@ class People:
         self._tokens: dict[int, Tensor] = {}
 
     def tokens(self, seeds: Sequence[int]) -> Tensor:
-        """(N, L, G) tokens: of each seed the first draw that the encoder finds neutral, or the nearest to it."""
+        """(N, L, G) tokens: of each seed the first draw that is accepted as neutral, or the nearest to it that no veto met."""
         self._make([seed for seed in dict.fromkeys(seeds) if seed not in self._tokens])
         return torch.stack([self._tokens[seed] for seed in seeds])
 
     def _make(self, pending: list[int]) -> None:
-        matches = dict.fromkeys(pending, -1.0)
+        ranks = dict.fromkeys(pending, -2.0)
         for attempt in range(min(self._request.max_tries, _TRIES)):
             if not pending:
                 return
             emotions = [self._request.emotion] * len(pending)
             tokens = self._model.draw_tokens(self._request, emotions, pending, attempt)
-            verdicts = self._model.read(self._request, self._model.pixels(tokens), emotions)
-            for seed, verdict, row in zip(pending, verdicts, tokens, strict=True):
-                if verdict.match > matches[seed]:
-                    matches[seed], self._tokens[seed] = verdict.match, row
-            pending = [seed for seed, verdict in zip(pending, verdicts, strict=True) if not verdict.accepted]
+            faces = self._model.judged(self._request, tokens, emotions, pending, attempt)
+            for face, row in zip(faces, tokens, strict=True):
+                rank = face.verdict.match - (face.refused not in (None, "emotion"))
+                if rank > ranks[face.seed]:
+                    ranks[face.seed], self._tokens[face.seed] = rank, row
+            pending = [face.seed for face in faces if not face.accepted]

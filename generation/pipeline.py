@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES
-from generation.draw import PARTS, FaceModel, Progress
+from generation.draw import FaceModel, Progress
 from generation.faces import Face, FaceBatch
 from generation.request import make_request
+from generation.weights import PARTS
 
 if TYPE_CHECKING:
     from generation.editing.face import EditedFace

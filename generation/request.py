@@ -13,10 +13,23 @@ from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, as_mapping, at_intensi
 
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
+# Share of real faces that a delivered one must look more real than, where a critic is there to say it.
+REALISM = 0.1
+
+# By the names of vqvae.faces.SOURCES and vqvae.attributes.ATTRIBUTES; spelt out, so that --help does not import torch.
+Look = Literal["photo", "fer2013", "faces128", "drawn"]
+Age = Literal["0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+", "any", "even"]
+Group = Literal[
+    "black", "east-asian", "indian", "latino", "middle-eastern", "southeast-asian", "white", "any", "even"
+]  # fmt: skip
 
 
 class FaceRequest(StrictModel):
     """One order of faces. ``emotion`` is a distribution over the seven in enum order, intensity already mixed in.
+
+    None leaves a setting to the weights: :meth:`generation.draw.FaceModel.settled` says which value that is. ``hands``,
+    ``eyes``, ``gender``, ``age`` and ``group`` are one class, ``any`` (the model is not told) or ``even`` (each face draws its
+    own from its seed).
 
     Descriptions are also the help of the command lines; see :mod:`generation.options`.
     """
@@ -26,17 +39,38 @@ class FaceRequest(StrictModel):
     seed: int = Field(0, ge=0, le=MAX_SEED, description="face i uses seed + i")
     avoid: tuple[float, ...] | None = Field(None, description="guide away from this emotion, and refuse faces with it")
     avoidance: float = Field(0.5, gt=0, le=1, description="with --not: share of the guidance that leads away, above 0 to 1")
-    guidance: float = Field(3.0, ge=0, le=20, description="strength of classifier-free guidance at the last step")
+    look: Look | None = Field(None, description="look of the faces")
+    hands: Literal["no", "yes", "any"] | None = Field(None, description="hand or object before the face")
+    eyes: Literal["open", "closed", "any"] | None = Field(None, description="open or closed")
+    gender: Literal["female", "male", "any", "even"] | None = Field(None, description="as raters perceive it")
+    age: Age | None = Field(None, description="in years, as raters perceive it")
+    group: Group | None = Field(None, description="as raters perceive it")
+    guidance: float | None = Field(None, ge=0, le=20, description="strength of classifier-free guidance")
+    guided: tuple[float, float] | None = Field(
+        None, description="shares of the steps between which guidance holds in full, and is off elsewhere"
+    )
     encoder_guidance: float = Field(0.0, ge=0, le=100, description="weight of the encoder in choosing tokens; 0 is off")
     candidates: int = Field(4, ge=2, le=16, description="with --encoder-guidance: candidates of each step")
-    steps: int = Field(12, ge=1, le=1024, description="unmasking steps")
-    temperature: float = Field(0.8, ge=0, le=10, description="of the sampler; 0 takes the likeliest codes")
+    steps: int | None = Field(None, ge=1, le=1024, description="unmasking steps")
+    temperature: float | None = Field(None, ge=0, le=10, description="of the sampler; 0 takes the likeliest codes")
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match that a face must reach, 0 to 1")
+    realism: float | None = Field(
+        None, ge=0, le=1, description="share of real faces that must look less real, by the critic; 0 is off"
+    )
+    landmarks: Literal["on", "off"] | None = Field(
+        None, description="refuse faces whose eyes or mouth a detector finds elsewhere"
+    )
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     best_of: int = Field(1, ge=1, le=1000, description="draw every face so often, and keep the accepted one of highest match")
-    source: Literal["fer2013", "faces128", "drawn"] = Field("fer2013", description="look of the faces; faces128 is sharper")
     precision: Literal["float32", "bf16"] = Field("float32", description="of the prior; bf16 is faster, faces differ a little")
     identity: bool = Field(False, description="one person a seed, whatever the emotion: only brows, eyes and mouth change")
+
+    @field_validator("guided")
+    @classmethod
+    def _is_a_stretch(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0.0 <= value[0] < value[1] <= 1.0:
+            raise UserError(f"guided: needs two rising shares of the steps between 0 and 1, got {value[0]:g} and {value[1]:g}")
+        return value
 
     @field_validator("emotion", "avoid")
     @classmethod
@@ -81,11 +115,15 @@ def make_request(
         emotion, avoid: a name (``"fear"``, ``"peur"``), a compound (``"happily surprised"``), a mixture
             (``"fear:0.7,surprise:0.3"``) or seven probabilities.
         intensity: 0 (neutral) to 1.
-        settings: the other fields of :class:`FaceRequest`.
+        settings: the other fields of :class:`FaceRequest`; ``source`` is an older name of ``look``.
 
     Raises:
         UserError: a setting is unknown or out of range.
     """
+    if "source" in settings:
+        look = settings.pop("source")
+        if settings.setdefault("look", look) != look:
+            raise UserError(f"look and source are one setting, and differ: {settings['look']} and {look}")
     asked = at_intensity(_distribution(emotion), intensity)
     avoided = None if avoid is None else _distribution(avoid)
     return validate(FaceRequest, {"emotion": asked, "count": count, "seed": seed, "avoid": avoided, **settings}, "request")

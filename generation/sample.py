@@ -21,7 +21,8 @@ EXAMPLES = """examples:
   python -m generation.sample --emotion fear
   python -m generation.sample --emotion peur --count 4 --seed 7 --out faces/
   python -m generation.sample --emotion fear:0.7,surprise:0.3 --threshold 0.4
-  python -m generation.sample --emotion happily-surprised --source faces128
+  python -m generation.sample --emotion happily-surprised --look fer2013
+  python -m generation.sample --emotion anger --gender female --age 40-49     weights that can be told of them
   python -m generation.sample --emotion happiness --intensity 0.5 --size 256 --mark
   python -m generation.sample --emotion fear --not surprise --identity
   python -m generation.sample --emotion sadness --best-of 8               the clearest of eight draws of each face
@@ -73,9 +74,12 @@ def main(argv: Sequence[str]) -> int:
     _print(arguments, made, _table(describe(request.emotion), made["result"]), folder)
     if len(batch.faces) == request.count:
         return 0
+    # A veto that refused more than the encoder did is the one to be lowered.
+    vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off"}
+    worst = max(batch.refused, key=lambda cause: batch.refused[cause], default="emotion")
     return _incomplete(
-        f"only {len(batch.faces)} of {request.count} faces passed the encoder in {batch.tried} tries; "
-        "raise --max-tries or --guidance, or lower --threshold"
+        f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries; "
+        f"raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
     )
 
 
@@ -137,9 +141,11 @@ def _bar(arguments: argparse.Namespace, title: str, count: int, unit: str) -> It
 
 def _table(asked: str, result: dict[str, Any]) -> str:
     mean = "-" if result["mean_match"] is None else f"{result['mean_match']:.2f}"
+    by = ", ".join(f"{cause} {count}" for cause, count in result["refused"].items())
     return (
         f"{'emotion':<28} {'asked':>6} {'accepted':>9} {'tried':>6} {'mean p':>7} {'seconds':>8}\n"
         f"{asked:<28} {result['asked']:>6} {result['accepted']:>9} {result['tried']:>6} {mean:>7} {result['seconds']:>8.1f}"
+        + (f"\nrefused by {by}" if by else "")
     )
 
 

@@ -111,7 +111,7 @@ def make_strip(
         UserError: an unknown emotion, or a setting out of range.
     """
     started = time.monotonic()
-    requests = strip_requests(path, frames, count, seed, **settings)
+    requests = [model.settled(each) for each in strip_requests(path, frames, count, seed, **settings)]
     request, emotions = requests[0], tuple(each.emotion for each in requests)
     people = People(model, request) if request.identity else None
     tried = 0
@@ -139,8 +139,9 @@ def _best_row(
         rows.append(tuple(model.draw(request, [seed] * len(emotions), attempt, people, emotions)))
         if _accepted(rows[-1]):
             return rows[-1]
-    return max(rows, key=lambda row: sum(face.verdict.match for face in row))
+    # A face that is no face, or unreal, counts as one that misses its emotion.
+    return max(rows, key=lambda row: sum(face.verdict.match for face in row if face.refused in (None, "emotion")))
 
 
 def _accepted(row: tuple[Face, ...]) -> bool:
-    return all(face.verdict.accepted for face in row)
+    return all(face.accepted for face in row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from encoder.emotions import Emotion, as_mapping
 # An emotion counts as asked for when its weight is at least this share of the largest: 0.7 fear with 0.3 surprise is a
 # request for fear, half and half is one for either.
 SHARE_OF_TOP = 0.5
+# Who refused a face, in the order in which they are asked.
+Cause = Literal["emotion", "realism", "landmarks"]
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,47 @@ def small_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def photo_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
+    """``photo_weights(folder, critic=True)``: untrained, as :func:`small_weights`, but colour of twice the side is painted, all
+    attributes can be told, the sampling is stored, and there is a critic whose real faces score as its own do."""
+    import numpy as np
+    import torch
+
+    from engine.storage.weights import WEIGHTS_FILE, file_sha256
+    from vqvae.attributes import ATTRIBUTE_NAMES
+    from vqvae.config import PriorConfig, SamplingConfig, TokenizerConfig
+    from vqvae.critics.critic import CriticConfig, RealismCritic
+    from vqvae.prior import MaskedPrior, PriorShape
+    from vqvae.tokenizer import Tokenizer
+
+    def write(folder: Path, *, critic: bool = True) -> Path:
+        small_encoder(16, answer="ferplus").save_pretrained(folder / "encoder")
+        config = TokenizerConfig(
+            size=16, widths=(8, 16), side=4, codebook_size=8, code_dim=4, painted_size=32, painted_channels=3
+        )
+        Tokenizer(config).save_pretrained(folder / "tokenizer")
+        tokenizer = Tokenizer.from_pretrained(folder / "tokenizer")
+        told = PriorConfig(width=16, depth=1, heads=2, dropout=0.0, sees="all", attributes=ATTRIBUTE_NAMES)
+        digest = tokenizer.encoding_sha256()
+        prior = MaskedPrior(PriorShape(prior=told, positions=16, groups=2, codebook_size=8, tokenizer_sha256=digest, looks=4))
+        # Untrained, all classes are nearly one: wide enough apart that what is told can be seen.
+        for table in prior.attributes:
+            torch.nn.init.normal_(table.weight, std=2.0)
+        prior.sampling = SamplingConfig(steps=4, guidance=1.5, guided=(0.2, 0.8), temperature=0.9)
+        prior.save_pretrained(folder / "prior")
+        if critic:
+            judge = RealismCritic(CriticConfig(widths=(8, 16)))
+            faces = tokenizer.decode(torch.randint(0, 8, (64, 16, 2), generator=torch.Generator().manual_seed(0)))
+            with torch.inference_mode():
+                judge.measure(np.asarray(judge(faces)))
+            judge.tokens = {part: file_sha256(folder / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")}
+            judge.save_pretrained(folder / "critic")
+        return folder
+
+    return write
+
+
 def _newest_tensors(run: Path) -> dict[str, Any]:
     from engine.storage.checkpoint import latest_checkpoint, load_checkpoint
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from configs.loader import StrictModel
 from encoder.config import CropConfig, Width
+from vqvae.attributes import AttributeName
 
 Level = Annotated[int, Field(ge=3, le=1024)]
 
@@ -108,6 +109,20 @@ class PriorConfig(StrictModel):
     depth: int = Field(6, ge=1, le=64)
     heads: int = Field(8, ge=1, le=64)
     dropout: float = Field(0.1, ge=0, lt=1)
+    sees: Literal["last", "all"] = Field("last", description="which earlier codes of its position a code is predicted from")
+    attributes: tuple[AttributeName, ...] = Field((), description="what it may be told besides emotion and look, in this order")
+
+
+class SamplingConfig(StrictModel):
+    """How faces are best sampled from a prior; travels with its weights, as it is chosen for them on valid.
+
+    The defaults are those of priors that were stored without.
+    """
+
+    steps: int = Field(12, ge=1, le=1024)
+    guidance: float = Field(3.0, ge=0, le=20)
+    guided: tuple[float, float] | None = Field(None, description="see vqvae.sampler.sample_tokens")
+    temperature: float = Field(0.8, ge=0, le=10)
 
 
 class FacesConfig(StrictModel):
@@ -161,9 +176,24 @@ class TokenizerStageConfig(StageConfig):
 class PriorStageConfig(StageConfig):
     """Optimisation of the prior, and what its labels are made of."""
 
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the matrices of the blocks; AdamW the rest")
+    muon_rate: float = Field(2e-3, gt=0, description="learning rate of Muon, scaled to match that of AdamW")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
+    sampling: SamplingConfig = SamplingConfig(guidance=1.0, guided=(0.15, 0.8), temperature=0.9, steps=16)
+    attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
+
+
+class CriticStageConfig(StageConfig):
+    """Optimisation of a critic. The faces that it learns to tell are sampled as the prior's ``sampling`` says."""
+
+    epochs: float = Field(10, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(64, ge=4, multiple_of=2, description="faces of one optimiser step, half of them real")
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    widths: tuple[Width, ...] = Field((24, 48, 96, 128), min_length=2, max_length=6, description="multiples of 8")
+    samples: int = Field(8192, ge=64, description="made faces to learn from, and as many real ones")
 
 
 class VqvaeConfig(StrictModel):
@@ -176,6 +206,7 @@ class VqvaeConfig(StrictModel):
     encoder: str | None = Field("pretrained/encoder", description="weights of the frozen emotion encoder; null: none")
     tokenizer_stage: TokenizerStageConfig = TokenizerStageConfig()
     prior_stage: PriorStageConfig = PriorStageConfig()
+    critic_stage: CriticStageConfig = CriticStageConfig()
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "no", "bf16"] = "auto"

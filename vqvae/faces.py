@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,11 +12,13 @@ import numpy as np
 from configs.cli import UserError
 from encoder.data.sharded_faces import VALID_MOST, ShardedFaces, open_shards
 from engine.training.batches import GlobalBatches, uniforms
+from vqvae.attributes import NOT_TOLD, AttributeName
 from vqvae.config import VqvaeConfig
-from vqvae.token_cache import array_sha256
+from vqvae.tokens.cache import array_sha256
 
-# Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings.
-SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn")
+# Look of the faces, a condition of the prior: FER-2013's web crops, sharper aligned portraits, the project's drawings, colour
+# photographs. Earlier priors know the first three.
+SOURCES: tuple[str, ...] = ("fer2013", "faces128", "drawn", "photo")
 
 
 class Faces(Protocol):
@@ -46,18 +49,26 @@ class Faces(Protocol):
 @dataclass(frozen=True)
 class TrainingFaces:
     """Faces of one split in memory: ``images`` (N, S, S) uint8; ``labels`` (N, 7) float32 distributions by people, rows of
-    zeros where nobody was asked or the answer is not trusted; ``sources`` (N,) index into ``SOURCES``."""
+    zeros where nobody was asked or the answer is not trusted; ``sources`` (N,) index into ``SOURCES``; ``attributes`` (N,)
+    int8 classes by name, ``NOT_TOLD`` where a face's is not known."""
 
     images: np.ndarray
     labels: np.ndarray
     sources: np.ndarray
+    attributes: Mapping[AttributeName, np.ndarray] = field(default_factory=dict)
     remote = False
 
     def __len__(self) -> int:
         return len(self.images)
 
     def part(self, index: np.ndarray) -> TrainingFaces:
-        return TrainingFaces(self.images[index], self.labels[index], self.sources[index])
+        attributes = {name: column[index] for name, column in self.attributes.items()}
+        return TrainingFaces(self.images[index], self.labels[index], self.sources[index], attributes)
+
+    def told(self, names: Sequence[AttributeName]) -> np.ndarray:
+        """(N, A) int8: the attributes of these names."""
+        unknown = np.full(len(self), NOT_TOLD, np.int8)
+        return np.stack([self.attributes.get(name, unknown) for name in names], axis=1)
 
     def images_at(self, index: np.ndarray) -> np.ndarray:
         return self.images[index]
@@ -66,7 +77,7 @@ class TrainingFaces:
         return self.sources[index]
 
     def digest(self) -> str:
-        return array_sha256(self.images, self.labels)
+        return array_sha256(self.images, self.labels, *(self.attributes[name] for name in sorted(self.attributes)))
 
 
 class TrainingShards:
@@ -152,10 +163,18 @@ def load_training_faces(config: VqvaeConfig, split: Literal["train", "valid", "t
         sharp = load_faces128(Path(faces.faces128).expanduser(), split, size=size)
         # One rater and no votes: the encoder's reading is the better label.
         parts.append(_part(sharp.images, np.zeros((len(sharp), 7), np.float32), "faces128"))
+    return joined(parts)
+
+
+def joined(parts: Sequence[TrainingFaces]) -> TrainingFaces:
+    """All faces of several sets, in their order."""
+    names: list[AttributeName] = sorted({name for part in parts for name in part.attributes})
+    told = [part.told(names) for part in parts] if names else []
     return TrainingFaces(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.sources for part in parts]),
+        {name: np.concatenate([columns[:, place] for columns in told]) for place, name in enumerate(names)},
     )
 
 

@@ -88,7 +88,8 @@ def emotion_png(prior: MaskedPrior, tokenizer: Tokenizer, source: int, columns: 
     device = prior.positions.device
     emotion = torch.eye(NUM_EMOTIONS, device=device).repeat_interleave(columns, 0)
     seeds = list(range(columns)) * NUM_EMOTIONS
-    tokens = sample_tokens(prior, emotion, torch.full((len(seeds),), source, device=device), seeds)
+    source_row = torch.full((len(seeds),), source, device=device)
+    tokens = sample_tokens(prior, emotion, source_row, seeds, **prior.sampling.model_dump())
     return grid_png(tokenizer.decode(tokens), columns, labels=EMOTION_NAMES)
 
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS
 from engine.storage.weights import load_weights, read_config, save_weights
-from vqvae.config import PriorConfig
+from vqvae.attributes import ATTRIBUTES, NOT_TOLD
+from vqvae.config import PriorConfig, SamplingConfig
 from vqvae.faces import SOURCES
 from vqvae.fast_linear import linear, linear_gelu, matrix
 
@@ -37,6 +38,7 @@ class PriorShape(StrictModel):
     groups: int = Field(ge=1, le=8)
     codebook_size: int = Field(ge=2, le=1 << 20)
     tokenizer_sha256: str = ""
+    looks: int = Field(3, ge=1, le=len(SOURCES), description="how many of the first sources it knows")
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -74,22 +76,26 @@ class _Block(nn.Module):
 
 
 class MaskedPrior(nn.Module):
-    """Predicts the hidden tokens of a face from the visible ones, its emotion and its source.
+    """Predicts the hidden tokens of a face from the visible ones, its emotion, its source and its attributes.
 
     Tokens are (N, L, G) int64; ``hidden`` (N, L) bool marks positions whose tokens are unknown. ``emotion`` is (N, 7), a
     row of zeros where no emotion is asked for. ``source`` is (N,) int64, an index into :data:`vqvae.faces.SOURCES`.
+    ``attributes`` is (N, A) int64, classes of those of ``shape.prior.attributes`` or ``NOT_TOLD``; None tells nothing.
+    ``sampling`` says how faces are best drawn from it.
     """
 
     def __init__(self, shape: PriorShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.sampling = shape, SamplingConfig()
         width = shape.prior.width
         self.codes = nn.ModuleList([nn.Embedding(shape.codebook_size, width) for _ in range(shape.groups)])
         self.biases = nn.Parameter(torch.zeros(shape.groups, shape.codebook_size))
         self.mask = nn.Parameter(torch.randn(width) * 0.02)
         self.positions = nn.Parameter(torch.randn(shape.positions, width) * 0.02)
-        self.sources = nn.Embedding(len(SOURCES), width)
+        self.sources = nn.Embedding(shape.looks, width)
         self.emotion = nn.Sequential(nn.Linear(NUM_EMOTIONS + 1, width), nn.SiLU(), nn.Linear(width, width))
+        # One row more than classes: what is not told.
+        self.attributes = nn.ModuleList([nn.Embedding(len(ATTRIBUTES[name]) + 1, width) for name in shape.prior.attributes])
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList([_Block(shape.prior) for _ in range(shape.prior.depth)])
         self.norm = nn.LayerNorm(width)
@@ -110,12 +116,24 @@ class MaskedPrior(nn.Module):
             nn.init.ones_(block.table[2])  # type: ignore[index]
             nn.init.ones_(block.table[5])  # type: ignore[index]
 
-    def trunk(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def trunk(
+        self,
+        tokens: Tensor,
+        hidden: Tensor,
+        emotion: Tensor,
+        source: Tensor,
+        wanted: Tensor | None = None,
+        attributes: Tensor | None = None,
+    ) -> Tensor:
         """(N, L, D) states that say what each position should hold; with ``wanted`` (W,) those of these positions only."""
         visible = torch.stack([table(tokens[..., g]) for g, table in enumerate(self.codes)]).sum(dim=0)
         x = torch.where(hidden.unsqueeze(-1), self.mask, visible) + self.positions
         asked = (emotion.sum(dim=1, keepdim=True) > 0).to(emotion.dtype)
         condition = self.emotion(torch.cat([emotion, asked], dim=1)) + self.sources(source)
+        for column, table in enumerate(self.attributes):
+            rows = len(table.weight) - 1
+            told = torch.full_like(source, NOT_TOLD) if attributes is None else attributes[:, column]
+            condition = condition + table(torch.where(told == NOT_TOLD, rows, told))
         x = x + condition.unsqueeze(1)
         modulation = self.modulation(condition).view(len(x), 6, -1)
         for block in self.blocks[:-1]:
@@ -123,20 +141,23 @@ class MaskedPrior(nn.Module):
         return self.norm(self.blocks[-1](x, modulation, wanted))
 
     def head(self, states: Tensor, group: int, earlier: Tensor | None = None) -> Tensor:
-        """(…, K) logits of the code of ``group``, given the (…,) codes of the group before (None for the first)."""
+        """(…, K) logits of the code of ``group``, given the (…, group) codes of the groups before (None for the first)."""
         if group:
-            if earlier is None:
-                raise ValueError(f"codes of group {group - 1} are needed to predict group {group}")
-            known = self.codes[group - 1](earlier)
+            if earlier is None or earlier.shape[-1] != group:
+                raise ValueError(f"codes of {group} groups are needed to predict group {group}")
+            first = 0 if self.shape.prior.sees == "all" else group - 1
+            known = torch.stack([self.codes[g](earlier[..., g]) for g in range(first, group)]).sum(dim=0)
             states = states + self.refine[group - 1](torch.cat([states, known], dim=-1))
         return matrix(states, self.codes[group].weight, self.biases[group]).float()  # type: ignore[arg-type]
 
-    def forward(self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor, attributes: Tensor | None = None
+    ) -> Tensor:
         """Mean cross-entropy in nats per code, over the hidden positions."""
-        states = self.trunk(tokens, hidden, emotion, source)[hidden]
+        states = self.trunk(tokens, hidden, emotion, source, attributes=attributes)[hidden]
         wanted = tokens[hidden]
         losses = [
-            F.cross_entropy(self.head(states, group, wanted[:, group - 1] if group else None), wanted[:, group])
+            F.cross_entropy(self.head(states, group, wanted[:, :group] if group else None), wanted[:, group])
             for group in range(self.shape.groups)
         ]
         return torch.stack(losses).mean()
@@ -149,10 +170,13 @@ class MaskedPrior(nn.Module):
             UserError: see :func:`engine.storage.weights.load_weights`.
         """
         stored = read_config(folder, KIND)
-        prior = cls(validate(PriorShape, stored["model"], f"{folder}/config.json"))
+        place = f"{folder}/config.json"
+        prior = cls(validate(PriorShape, stored["model"], place))
+        prior.sampling = validate(SamplingConfig, stored.get("calibration", {}), place)
         load_weights(folder, prior, stored)
         return prior.eval().requires_grad_(False)
 
     def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
         """Write weights in half precision with their configuration."""
-        save_weights(folder, self.state_dict(), {"kind": KIND, "model": self.shape.model_dump(mode="json"), **notes})
+        stored = {"kind": KIND, "model": self.shape.model_dump(mode="json"), "calibration": self.sampling.model_dump(mode="json")}
+        save_weights(folder, self.state_dict(), {**stored, **notes})

@@ -16,12 +16,13 @@ from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
 from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
-from vqvae.config import PriorConfig, TokenizerConfig, VqvaeConfig
+from vqvae.config import PriorConfig, PriorStageConfig, TokenizerConfig, VqvaeConfig
+from vqvae.faces import SOURCES
 from vqvae.grids import emotion_png
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_batches import TokenBatches, hide_positions, sampling_weights
-from vqvae.token_store import TokenStore
 from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.tokens.store import TokenStore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,6 +36,8 @@ def prior_shape(config: PriorConfig, tokenizer: TokenizerConfig, tokenizer_sha25
         groups=tokenizer.groups,
         codebook_size=tokenizer.codebook_size,
         tokenizer_sha256=tokenizer_sha256,
+        # Who goes on from a prior of three looks keeps its shape.
+        looks=len(SOURCES) if tokenizer.paints_photographs else SOURCES.index("photo"),
     )
 
 
@@ -55,6 +58,21 @@ def initial_prior(config: VqvaeConfig) -> MaskedPrior:
     if prior.shape.model_copy(update={"tokenizer_sha256": ""}) != shape:
         raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
     return prior.train().requires_grad_(True)
+
+
+def make_optimizers(prior: MaskedPrior, stage: PriorStageConfig) -> dict[str, torch.optim.Optimizer]:
+    """AdamW for all of the prior, or for what is not a matrix of its blocks: those are then Muon's (Jordan et al., 2024).
+
+    Embeddings, output biases and the modulation are no hidden matrices, and are badly served by Muon.
+    """
+    options = {"lr": stage.learning_rate, "betas": (0.9, 0.98)}
+    if stage.optimizer == "adamw":
+        return {"prior": adamw(decay_groups(prior, stage.weight_decay), **options)}
+    hidden = [p for name, p in prior.blocks.named_parameters() if p.ndim == 2 and not name.endswith("table")]
+    theirs = {id(parameter) for parameter in hidden}
+    rest = nn.ParameterList([parameter for parameter in prior.parameters() if id(parameter) not in theirs])
+    muon = torch.optim.Muon(hidden, lr=stage.muon_rate, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return {"prior": adamw(decay_groups(rest, stage.weight_decay), **options), "hidden": muon}
 
 
 class PriorTask(TrainingTask):
@@ -80,17 +98,24 @@ class PriorTask(TrainingTask):
         self._valid_tokens = torch.from_numpy(valid.tokens[0].astype(np.int64))
         self._valid_labels = torch.from_numpy(np.array(valid.labels))
         self._valid_sources = torch.from_numpy(valid.sources.astype(np.int64))
-        prior.shape = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256())
+        self._valid_attributes = torch.from_numpy(valid.attributes.astype(np.int64))
+        prior.shape, prior.sampling = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256()), stage.sampling
         prior.to(device)
-        optimizer = adamw(decay_groups(prior, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.98))
-        self._prior, self._optimizer = accelerator.prepare(prior, optimizer)
+        self.optimizers = make_optimizers(prior, stage)
+        self._prior, *self._optimizers = accelerator.prepare(prior, *self.optimizers.values())
+        self._rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers.values()]
         self.modules: dict[str, nn.Module] = {"prior": prior}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {"prior": optimizer}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
         weights = sampling_weights(train, stage.rare_sampling)
         self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, seed=config.seed, weights=weights)
         self.stream = BatchStream(
-            TokenBatches(train, self.batches, seed=config.seed, label_dropout=stage.label_dropout),
+            TokenBatches(
+                train,
+                self.batches,
+                seed=config.seed,
+                label_dropout=stage.label_dropout,
+                attribute_dropout=stage.attribute_dropout,
+            ),
             config.faces.workers,
             fresh=fresh_workers,
             pin=device.type == "cuda",
@@ -100,7 +125,8 @@ class PriorTask(TrainingTask):
     def train_step(self, step: int, progress: float) -> dict[str, Tensor]:
         accelerator, stage = self._accelerator, self._config.prior_stage
         factor = rate_factor(stage.schedule, step, progress, stage.decay_from)
-        set_learning_rate(self._optimizer, stage.learning_rate * factor)
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            set_learning_rate(optimizer, rate * factor)
         batch = [tensor.to(accelerator.device, non_blocking=True) for tensor in self.stream(step)]
         # Every hidden position of the batch weighs the same, in whichever process or part of the batch it stands.
         mine = batch[1].sum()
@@ -111,7 +137,7 @@ class PriorTask(TrainingTask):
                 loss = self._prior(*part) * part[1].sum()
             accelerator.backward(share * loss)
             total += loss.detach()
-        return {"loss": total / mine, "gradient_norm": take_step(accelerator, self._prior, self._optimizer, 1.0)}
+        return {"loss": total / mine, "gradient_norm": take_step(accelerator, self._prior, self._optimizers, 1.0)}
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -126,11 +152,12 @@ class PriorTask(TrainingTask):
             u = uniforms(0, 0, np.arange(start, rows.stop), 1 + tokens.shape[1])
             hidden = hide_positions(torch.from_numpy(u)).to(device)
             emotion, source = self._valid_labels[rows].to(device), self._valid_sources[rows].to(device)
+            told = self._valid_attributes[rows].to(device)
             weight = len(tokens) / count
-            totals["loss"] += weight * float(prior(tokens, hidden, emotion, source))
-            totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source))
+            totals["loss"] += weight * float(prior(tokens, hidden, emotion, source, told))
+            totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source, told))
         return {**totals, "score": -totals["loss"]}
 
     def pictures(self) -> dict[str, bytes]:
         prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
-        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[0]), columns=2)}
+        return {"generated": emotion_png(prior, self._tokenizer, int(self._valid_sources[-1]), columns=2)}

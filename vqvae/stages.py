@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any, Literal
 
+import numpy as np
+import torch
+
 from configs.cli import UserError
 from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import describe, make_accelerator
-from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
+from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256, resolve_folder
 from engine.training.agreement import Agreement
 from engine.training.optimization import check_accumulation
 from engine.training.run_folder import CONFIG
@@ -16,19 +19,28 @@ from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
 from vqvae.colour.stage import PaintingTask, check_painting, load_photographs
+from vqvae.colour.told import photograph_faces
 from vqvae.config import StageConfig, VqvaeConfig
-from vqvae.faces import Faces, TrainingFaces, load_training_faces, open_training_shards
+from vqvae.critics.critic import CriticConfig, RealismCritic
+from vqvae.critics.pairs import make_pairs
+from vqvae.critics.stage import ARCHITECTURES, CRITICS, CriticTask
+from vqvae.faces import SOURCES, Faces, TrainingFaces, joined, load_training_faces, open_training_shards
 from vqvae.grids import before_after_grid, emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
-from vqvae.token_store import TokenStore, make_token_store
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import ReconstructionTask, TokenizerStart, TokenizerTask
+from vqvae.tokens.store import TokenStore, make_token_store
+
+
+def stage_settings(config: VqvaeConfig, stage: str) -> StageConfig:
+    """What is set for a stage; the two critics share theirs."""
+    return {"tokenizer": config.tokenizer_stage, "prior": config.prior_stage}.get(stage, config.critic_stage)
 
 
 def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | None) -> dict[str, float | None]:
     """Time of each stage: its own ``max_minutes``, or its share of ``total``."""
-    own = {"tokenizer": config.tokenizer_stage.max_minutes, "prior": config.prior_stage.max_minutes}
+    own = {stage: stage_settings(config, stage).max_minutes for stage in stages}
     if total is None:
         return {stage: own[stage] for stage in stages}
     if total <= 0:
@@ -75,6 +87,11 @@ class _Runner:
             counts += f", {' and '.join(str(len(part)) for part in self.photographs)} photographs"
         self.agreement.say(f"vqvae: {counts}, {describe(self.accelerator, config.compile)}")
 
+    @property
+    def shown_source(self) -> int:
+        """The look of generated faces in pictures of the training."""
+        return SOURCES.index("photo") if self.photographs is not None else int(self.valid.sources[0])
+
     def _complete(self, stage: str) -> bool:
         weights = self.out / "weights" / stage
         # A program may end between the two files: only both are a stage that is complete.
@@ -96,9 +113,13 @@ class _Runner:
             self.trained = None if "tokenizer" in self.trainings else self.trained_tokenizer()
             self.prior_start = initial_prior(config)
         for stage in self.trainings:
-            settings = config.tokenizer_stage if stage == "tokenizer" else config.prior_stage
+            settings = stage_settings(config, stage)
+            if stage in CRITICS:
+                self.trained = self.trained_tokenizer()
+                self.judged = self.trained_prior()
             processes = self.accelerator.num_processes
-            check_accumulation(f"{stage}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
+            name = "critic" if stage in CRITICS else stage
+            check_accumulation(f"{name}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
 
     def trained_tokenizer(self) -> Tokenizer:
         """The tokenizer that the prior is trained on.
@@ -113,6 +134,16 @@ class _Runner:
         if tokenizer.config != self.config.tokenizer:
             raise UserError(f"{weights}: was trained with other tokenizer settings than this configuration has")
         return tokenizer
+
+    def trained_prior(self) -> MaskedPrior:
+        """The prior whose faces a critic learns to tell. Raises UserError: there is none, or one of other tokens."""
+        weights = self.out / "weights" / "prior"
+        if not weights.is_dir():
+            raise UserError(f"{weights}: a critic needs a trained prior there; run --stage prior first")
+        prior, tokenizer = MaskedPrior.from_pretrained(weights), self.trained_tokenizer()
+        if prior.shape.tokenizer_sha256 != tokenizer.encoding_sha256():
+            raise UserError(f"{weights}: was trained on tokens that the tokenizer beside it does not make")
+        return prior
 
     def _faces(self) -> tuple[Faces, TrainingFaces]:
         config = self.config
@@ -169,17 +200,53 @@ class _Runner:
         self.agreement.in_first(draw)
         return 0
 
+    def critic(self, name: str, minutes: float | None) -> int:
+        """Train the critic called ``name``: each of the two has faces, an architecture and a seed of its own."""
+        if name not in self.trainings:
+            return 0
+        config, tokenizer, accelerator = self.config, self.trained_tokenizer().to(self.accelerator.device), self.accelerator
+        settings, number = config.critic_stage, CRITICS.index(name)
+        prior, pairs = self.judged.to(accelerator.device), {}
+        for split in ("train", "valid"):
+            store = self._store(tokenizer, split)  # type: ignore[arg-type]
+            mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
+            count = settings.samples if split == "train" else max(64, settings.samples // 8)
+            pairs[split] = make_pairs(
+                store,
+                tokenizer,
+                prior,
+                np.sort(mine[:count]),
+                accelerator,
+                seed=config.seed + number,
+                folder=self.out / "cache" / f"{name}-{split}",
+                weights=self.out / "weights",
+            )
+        torch.manual_seed(config.seed + number)
+        shape = CriticConfig(name=ARCHITECTURES[number], channels=tokenizer.config.painted_channels, widths=settings.widths)
+        task = CriticTask(config, RealismCritic(shape), pairs["train"], pairs["valid"], accelerator, name)
+        task.trained_on({part: file_sha256(self.out / "weights" / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")})
+        return self.loop(name, task, settings, minutes)
+
     def _tokenizer_task(self) -> ReconstructionTask:
         start, faces = self.tokenizer_start, (self.train, self.valid)
         if self.photographs is None:
             return TokenizerTask(self.config, start, *faces, self.accelerator)
         return PaintingTask(self.config, start, *faces, *self.photographs, self.accelerator)
 
+    def _told(self, split: Literal["train", "valid"]) -> Faces:
+        """The faces that the prior learns from: the grey ones and, where photographs are painted, the web pictures of these."""
+        grey: Any = self.train if split == "train" else self.valid
+        if self.photographs is None:
+            return grey
+        config, photographs = self.config, self.photographs[split == "valid"]
+        return joined([grey, photograph_faces(config.faces.colour128 or "", split, photographs, config.tokenizer.size)])
+
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
-        faces, device = self.train if split == "train" else self.valid, self.accelerator.device
+        faces, device = self._told(split), self.accelerator.device
         encoder = self.encoder.to(device) if self.encoder is not None else None
         folder, weight = self.out / "cache" / f"tokens-{split}", self.config.prior_stage.votes_weight
-        return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split)
+        told = self.config.prior.attributes
+        return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split, told)
 
     def prior(self, minutes: float | None) -> int:
         tokenizer = self.trained or self.trained_tokenizer()
@@ -194,7 +261,7 @@ class _Runner:
         def draw() -> None:
             path = self.out / "generated.png"
             prior = MaskedPrior.from_pretrained(self.out / "weights" / "prior")
-            emotion_grid(prior, tokenizer.to("cpu"), int(self.valid.sources[0]), path)
+            emotion_grid(prior, tokenizer.to("cpu"), self.shown_source, path)
             print(f"vqvae: generated faces, one emotion a row: {path}")
 
         self.agreement.in_first(draw)
@@ -211,7 +278,10 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: s
     minutes = stage_minutes(config, stages, arguments.max_minutes)
     runner = _Runner(config, arguments, stages, go_on)
     for stage in stages:
-        code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
+        if stage in CRITICS:
+            code = runner.critic(stage, minutes[stage])
+        else:
+            code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
         if code:
             return code
     if runner.accelerator.is_main_process and config.faces.source == "drawn":

@@ -33,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
     parser = command_parser("vqvae/train.py", __doc__, EXAMPLES)
     add_run_arguments(parser, "runs/vqvae")
-    parser.add_argument("--stage", choices=("both", "tokenizer", "prior"), default="both", help="default: %(default)s")
+    parser.add_argument(
+        "--stage", choices=("both", "tokenizer", "prior", "critic", "critic_judge"), default="both", help="default: %(default)s"
+    )
     return parser
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,12 +82,16 @@ def gathering(accelerator: Accelerator, module: nn.Module, parts: list[Any]) -> 
 
 
 def take_step(
-    accelerator: Accelerator, module: nn.Module, optimizer: torch.optim.Optimizer, largest: float | None = None
+    accelerator: Accelerator,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    largest: float | None = None,
 ) -> Tensor:
     """Move the parameters, with gradients scaled down to a norm of ``largest``; returns the norm they had."""
     norm = accelerator.clip_grad_norm_(module.parameters(), math.inf if largest is None else largest)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for each in optimizer if isinstance(optimizer, Sequence) else (optimizer,):
+        each.step()
+        each.zero_grad(set_to_none=True)
     return norm.detach()
 
 

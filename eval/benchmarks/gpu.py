@@ -95,9 +95,9 @@ def measure(config: VqvaeConfig, arguments: argparse.Namespace) -> dict[str, Any
     from engine.storage.weights import resolve_folder
     from vqvae.faces import TrainingFaces
     from vqvae.prior_stage import PriorTask, initial_prior
-    from vqvae.token_store import make_token_store
     from vqvae.tokenizer import Tokenizer
     from vqvae.tokenizer_stage import TokenizerStart, TokenizerTask
+    from vqvae.tokens.store import make_token_store
 
     accelerator = make_accelerator(config.device, config.precision)
     device = accelerator.device

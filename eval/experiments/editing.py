@@ -64,7 +64,7 @@ is in percent of the full range of luma. Identity is left out without --embedder
         parser.add_argument("--intensity", type=float, default=1.0, help=f"0 neutral to 1 full ({options.DEFAULT})")
         parser.add_argument("--keep", type=float, default=2.0, help=options.DEFAULT)
         parser.add_argument("--region", default="brows,eyes,mouth", help=options.DEFAULT)
-        options.add_settings(parser, "encoder_guidance", "guidance", "source")
+        options.add_settings(parser, "encoder_guidance", "guidance", "look")
         parser.add_argument("--seed", type=int, default=0, help="chooses faces and proposals")
         parser.add_argument("--embedder", metavar="NAME", help="dlib or deepface:Facenet512")
         options.add_networks(parser)

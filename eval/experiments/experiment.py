@@ -176,12 +176,17 @@ class DrawingExperiment(Experiment[T]):
         self.judge = EmotionEncoder.from_pretrained(resolve_folder(asked.judge)).to(self.pipe.encoder.device)
         self.readers = {"encoder": self.pipe.encoder, "judge": self.judge}
 
+    @property
+    def side(self) -> int:
+        """Side in pixels at which generated faces are compared with real ones."""
+        return self.pipe.tokenizer.config.size
 
-def read(reader: EmotionEncoder, batch: FaceBatch) -> Prediction:
-    """What a reader sees in a batch of faces, also in an empty one."""
-    import numpy as np
 
-    return reader.predict(np.stack([face.image for face in batch.faces]) if batch.faces else np.empty((0, 1, 1), np.uint8))
+def read(reader: EmotionEncoder, batch: FaceBatch, side: int) -> Prediction:
+    """What a reader sees in a batch of faces, also in an empty one; as it sees real ones of ``side`` pixels."""
+    from eval.faces.look import as_real_ones
+
+    return reader.predict(as_real_ones([face.image for face in batch.faces], side))
 
 
 def hits(found: Prediction, emotion: str) -> int:

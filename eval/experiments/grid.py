@@ -66,9 +66,9 @@ class Grid(DrawingExperiment[GridPoint]):
         """Load networks, and real faces at the generator's size, so that all take the same way into the readers."""
         super().load()
         from engine.storage.weights import WEIGHTS_FILE, file_sha256, resolve_folder
-        from vqvae.token_cache import array_sha256
+        from vqvae.tokens.cache import array_sha256
 
-        asked, size = self.arguments, self.pipe.tokenizer.config.size
+        asked, size = self.arguments, self.side
         self.train = load_real(asked.data, "train", size, drawn=NUM_EMOTIONS * 10 * asked.per_emotion)
         self.held_out = load_real(asked.data, asked.split, size, drawn=50 * NUM_EMOTIONS)
         judge = file_sha256(resolve_folder(asked.judge) / WEIGHTS_FILE)
@@ -93,7 +93,7 @@ class Grid(DrawingExperiment[GridPoint]):
         batches = [self.draw(point, request) for request in point.requests.values()]
         figures = self.head(point, batches)
         for name, reader in self.readers.items():
-            readings = [read(reader, batch) for batch in batches]
+            readings = [read(reader, batch, self.side) for batch in batches]
             found = self.see(readings, real[name])
             for label, accuracy in accuracies(readings, real[name].recall).items():
                 found[label] = {"accuracy": accuracy, **found[label]}
@@ -101,8 +101,8 @@ class Grid(DrawingExperiment[GridPoint]):
         return figures
 
     def draw(self, point: GridPoint, request: FaceRequest) -> FaceBatch:
-        """The faces of one emotion: first draws, none refused."""
-        return self.pipe.draw_all(request)
+        """The faces of one emotion: first draws, none refused, so that nobody is asked who could."""
+        return self.pipe.draw_all(request.model_copy(update={"realism": 0.0, "landmarks": "off"}))
 
     @abstractmethod
     def head(self, point: GridPoint, batches: list[FaceBatch]) -> Figures:

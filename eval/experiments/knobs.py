@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError
+from configs.loader import validate
 from encoder.emotions import EMOTION_NAMES
 from eval.experiments.experiment import Figures
 from eval.experiments.grid import Grid, GridPoint
@@ -19,6 +20,7 @@ from eval.measures.floors import RealFeatures, as_ratio, diversity
 from eval.output.chart import Panel, in_rows, write_chart
 from eval.output.table import write_tables
 from generation.request import FaceRequest
+from vqvae.config import SamplingConfig, TokenizerConfig
 
 if TYPE_CHECKING:
     from encoder.inference.emotion_encoder import Prediction
@@ -44,7 +46,7 @@ KNOBS: Mapping[str, Knob] = {
     "threshold": Knob((0, 0.5, 0.8)),
     "max_tries": Knob((1, 2, 4, 32), {"threshold": 0.5}),
     "best_of": Knob((1, 2, 4, 8), {"threshold": 0.5}),
-    "source": Knob(("fer2013", "faces128")),
+    "look": Knob(()),
     "precision": Knob(("float32", "bf16")),
     "intensity": Knob((0.25, 0.5, 0.75, 1)),
     "avoidance": Knob((0, 0.25, 0.5, 1)),
@@ -70,10 +72,28 @@ def label(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def base_settings(source: str) -> dict[str, Any]:
+def stored_settings(weights: str) -> tuple[SamplingConfig, tuple[str, ...]]:
+    """How the prior in ``weights`` is best sampled, and the looks that it knows: what is stored beside it, without its weights.
+
+    Raises:
+        UserError: there are no such weights.
+    """
+    from engine.storage.weights import read_config, resolve_folder
+    from generation.settle import known_looks
+    from vqvae.prior import KIND, PriorShape
+    from vqvae.tokenizer import KIND as TOKENIZER
+
+    root = resolve_folder(weights)
+    prior, tokenizer = read_config(root / "prior", KIND), read_config(root / "tokenizer", TOKENIZER)
+    shape = validate(PriorShape, prior["model"], f"{root}/prior/config.json")
+    config = validate(TokenizerConfig, tokenizer["model"], f"{root}/tokenizer/config.json")
+    return validate(SamplingConfig, prior.get("calibration", {}), f"{root}/prior/config.json"), known_looks(shape, config)
+
+
+def base_settings(look: str, sampling: SamplingConfig) -> dict[str, Any]:
     """The settings from which one is changed at a time: defaults, nothing avoided, and no verification (threshold None)."""
-    stored = {name: field.default for name, field in FaceRequest.model_fields.items() if name in KNOBS}
-    settings = {**stored, "source": source, "threshold": None, "intensity": 1.0, "avoidance": 0.0}
+    stored = {name: field.default for name, field in FaceRequest.model_fields.items() if name in KNOBS} | sampling.model_dump()
+    settings = {**stored, "look": look, "threshold": None, "intensity": 1.0, "avoidance": 0.0}
     return {name: settings[name] for name in KNOBS}
 
 
@@ -122,7 +142,7 @@ Intervals are 95 %: Wilson for shares, else bootstrap.
 
 All points draw the same seeds. Those that are done are kept in OUT/points: run the same command again to go on, or add
 values. As many faces as by default take about 9 minutes where 15 guided faces a second are drawn; do nothing else meanwhile,
-or the seconds say nothing. With --data drawn the source of the base is drawn."""
+or the seconds say nothing. With --data drawn the look of the base is drawn."""
 
     @classmethod
     def options(cls, parser: argparse.ArgumentParser) -> None:
@@ -132,10 +152,10 @@ or the seconds say nothing. With --data drawn the source of the base is drawn.""
             if name == "identity":  # off or on: nothing to choose
                 continue
             kind, on = (
-                words if isinstance(knob.values[0], str) else numbers,
+                words if not knob.values or isinstance(knob.values[0], str) else numbers,
                 f" with {_settings(knob.needs)}" if knob.needs else "",
             )
-            help = f"default: {','.join(map(str, knob.values))}{on}"
+            help = f"default: {','.join(map(str, knob.values)) or 'those that the weights know'}{on}"
             parser.add_argument(f"--{option(name)}", type=kind, default=knob.values, metavar="LIST", help=help)
 
     def plan(self) -> dict[str, GridPoint]:
@@ -147,12 +167,13 @@ or the seconds say nothing. With --data drawn the source of the base is drawn.""
         chosen = tuple(name.replace("-", "_") for name in self.arguments.only or KNOBS)
         if unknown := [name for name in chosen if name not in KNOBS]:
             raise UserError(f"--only: no knob {option(unknown[0])!r}; known are {', '.join(map(option, KNOBS))}")
-        self.base = base = base_settings(DRAWN if self.arguments.data == DRAWN else "fer2013")
+        sampling, looks = stored_settings(self.arguments.weights)
+        self.base = base = base_settings(DRAWN if self.arguments.data == DRAWN else looks[0], sampling)
         default = {**base, "threshold": FaceRequest.model_fields["threshold"].default}
         points = {"base": self.point(base)}
         self.rows = []
         for name in (name for name in KNOBS if name in chosen):
-            for value in _values(name, getattr(self.arguments, name, KNOBS[name].values), base):
+            for value in _values(name, getattr(self.arguments, name, KNOBS[name].values) or looks, base):
                 settings = {**base, **KNOBS[name].needs, name: value}
                 point = point_name(settings, base)
                 points[point] = points.get(point) or self.point(settings, _away(settings["avoidance"]))

@@ -18,7 +18,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "steps": {"type": int},
     "temperature": {"type": float},
     "threshold": {"type": float},
-    "source": {"choices": ("fer2013", "faces128", "drawn")},
+    "look": {"choices": ("photo", "fer2013", "faces128", "drawn")},
 }
 
 
@@ -46,7 +46,8 @@ def add_out(parser: argparse.ArgumentParser, name: str, *, sheet: str = "") -> N
 def add_settings(parser: argparse.ArgumentParser, *names: str) -> None:
     """Settings of generation, by their names in ``SETTINGS``."""
     for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", help="as of generation.sample", **SETTINGS[name])
+        spellings = [f"--{name.replace('_', '-')}", *(["--source"] if name == "look" else [])]
+        parser.add_argument(*spellings, dest=name, help="as of generation.sample", **SETTINGS[name])
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:

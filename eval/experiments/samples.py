@@ -36,7 +36,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
     def options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--per-emotion", type=int, default=64, help=f"faces of each emotion ({DEFAULT})")
         parser.add_argument("--seed", type=int, default=0, help=f"of the first face ({DEFAULT})")
-        add_settings(parser, "guidance", "steps", "temperature", "threshold", "source")
+        add_settings(parser, "guidance", "steps", "temperature", "threshold", "look")
         add_networks(parser)
         parser.add_argument("--data", help="folder with FER-2013: adds the readers' shares on real test faces")
         add_out(parser, cls.name, sheet="also write a contact sheet, one emotion a row")
@@ -53,7 +53,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         self.real: dict[str, dict[str, float]] = {name: {} for name in EMOTION_NAMES}
         if self.arguments.data is None:
             return
-        faces = load_real(self.arguments.data, "test", self.pipe.tokenizer.config.size)
+        faces = load_real(self.arguments.data, "test", self.side)
         for reader, network in self.readers.items():
             tops = network.predict(faces.images).distributions.argmax(dim=1).numpy()
             for emotion, name in enumerate(EMOTION_NAMES):
@@ -68,8 +68,8 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         picked = self.pipe(point, count, asked.seed, **settings)
         self.request = picked.request
         self.shown[point] = [face.image for face in picked.faces[: asked.columns]]
-        found, kept = (hits(read(self.judge, batch), point) for batch in (first, picked))
-        passed = sum(face.verdict.accepted for face in first.faces)
+        found, kept = (hits(read(self.judge, batch, self.side), point) for batch in (first, picked))
+        passed = sum(face.accepted for face in first.faces)
         accepted = len(picked.faces)
         return {
             "asked": count,
@@ -78,6 +78,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
             "first_try_accepted_interval": wilson(passed, count),
             "accepted": accepted,
             "tried": picked.tried,
+            "refused": dict(picked.refused),
             "mean_match": round(sum(verdict.match for verdict in picked.verdicts) / max(accepted, 1), 4),
             "seconds": round(picked.seconds, 2),
             "judge_first_try": round(found / count, 4),
@@ -97,7 +98,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         report["request"] = self.request.model_dump(mode="json", exclude={"emotion", "seed", "count"})
         write_json(asked.out / "samples.json", report)
         if asked.sheet is not None:
-            blank = np.full((self.pipe.tokenizer.config.size,) * 2, 255, np.uint8)
+            blank = np.full((self.side, self.side), 255, np.uint8)
             rows = [[*faces, *[blank] * (asked.columns - len(faces))] for faces in self.shown.values()]
             labels = [
                 name if number < len(faces) else "" for name, faces in self.shown.items() for number in range(asked.columns)

@@ -59,7 +59,7 @@ class Sweep(Grid):
     examples = """examples:
   python -m eval.sweep --data DATA --steps 4,8,16 --guidance 0,1,3,5 --temperature 0.6,0.8,1 --out out/sweep
   python -m eval.sweep --data DATA --steps 8,12 --guidance 3 --temperature 0.8 --per-emotion 128
-  python -m eval.sweep --data drawn --source drawn --weights runs/vqvae/weights --encoder pretrained/encoder
+  python -m eval.sweep --data drawn --look drawn --weights runs/vqvae/weights --encoder pretrained/encoder
 
 Every point draws the same seeds. Points that are done are kept in OUT/points: run the same command again to go on, or add
 values to it. Real faces are those of --split valid; --split test is for the last word on settings already chosen.
@@ -76,19 +76,19 @@ floor is about zero, the difference). Intervals are 95 %: Wilson for shares, els
         parser.add_argument("--steps", type=numbers, default=(4, 8, 16), metavar="4,8,16", help="unmasking steps")
         parser.add_argument("--guidance", type=numbers, default=(0, 1, 3, 5), metavar="0,1,3,5", help="strengths of guidance")
         parser.add_argument("--temperature", type=numbers, default=(0.6, 0.8, 1), metavar="0.6,0.8,1", help="of the sampler")
-        parser.add_argument("--source", default="fer2013", help=DEFAULT, **SETTINGS["source"])
+        parser.add_argument("--look", "--source", default="fer2013", help=DEFAULT, **SETTINGS["look"])
 
     def plan(self) -> dict[str, GridPoint]:
         asked, points = self.arguments, {}
         steps = [whole("--steps", value) for value in asked.steps]
         for number, guidance, temperature in itertools.product(steps, asked.guidance, asked.temperature):
-            settings = {"steps": number, "guidance": float(guidance), "temperature": float(temperature), "source": asked.source}
+            settings = {"steps": number, "guidance": float(guidance), "temperature": float(temperature), "look": asked.look}
             points["_".join(f"{name}-{settings[name]:g}" for name in VARIED)] = self.point(settings)
         return points
 
     def load(self) -> None:
         super().load()
-        self.made_from["source"] = self.arguments.source
+        self.made_from["look"] = self.arguments.look
 
     def head(self, point: GridPoint, batches: list[FaceBatch]) -> Figures:
         count = sum(len(batch.faces) for batch in batches)

@@ -101,12 +101,16 @@ def obtain_set(pipe: FacePipeline, counts: dict[str, int], seed: int, folder: Pa
 
 
 def draw_first(pipe: FacePipeline, per_emotion: int, seed: int, settings: dict[str, Any]) -> FirstDraws:
-    """``per_emotion`` first draws of each emotion, face i of each seeded ``seed + i``."""
+    """``per_emotion`` first draws of each emotion, face i of each seeded ``seed + i``, as real faces are measured."""
+    from eval.faces.look import as_real_ones
+
     images, labels, accepted, seconds = [], [], list[bool](), 0.0
     for emotion in tqdm(Emotion, desc="first draws", unit="emotion", leave=False, disable=None):
         batch = pipe.draw_all(pipe.request(one_hot(emotion), per_emotion, seed, **settings))
         images += [face.image for face in batch.faces]
         labels += [int(emotion)] * len(batch.faces)
-        accepted += [face.verdict.accepted for face in batch.faces]
+        accepted += [face.accepted for face in batch.faces]
         seconds += batch.seconds
-    return FirstDraws(np.stack(images), np.array(labels), np.array(accepted), len(images) / seconds)
+    return FirstDraws(
+        as_real_ones(images, pipe.tokenizer.config.size), np.array(labels), np.array(accepted), len(images) / seconds
+    )

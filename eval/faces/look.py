@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,19 @@ from PIL import Image
 
 from configs.cli import UserError
 from encoder.data.face_set import FaceSet
+from encoder.pictures.face_images import fit_square
 from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from vqvae.tokenizer import Tokenizer
+
+
+def as_real_ones(images: Iterable[npt.NDArray[np.uint8]], side: int) -> npt.NDArray[np.uint8]:
+    """Generated faces, (H, W) or (H, W, 3), as real grey ones are measured: (N, side, side), by the reader of files.
+
+    Measures compare with FER-2013, which is grey and small: what they say of colour and of detail beyond ``side`` pixels is
+    nothing. Faces that are grey and of that side already stay bit for bit.
+    """
+    small = [fit_square(Image.fromarray(image).convert("L"), side) for image in images]
+    return np.stack(small) if small else np.empty((0, side, side), np.uint8)
 
 
 def tokenizer_of(set_facts: Mapping[str, Any], weights: Path) -> Tokenizer:
@@ -46,11 +57,11 @@ def through_tokenizer(faces: FaceSet, tokenizer: Tokenizer) -> FaceSet:
 
 
 def decoded_again(images: npt.NDArray[np.uint8], tokenizer: Tokenizer) -> npt.NDArray[np.uint8]:
-    """Faces (N, S, S) of the tokenizer's size, encoded to tokens and decoded again."""
+    """Faces (N, S, S) of the tokenizer's size, encoded to tokens and decoded again, as the encoder sees them."""
     device, made = next(tokenizer.parameters()).device, []
     for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
         with torch.inference_mode():
-            decoded = tokenizer.decode(tokenizer.encode(chunk.to(device).float() / 255.0))
+            decoded = tokenizer.as_seen(tokenizer.decode(tokenizer.encode(chunk.to(device).float() / 255.0)))
         made.append((decoded.squeeze(1) * 255.0).round().clamp(0, 255).byte().cpu().numpy())
     return np.concatenate(made)
 

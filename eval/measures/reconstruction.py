@@ -38,7 +38,7 @@ def kept(before: Prediction, after: Prediction) -> int:
 def measure_tokenizer(
     tokenizer: Tokenizer, readers: Mapping[str, EmotionEncoder], images: npt.NDArray[np.uint8]
 ) -> dict[str, Any]:
-    """Figures over faces (N, S, S) at the tokenizer's size.
+    """Figures over faces (N, S, S) at the tokenizer's size; what is painted in colour is measured as the encoder sees it.
 
     Of larger faces in colour, what is measured is their luma at that size. The Fréchet distance is between the faces and
     their reconstructions, in each reader's features; its floor is zero.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def format_table(content: dict[str, Any], folder: Path) -> str:
             f"{name:<10} {row['asked']:>6} {row['delivered']:>9} {row['accepted_at_first_try']:>9.2f} "
             f"{row['draws_per_candidate']:>6.2f} {row['refused']:>7} {row['near_duplicates_left_out']:>11}"
         )
-    return "\n".join([*lines, f"in {folder}"])
+    total = sum((Counter(row.get("refused_draws", {})) for row in content["emotions"].values()), Counter[str]())
+    by = ", ".join(f"{cause} {count}" for cause, count in total.items())
+    return "\n".join([*lines, *([f"draws refused by {by}"] if by else []), f"in {folder}"])
 
 
 def main(argv: Sequence[str]) -> int:

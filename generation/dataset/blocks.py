@@ -6,7 +6,9 @@ how many processes there are or how often the run was stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +20,33 @@ from engine.storage.atomic import atomic_write_bytes
 from generation.dataset.order import DatasetRequest
 from generation.draw import FaceModel
 from generation.faces import Face
-from generation.verify import Verdict
+from generation.settle import attributes_of, in_words
+from generation.verify import CAUSES, Cause, Verdict
+from generation.vetoes import Landmarks
+from vqvae.attributes import AttributeName
+
+_COLUMNS = ("seeds", "tries", "matches", "distributions", "realism", "landmarks")
 
 
 @dataclass(frozen=True)
 class Block:
-    """The accepted faces of one block's candidates, in the order of their seeds, and the draws they took together."""
+    """The accepted faces of one block's candidates, in the order of their seeds, and the draws they took together.
+
+    Attributes:
+        refused: of all draws those that were refused, by who refused them.
+    """
 
     number: int
     emotion: Emotion
     faces: tuple[Face, ...]
     tried: int
+    refused: Mapping[Cause, int] = field(default_factory=dict)
 
 
 def draw_block(model: FaceModel, request: DatasetRequest, number: int) -> Block:
     """Generate and verify the candidates of one block."""
     batch = model.generate(request.candidates(number), batch_size=request.block_size)
-    return Block(number, request.emotions[number % len(request.emotions)], batch.faces, batch.tried)
+    return Block(number, request.emotions[number % len(request.emotions)], batch.faces, batch.tried, batch.refused)
 
 
 def block_path(folder: Path, number: int) -> Path:
@@ -51,13 +63,26 @@ def store_block(folder: Path, block: Block) -> None:
         "tries": np.array([face.tries for face in faces], np.int64),
         "matches": np.array([face.verdict.match for face in faces], np.float64),
         "distributions": np.array([face.verdict.distribution for face in faces], np.float64).reshape(-1, len(Emotion)),
+        "realism": np.array([np.nan if face.realism is None else face.realism for face in faces], np.float64),
+        "landmarks": np.array([_numbers(face.landmarks) for face in faces], np.float64).reshape(-1, 6),
         "tried": np.array([block.tried], np.int64),
+        "refused": np.array([block.refused.get(cause, 0) for cause in CAUSES], np.int64),
+        # What faces were told follows from their seeds.
     }
     atomic_write_bytes(block_path(folder, block.number), save(columns))
 
 
-def load_block(folder: Path, request: DatasetRequest, number: int) -> Block:
-    """Read a block that :func:`store_block` wrote.
+def _numbers(marks: Landmarks | None) -> tuple[float, ...]:
+    return (math.nan,) * 6 if marks is None else (marks.score, *marks.eyes, marks.distance, *marks.mouth)
+
+
+def _landmarks(row: Sequence[float]) -> Landmarks | None:
+    score, x, y, distance, *mouth = row
+    return None if math.isnan(score) else Landmarks(score, (x, y), distance, (mouth[0], mouth[1]))
+
+
+def load_block(folder: Path, request: DatasetRequest, number: int, names: Sequence[AttributeName]) -> Block:
+    """Read a block that :func:`store_block` wrote; ``names`` are the attributes that the prior may be told.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -65,13 +90,23 @@ def load_block(folder: Path, request: DatasetRequest, number: int) -> Block:
     path = block_path(folder, number)
     try:
         columns = load(path.read_bytes())
-        rows = zip(*(columns[name] for name in ("images", "seeds", "tries", "matches", "distributions")), strict=True)
+        rows = zip(*(columns[name].tolist() for name in _COLUMNS), columns["images"], strict=True)
+        told = attributes_of(request.candidates(number), columns["seeds"].tolist(), names).tolist()
         faces = tuple(
-            Face(image, int(seed), int(tries), Verdict(tuple(read.tolist()), Emotion(int(read.argmax())), float(match), True))
-            for image, seed, tries, match, read in rows
+            Face(
+                image,
+                seed,
+                tries,
+                Verdict(tuple(read), Emotion(int(np.argmax(read))), match, True),
+                in_words(about, names),
+                None if math.isnan(realism) else realism,
+                _landmarks(marks),
+            )
+            for (seed, tries, match, read, realism, marks, image), about in zip(rows, told, strict=True)
         )
+        refused = dict(zip(CAUSES, columns["refused"].tolist(), strict=True))
         tried = int(columns["tried"][0])
     except Exception as error:
         # Whatever a damaged file makes the reader say, the mend is the same.
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); remove it and run again") from None
-    return Block(number, request.emotions[number % len(request.emotions)], faces, tried)
+    return Block(number, request.emotions[number % len(request.emotions)], faces, tried, refused)

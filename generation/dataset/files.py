@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from generation.dataset.selection import Selection
 from generation.draw import FaceModel
 from generation.faces import Face, FaceBatch
 from generation.files import face_png, made_now
+from generation.verify import CAUSES
 
 MANIFEST, CARD, TABLE = "manifest.json", "README.md", "faces.csv"
 ROWS_A_GROUP = 1024
@@ -46,22 +47,24 @@ class Entry:
         return f"{self.emotion.label}-{self.face.seed:08d}.png"
 
     def row(self) -> dict[str, Any]:
-        """The facts of the face: what was asked, how it was made, what the encoder read."""
-        verdict = self.face.verdict
+        """The facts of the face: what was asked and told, how it was made, what encoder, critic and detector say of it."""
+        verdict, marks = self.face.verdict, self.face.landmarks
         facts = {"seed": self.face.seed, "tries": self.face.tries, "match": round(verdict.match, 4)}
         read = {f"read_{name}": round(p, 4) for name, p in zip(EMOTION_NAMES, verdict.distribution, strict=True)}
-        return {"emotion": self.emotion.label, "fer2013_label": int(self.emotion), **facts, **read}
+        vetoes = {} if self.face.realism is None else {"realism": round(self.face.realism, 4)}
+        vetoes |= {} if marks is None else {"face_score": round(marks.score, 3)}
+        return {"emotion": self.emotion.label, "fer2013_label": int(self.emotion), **facts, **self.face.told, **vetoes, **read}
 
 
-def entries(selection: Selection, blocks: Path, weights: dict[str, str]) -> Iterator[Entry]:
+def entries(selection: Selection, blocks: Path, model: FaceModel) -> Iterator[Entry]:
     """The faces of the set, emotion by emotion in the order of their seeds, each as a PNG that says what it is."""
     request = selection.request
     for emotion, tally in selection.tallies.items():
         loaded = None
         for ordinal, (number, position) in enumerate(tally.kept):
             if loaded is None or loaded.number != number:
-                loaded = load_block(blocks, request, number)
-                batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, weights)
+                loaded = load_block(blocks, request, number, model.attributes)
+                batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, model.weights)
             face = loaded.faces[position]
             png = face_png(face, batch, one_hot(emotion), mark=request.mark)
             yield Entry(selection.split_of(emotion, ordinal), emotion, face, png)
@@ -74,10 +77,10 @@ def write_dataset(selection: Selection, blocks: Path, folder: Path, model: FaceM
         UserError: a block or a file cannot be read or written.
     """
     total = sum(len(tally.kept) for tally in selection.tallies.values())
-    found = entries(selection, blocks, model.weights)
+    found = entries(selection, blocks, model)
     rows = tqdm(found, total=total, desc="writing", unit="face", delay=1, leave=False, disable=None)
     parquet = selection.request.form == "parquet"
-    splits = _write_parquet(rows, folder, blocks) if parquet else _write_folders(rows, folder)
+    splits = _write_parquet(rows, folder, blocks, _columns(selection, model)) if parquet else _write_folders(rows, folder)
     content = manifest(selection, splits, model, command)
     atomic_write_text(folder / CARD, data_card(content))
     atomic_write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
@@ -102,7 +105,14 @@ def _write_folders(rows: Iterator[Entry], folder: Path) -> Splits:
     return splits
 
 
-def _write_parquet(rows: Iterator[Entry], folder: Path, drafts: Path) -> Splits:
+def _columns(selection: Selection, model: FaceModel) -> list[tuple[str, str]]:
+    """What is stored of a face only where the weights have it: name and type."""
+    settings = selection.request.candidates(0)
+    asked = {"realism": bool(settings.realism), "face_score": settings.landmarks == "on"}
+    return [*((name, "string") for name in model.attributes), *((name, "float") for name, yes in asked.items() if yes)]
+
+
+def _write_parquet(rows: Iterator[Entry], folder: Path, drafts: Path, more: Sequence[tuple[str, str]]) -> Splits:
     """``train.parquet`` and ``valid.parquet`` in the layout of :mod:`encoder.data.face_parquet`, with the facts beside it.
 
     Both grow in ``drafts``, a group of rows at a time: a set may be larger than the memory.
@@ -113,7 +123,8 @@ def _write_parquet(rows: Iterator[Entry], folder: Path, drafts: Path) -> Splits:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     reading = [(f"read_{name}", pa.float32()) for name in EMOTION_NAMES]
     facts = [("emotion", pa.string()), ("fer2013_label", pa.int8()), ("seed", pa.int64()), ("tries", pa.int32())]
-    schema = pa.schema([("image", picture), *facts, ("match", pa.float32()), *reading])
+    extra = [(name, pa.type_for_alias(kind)) for name, kind in more]
+    schema = pa.schema([("image", picture), *facts, ("match", pa.float32()), *extra, *reading])
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": _features(schema)}})})
     splits: Splits = defaultdict(Counter)
     writers: dict[str, Any] = {}
@@ -151,7 +162,8 @@ def manifest(selection: Selection, splits: Splits, model: FaceModel, command: st
     """Everything needed to make the set again and to trust it."""
     import torch
 
-    request = selection.request
+    request, config = selection.request, model.tokenizer.config
+    colour = request.settings["look"] == "photo"
     emotions = {}
     for emotion, tally in selection.tallies.items():
         emotions[emotion.label] = {
@@ -163,6 +175,7 @@ def manifest(selection: Selection, splits: Splits, model: FaceModel, command: st
             "draws_per_candidate": round(tally.tried / tally.candidates, 3),
             "refused": tally.refused,
             "near_duplicates_left_out": tally.duplicates,
+            "refused_draws": {cause: tally.refused_draws[cause] for cause in CAUSES if tally.refused_draws[cause]},
         }
     return {
         **made_now(),
@@ -171,6 +184,8 @@ def manifest(selection: Selection, splits: Splits, model: FaceModel, command: st
         "weights_sha256": model.weights,
         # Sums in another order differ in their last bits, which may move a pixel by one grey level.
         "environment": {"torch": torch.__version__, "device": model.encoder.device.type, "threads": torch.get_num_threads()},
+        "pictures": {"side": config.painted if colour else config.size, "colour": colour},
+        "told": list(model.attributes),
         "complete": all(tally.full for tally in selection.tallies.values()),
         "splits": splits,
         "emotions": emotions,

@@ -42,9 +42,9 @@ def make_dataset(
         UserError: the folder holds another set, or cannot be written.
     """
     main = state is None or state.is_main_process
-    request = request.spelt_out()
+    request = request.spelt_out(model)
     if main:
-        _open_work(folder, request, model.weights)
+        _open_work(folder, request, model)
     _wait(state)
     if not (folder / MANIFEST).exists():
         selection = collect(model, request, folder / WORK, state)
@@ -62,15 +62,15 @@ def _wait(state: PartialState | None) -> None:
         state.wait_for_everyone()
 
 
-def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -> None:
+def _open_work(folder: Path, request: DatasetRequest, model: FaceModel) -> None:
     """Prepare the folder, or make sure that what it holds belongs to this request."""
-    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": weights}
+    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": model.weights}
     stored = folder / WORK / "request.json"
     try:
         for place in (folder / MANIFEST, stored):
             if place.is_file():
                 found = json.loads(place.read_text(encoding="utf-8"))
-                if not _is_same(found, request, weights):
+                if not _is_same(found, request, model):
                     raise UserError(f"{folder}: holds a set made with other settings or weights; choose another --out")
                 return
         if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
@@ -85,11 +85,11 @@ def _open_work(folder: Path, request: DatasetRequest, weights: dict[str, str]) -
         raise UserError(f"{stored}: cannot be read; remove {folder} and start anew") from None
 
 
-def _is_same(found: dict[str, Any], request: DatasetRequest, weights: dict[str, str]) -> bool:
+def _is_same(found: dict[str, Any], request: DatasetRequest, model: FaceModel) -> bool:
     """Whether a stored request asks for the same; settings that came after it stand at their defaults."""
     try:
-        stored = DatasetRequest.model_validate_json(json.dumps(found["request"])).spelt_out()
-        return stored == request and found["weights_sha256"] == weights
+        stored = DatasetRequest.model_validate_json(json.dumps(found["request"])).spelt_out(model)
+        return stored == request and found["weights_sha256"] == model.weights
     except (KeyError, TypeError, ValueError, UserError):
         return False
 
@@ -108,7 +108,7 @@ def collect(model: FaceModel, request: DatasetRequest, blocks: Path, state: Part
                 bar.update()
             _wait(state)
             for number in wanted:
-                selection.add(load_block(blocks, request, number))
+                selection.add(load_block(blocks, request, number, model.attributes))
     return selection
 
 

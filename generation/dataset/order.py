@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from configs.cli import UserError
 from configs.loader import StrictModel, validate
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
 from generation.request import MAX_COUNT, MAX_SEED, FaceRequest, make_request
+
+if TYPE_CHECKING:
+    from generation.draw import FaceModel
 
 BLOCK = 32
 # Candidates looked at before an emotion is given up, as a multiple of the faces asked for.
@@ -66,9 +69,13 @@ class DatasetRequest(StrictModel):
         """Blocks of ``emotion`` that are drawn at most."""
         return PATIENCE * -(-self.counts[emotion.label] // self.block_size)
 
-    def spelt_out(self) -> DatasetRequest:
-        """The same order with every setting of its faces."""
-        whole = self.candidates(0).model_dump(exclude={"emotion", "count", "seed"})
+    def spelt_out(self, model: FaceModel) -> DatasetRequest:
+        """The same order with every setting of its faces, those that it leaves open as ``model`` has them.
+
+        Raises:
+            UserError: something that the model cannot do is asked for.
+        """
+        whole = model.settled(self.candidates(0)).model_dump(exclude={"emotion", "count", "seed"})
         return self.model_copy(update={"settings": whole})
 
     def candidates(self, number: int) -> FaceRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,14 +13,15 @@ from PIL import Image
 from encoder.emotions import Emotion
 from generation.dataset.blocks import Block
 from generation.dataset.order import DatasetRequest
+from generation.verify import Cause
 
 THUMBNAIL = 16
 PIECE = 8192
 
 
 def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """(N, 256) grey levels of faces shrunk to 16 x 16 by averaging: what is left when details do not count."""
-    small = [Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX) for image in images]
+    """(N, 256) grey levels of faces, (H, W) or (H, W, 3), shrunk to 16 x 16 by averaging: what is left without details."""
+    small = [Image.fromarray(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX) for image in images]
     return np.array([np.asarray(picture, np.float32).ravel() for picture in small]).reshape(-1, THUMBNAIL**2)
 
 
@@ -47,6 +49,7 @@ class EmotionTally:
     first_try: int = 0
     refused: int = 0
     duplicates: int = 0
+    refused_draws: Counter[Cause] = field(default_factory=Counter)
     kept: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -82,6 +85,7 @@ class Selection:
         tally.tried += block.tried
         tally.first_try += sum(face.tries == 1 for face in block.faces)
         tally.refused += self.request.block_size - len(block.faces)
+        tally.refused_draws.update(block.refused)
         small = thumbnails([face.image for face in block.faces])
         # All at once with those taken before: one by one, a set of 150,000 would take hours of reading memory.
         nearest = self._nearest_taken(small)

@@ -25,8 +25,8 @@ from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
 from encoder.pictures.pictures import read_picture
 from generation.draw import FaceModel
-from generation.editing import DEFAULTS, NOT_FOR_EDITS
-from generation.editing.seam import luma, paste, soft_mask
+from generation.editing import DEFAULTS, LOOKS, NOT_FOR_EDITS
+from generation.editing.seam import as_web_picture, luma, paste, soft_mask, without_luma
 from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
 from generation.request import FaceRequest, make_request
 from generation.verify import Verdict
@@ -135,7 +135,8 @@ def edit_face(
         strip: further intensities at which to show the best proposal.
         judge: a second network that reads the outcome and has no say in it.
         embedder: measures identity, and has no say in it either. Without one identity is not measured.
-        settings: see :class:`generation.request.FaceRequest`; the look is ``faces128`` and the temperature 0.5 by default.
+        settings: see :class:`generation.request.FaceRequest`. By default the look is ``photo``, or ``faces128`` of weights that
+            know no photo, the temperature 0.5, and of gender, age and group the model is told nothing.
 
     Raises:
         UserError: no such face, a face below 32 pixels, or a setting that is unknown or out of range.
@@ -147,9 +148,10 @@ def edit_face(
             raise UserError(f"{name}: has no meaning for an edit; leave it out")
     if not (math.isfinite(keep) and 0.0 <= keep <= 100.0):
         raise UserError(f"keep must lie between 0 and 100, got {keep}")
-    settings = DEFAULTS | settings
-    request = make_request(emotion, count, seed, intensity=intensity, **settings)
-    levels = [make_request(emotion, 1, seed, intensity=level, **settings) for level in strip]
+    look = next((look for look in LOOKS if look in model.looks), None)
+    settings = DEFAULTS | ({} if "source" in settings else {"look": look}) | settings
+    request = model.settled(make_request(emotion, count, seed, intensity=intensity, **settings))
+    levels = [model.settled(make_request(emotion, 1, seed, intensity=level, **settings)) for level in strip]
     pixels = _pixels(picture)
     chosen = _find(pixels, detector, face)
     work = _Work(model, pixels, chosen, region, keep, judge, embedder)
@@ -209,8 +211,8 @@ class _Work:
         embedder: Embedder | None,
     ) -> None:
         self._model, self._second, self._embedder = model, second, embedder
-        self._size, grid = model.tokenizer.config.size, model.tokenizer.config.grid
-        self._tokens_crop = model.tokenizer.config.crop
+        config = model.tokenizer.config
+        self._size, grid, self._tokens_crop = config.painted, config.grid, config.crop
         place = face_square(face, self._tokens_crop)
         self._mask = token_mask(_boxes(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
@@ -222,9 +224,10 @@ class _Work:
         self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
         self._place = replace(place, x=place.x - left, y=place.y - top)
         self._crop = luma(self._cut(self.part, self._tokens_crop))
-        pixels = torch.from_numpy(self._crop)[None, None].to(model.encoder.device) / 255.0
+        seen = as_web_picture(self._crop, config.size) if config.paints_photographs else self._crop
+        pixels = torch.from_numpy(seen)[None, None].to(model.encoder.device) / 255.0
         self._known = model.tokenizer.encode(pixels)
-        self._repeated = self._grey(self._known)[0]
+        self._repeated = self._painted(self._known)[0]
         self._weight = soft_mask(self.grid_mask, self._size)
         self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
         self._features = None if second is None else self._seen_by(second, self.part).embeddings[0]
@@ -242,8 +245,9 @@ class _Work:
         )
         inside = self._weight > 0.5
         edits = []
-        for request, seed, intensity, after in zip(requests, seeds, intensities, self._grey(made), strict=True):
-            part = paste(self.part, self._place, self._crop, self._repeated, after, self._weight)
+        for request, seed, intensity, after in zip(requests, seeds, intensities, self._painted(made), strict=True):
+            tint = without_luma(after) - without_luma(self._repeated) if after.ndim == 3 else None
+            part = paste(self.part, self._place, self._crop, luma(self._repeated), luma(after), self._weight, tint)
             moved = np.abs(luma(self._cut(part, self._tokens_crop)) - self._crop)
             change = float(moved[inside].mean()) / 255.0 if inside.any() else 0.0
             edits.append(self.read(request, part, change, seed, intensity))
@@ -269,8 +273,10 @@ class _Work:
     def _seen_by(self, judge: EmotionEncoder, part: NDArray[np.uint8]) -> Prediction:
         return judge.predict(self._cut(part, judge.preprocessing.crop)[None], runtime="pytorch")
 
-    def _grey(self, tokens: Tensor) -> NDArray[np.float32]:
-        return np.asarray(self._model.tokenizer.decode(tokens)[:, 0].cpu().numpy() * 255.0, np.float32)
+    def _painted(self, tokens: Tensor) -> NDArray[np.float32]:
+        """(N, P, P) grey or (N, P, P, 3) in colour, 0 to 255, not rounded."""
+        faces = self._model.tokenizer.decode(tokens).cpu().numpy() * 255.0
+        return np.asarray(faces[:, 0] if faces.shape[1] == 1 else faces.transpose(0, 2, 3, 1), np.float32)
 
     def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
         return checked_embeddings(embedder, [self._cut(part, None, _IDENTITY_SIZE)])

@@ -1,4 +1,4 @@
-"""A changed face back into its picture: the crop's geometry undone, only luma touched, the seam soft."""
+"""A changed face back into its picture: the crop's geometry undone, the seam soft, colour changed only by what a model paints."""
 
 from __future__ import annotations
 
@@ -9,17 +9,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from encoder.detection.align import Placement
+from vqvae.colour.degradation import degrade
 
 Grey = NDArray[np.float32]
 
 # In pixels of the crop (64 a side). The seam fades over about twice its blur; lighting is what a wide blur leaves.
 _SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
+# Of the ways to degrade a photograph the mildest: neither blurred nor noisy nor compressed.
+_AS_FER = np.array([0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 # Change of luma, of 255, at which the old detail (skin, lashes, the old lips) has faded to 1/e.
 _DETAIL_FADES = 20.0
 
 
-def luma(rgb: NDArray[np.uint8]) -> Grey:
-    """(…, H, W) of (…, H, W, 3) RGB, 0 to 255 (ITU-R BT.601, as Pillow turns pictures grey)."""
+def as_web_picture(crop: Grey, size: int) -> Grey:
+    """(S, S) luma as the encoder of a tokenizer for photographs sees faces, (size, size): 48 pixels, enlarged again."""
+    return degrade(crop.round().astype(np.uint8), _AS_FER, size).astype(np.float32)
+
+
+def without_luma(rgb: NDArray[np.floating]) -> Grey:
+    """(H, W, 3) RGB, 0 to 255, less its luma: what is left is colour."""
+    return np.asarray(rgb - luma(rgb)[..., None], np.float32)
+
+
+def luma(rgb: NDArray[np.generic]) -> Grey:
+    """(…, H, W) of (…, H, W, 3) RGB, 0 to 255 (ITU-R BT.601, as Pillow turns pictures grey); grey (H, W) as it is."""
+    if rgb.shape[-1] != 3:
+        return rgb.astype(np.float32)
     return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -35,7 +50,15 @@ def soft_mask(tokens: NDArray[np.bool_], size: int) -> Grey:
     return mask * np.minimum.outer(ramp, ramp).astype(np.float32)
 
 
-def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey, after: Grey, weight: Grey) -> NDArray[np.uint8]:
+def paste(
+    picture: NDArray[np.uint8],
+    place: Placement,
+    crop: Grey,
+    before: Grey,
+    after: Grey,
+    weight: Grey,
+    tint: Grey | None = None,
+) -> NDArray[np.uint8]:
     """The picture with a changed expression.
 
     Lighting and contrast that the model did not catch are taken from the picture, and so is its fine detail, except where
@@ -45,9 +68,10 @@ def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey
         picture: (H, W, 3) uint8 RGB.
         crop, before, after: (S, S) luma of the crop, 0 to 255: as cut out, as the model repeats it unchanged, as it changed it.
         weight: (S, S), 1 where the change counts in full; see :func:`soft_mask`.
+        tint: (S, S, 3) by which red, green and blue change besides luma, where the model paints colour: lips give way to teeth.
 
     Returns:
-        (H, W, 3) uint8 RGB. Red, green and blue move together, so colours keep their chroma.
+        (H, W, 3) uint8 RGB. But for ``tint`` red, green and blue move together, so colours keep their chroma.
     """
     scale = len(crop) / 64
     after = after + blur(before - after, _LIGHT_BLUR * scale)
@@ -60,7 +84,11 @@ def paste(picture: NDArray[np.uint8], place: Placement, crop: Grey, before: Grey
         _warp(layer, place, (left, top), part.shape[:2]) for layer in (after + light, before + light, weight, kept)
     )
     new = painted + detail * (old - repeated)
-    moved = part + (share.clip(0, 1) * (new - old))[..., None]
+    share = share.clip(0, 1)
+    moved = part + (share * (new - old))[..., None]
+    if tint is not None:
+        layers = [_warp(np.ascontiguousarray(tint[..., channel]), place, (left, top), part.shape[:2]) for channel in range(3)]
+        moved = moved + share[..., None] * np.stack(layers, axis=-1)
     result = picture.copy()
     result[top:bottom, left:right] = moved.round().clip(0, 255).astype(np.uint8)
     return result

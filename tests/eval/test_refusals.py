@@ -64,7 +64,7 @@ NEEDS = {
         ("knobs", ["--only", "steps,colour"], "no knob 'colour'; known are steps, guidance"),
         ("knobs", ["--per-emotion", "1"], "at least 2"),
         ("knobs", ["--precision", "half"], "precision"),
-        ("knobs", ["--source", "oil"], "source"),
+        ("knobs", ["--look", "oil"], "look"),
         ("knobs", ["--steps", "2.5"], "--steps: 2.5 is no whole number"),
         ("people", ["--only", "lfw,edit-joy"], "no pictures 'edit-joy'; known are lfw, lfw-grey"),
         ("people", ["--people", "1"], "--people 1: give at least 2"),

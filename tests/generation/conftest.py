@@ -36,8 +36,27 @@ def pipe(weights: Path) -> FacePipeline:
 @pytest.fixture(scope="session")
 def likely(weights: Path) -> str:
     """The emotion that the random encoder sees most often in the random faces: the one that can be delivered."""
+    return _likely(FacePipeline.from_pretrained(weights))
+
+
+def _likely(pipe: FacePipeline) -> str:
     from encoder.emotions import EMOTION_NAMES
 
-    pipe = FacePipeline.from_pretrained(weights)
     tops = [face.verdict.top for face in pipe.draw_all(pipe.request("neutral", 24, 0)).faces]
     return EMOTION_NAMES[max(set(tops), key=tops.count)]
+
+
+@pytest.fixture(scope="session")
+def colour_weights(tmp_path_factory: pytest.TempPathFactory, photo_weights: Callable[..., Path]) -> Path:
+    return photo_weights(tmp_path_factory.mktemp("colour"))
+
+
+@pytest.fixture
+def colour(colour_weights: Path) -> FacePipeline:
+    return FacePipeline.from_pretrained(colour_weights)
+
+
+@pytest.fixture(scope="session")
+def likely_in_colour(colour_weights: Path) -> str:
+    """As ``likely``, of the weights that paint photographs."""
+    return _likely(FacePipeline.from_pretrained(colour_weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from engine.training.batches import GlobalBatches
-from vqvae.config import PriorConfig
+from vqvae.attributes import NOT_TOLD, attribute_row
+from vqvae.config import PriorConfig, PriorStageConfig
 from vqvae.prior import MaskedPrior, PriorShape
-from vqvae.token_batches import TokenBatches, hide_positions, sampling_weights
-from vqvae.token_store import TokenStore
+from vqvae.prior_stage import make_optimizers
+from vqvae.tokens.batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.tokens.store import TokenStore
 
 SHAPE = PriorShape(prior=PriorConfig(width=16, depth=2, heads=2, dropout=0.0), positions=9, groups=2, codebook_size=8)
 
@@ -52,8 +55,66 @@ def test_visible_tokens_emotion_and_source_matter() -> None:
 def test_the_second_code_knows_the_first() -> None:
     prior = make().eval()
     states = torch.randn(3, 16)
-    a, b = (prior.head(states, 1, torch.full((3,), code)) for code in (0, 1))
+    a, b = (prior.head(states, 1, torch.full((3, 1), code)) for code in (0, 1))
     assert not torch.allclose(a, b)
+
+
+@pytest.mark.parametrize(("sees", "matters"), [("last", [False, False, True]), ("all", [True, True, True])])
+def test_the_fourth_code_knows_the_last_or_all_before(sees: str, matters: list[bool]) -> None:
+    torch.manual_seed(0)
+    shape = SHAPE.model_copy(update={"groups": 4, "prior": SHAPE.prior.model_copy(update={"sees": sees})})
+    prior, states, codes = MaskedPrior(shape).eval(), torch.randn(5, 16), torch.zeros(5, 3, dtype=torch.int64)
+    as_before = prior.head(states, 3, codes)
+    for group, expected in enumerate(matters):
+        changed = codes.clone()
+        changed[:, group] = 1
+        assert (not torch.equal(as_before, prior.head(states, 3, changed))) == expected
+    with pytest.raises(ValueError, match="3 groups are needed"):
+        prior.head(states, 3, codes[:, :2])
+
+
+def with_attributes() -> MaskedPrior:
+    torch.manual_seed(0)
+    return MaskedPrior(SHAPE.model_copy(update={"prior": SHAPE.prior.model_copy(update={"attributes": ("hands", "age")})}))
+
+
+def test_attributes_that_are_told_matter_each_on_its_own() -> None:
+    prior, args = with_attributes().eval(), some()
+    told = torch.tensor([[0, 3]] * 4)
+    states = prior.trunk(*args, attributes=told)
+    for changed in ([1, 3], [0, 4], [NOT_TOLD, 3], [0, NOT_TOLD]):
+        assert not torch.equal(states, prior.trunk(*args, attributes=torch.tensor([changed] * 4)))
+    nothing = torch.full((4, 2), NOT_TOLD)
+    assert torch.equal(prior.trunk(*args), prior.trunk(*args, attributes=nothing))
+
+
+def test_attributes_have_names_and_classes() -> None:
+    assert attribute_row({"eyes": "closed", "age": "70+"}) == (NOT_TOLD, 1, NOT_TOLD, 8, NOT_TOLD)
+    with pytest.raises(ValueError, match="not in tuple"):
+        attribute_row({"eyes": "shut"})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_each_attribute_is_hidden_on_its_own_and_an_unknown_one_stays_unknown(share: float) -> None:
+    labels, known = np.eye(7, dtype=np.float32)[np.zeros(600, int)], np.ones((600, 2), np.int8)
+    known[:100, 1] = NOT_TOLD
+    store = dataclasses.replace(store_of(labels), attributes=known)
+    told = TokenBatches(store, GlobalBatches(600, 600, seed=1), seed=1, label_dropout=0.2, attribute_dropout=share)(0)[4]
+    first, second = told[:, 0] == NOT_TOLD, told[:, 1] == NOT_TOLD
+    assert abs(first.mean() - share) <= 0.08
+    assert second.sum() >= 100
+    assert (first != second).any()
+    assert first.any() == (share > 0)
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_adamw_all_else() -> None:
+    prior = with_attributes()
+    optimizers = make_optimizers(prior, PriorStageConfig(optimizer="muon"))
+    theirs = {name: {id(p) for group in each.param_groups for p in group["params"]} for name, each in optimizers.items()}
+    assert theirs["prior"].isdisjoint(theirs["hidden"])
+    assert theirs["prior"] | theirs["hidden"] == {id(p) for p in prior.parameters()}
+    blocks = {id(m.weight) for m in prior.blocks.modules() if isinstance(m, torch.nn.Linear)}
+    assert theirs["hidden"] == blocks
 
 
 def test_every_parameter_gets_a_gradient() -> None:

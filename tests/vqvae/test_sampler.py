@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqvae import sampler
+from vqvae.attributes import NOT_TOLD
 from vqvae.config import PriorConfig
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.sampler import Rerank, gumbel_noise, halton_order, sample_tokens, unmask_counts
@@ -104,8 +105,9 @@ def plain_sample(prior: MaskedPrior, emotion: torch.Tensor, seeds: list[int], st
         first = None
         for group in range(2):
             with_label, without = prior.head(told, group, first), prior.head(blind, group, first)
-            first = (with_label + weight * (with_label - without) + noise[:, chosen, group]).argmax(dim=-1)
-            tokens[:, chosen, group] = first
+            picked = (with_label + weight * (with_label - without) + noise[:, chosen, group]).argmax(dim=-1)
+            tokens[:, chosen, group] = picked
+            first = picked.unsqueeze(-1)
         hidden[:, chosen] = False
         filled += number
     return tokens
@@ -133,3 +135,28 @@ def test_states_of_some_positions_are_those_of_all() -> None:
     rest = (tokens, hidden, torch.eye(7)[:3], torch.zeros(3, dtype=torch.int64))
     wanted = torch.tensor([7, 0, 12])
     torch.testing.assert_close(prior.trunk(*rest, wanted), prior.trunk(*rest)[:, wanted])
+
+
+def test_attributes_are_told_and_faces_asked_for_alike_are_still_computed_once() -> None:
+    torch.manual_seed(2)
+    shape = SHAPE.model_copy(update={"prior": SHAPE.prior.model_copy(update={"attributes": ("eyes", "gender")})})
+    prior = MaskedPrior(shape).eval().requires_grad_(False)
+    for parameter in prior.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    emotion, source, seeds = torch.eye(7)[[2] * 4], torch.zeros(4, dtype=torch.int64), [1, 1, 2, 2]
+    told = torch.tensor([[0, 1], [0, NOT_TOLD], [0, 1], [1, 1]])
+    made = sample_tokens(prior, emotion, source, seeds, steps=4, attributes=told)
+    assert not torch.equal(made[0], made[1])
+    assert not torch.equal(made[2], made[3])
+    for row in range(4):
+        one = sample_tokens(prior, emotion[:1], source[:1], seeds[row : row + 1], steps=4, attributes=told[row : row + 1])
+        assert torch.equal(made[row], one[0])
+
+
+def test_guidance_in_the_middle_leaves_the_first_and_the_last_steps_alone() -> None:
+    guided, free = sample([3], guided=(0.25, 0.75), guidance=500.0), sample([3], guidance=0.0)
+    assert torch.equal(sample([3], guided=(0.0, 0.0), guidance=500.0), free)
+    # Of six steps the third to the fifth are guided.
+    first = torch.tensor(halton_order(4))[: sum(unmask_counts(16, 6)[:2])]
+    assert torch.equal(guided[0, first], free[0, first])
+    assert not torch.equal(guided, free)

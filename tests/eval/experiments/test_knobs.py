@@ -20,6 +20,7 @@ from eval.experiments.knobs import Knobs
 from generation import draw
 from generation.pipeline import FacePipeline
 from generation.request import FaceRequest
+from vqvae.config import SamplingConfig
 
 OPTIONS = ["--data", "drawn", "--per-emotion", "3", "--bootstrap", "3"]
 
@@ -34,7 +35,7 @@ def test_only_one_thing_differs_from_the_defaults() -> None:
     rows, points = planned()
     assert {row.knob for row in rows} == set(knobs.KNOBS)
     for emotion in EMOTION_NAMES:
-        default = FacePipeline.request(emotion, 24, 50000)
+        default = FacePipeline.request(emotion, 24, 50000, look="fer2013", **SamplingConfig().model_dump())
         assert points["base"].requests[emotion] == default
         for row in rows:
             request = points[row.point].requests[emotion]
@@ -66,11 +67,11 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     places: list[str], tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn: list[str] = []
-    base = knobs.base_settings("drawn")
+    base = knobs.base_settings("drawn", SamplingConfig())
     before_each(Knobs, "measure", lambda _self, point: drawn.append(knobs.point_name(point.settings, base)))
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
-    few += ["0.1", "--max-tries", "1", "--source", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
+    few += ["0.1", "--max-tries", "1", "--look", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
     few += ["--best-of", "1"]
     assert Knobs.main([*OPTIONS, *places, *first]) == 0
     assert drawn == ["base", "steps-2"]
@@ -81,7 +82,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     report = json.loads((tmp_path / "knobs.json").read_text())
     assert {name: report["points"][name] for name in before} == before
     assert {row["knob"] for row in report["rows"]} == set(knobs.KNOBS)
-    for name in ("base", "identity-on", "avoidance-1", "source-fer2013", "encoder-guidance-4_candidates-2"):
+    for name in ("base", "identity-on", "avoidance-1", "look-fer2013", "encoder-guidance-4_candidates-2"):
         point = report["points"][name]
         assert point["faces"] == point["asked"] == point["drawn"] == 21
         assert point["seconds_per_face"] > 0

@@ -16,17 +16,17 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor
 
-import vqvae.token_batches as token_batches
+import vqvae.tokens.batches as token_batches
 from engine.devices import make_accelerator
 from engine.storage.checkpoint import checkpoint_steps
 from engine.training.batches import GlobalBatches
 from engine.training.task import TrainingTask
 from vqvae.faces import FaceBatches
 from vqvae.prior_stage import PriorTask
-from vqvae.token_batches import TokenBatches, sampling_weights
-from vqvae.token_cache import Write, cached
-from vqvae.token_store import TokenStore
 from vqvae.tokenizer_stage import TokenizerTask
+from vqvae.tokens.batches import TokenBatches, sampling_weights
+from vqvae.tokens.cache import Write, cached
+from vqvae.tokens.store import TokenStore
 
 TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

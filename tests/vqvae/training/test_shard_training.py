@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import vqvae.token_batches as token_batches
-import vqvae.token_store as token_store
+import vqvae.tokens.batches as token_batches
+import vqvae.tokens.store as token_store
 from engine.training.task import TrainingTask
 from vqvae.faces import TrainingShards
 from vqvae.prior_stage import PriorTask
-from vqvae.token_store import TokenStore
 from vqvae.tokenizer_stage import TokenizerTask
+from vqvae.tokens.store import TokenStore
 
 TASKS: dict[str, type[TrainingTask]] = {"tokenizer": TokenizerTask, "prior": PriorTask}
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import vqvae.token_store as token_store
+import vqvae.tokens.store as token_store
 from configs.cli import UserError
 from vqvae.config import VqvaeConfig
 from vqvae.prior import MaskedPrior

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from engine.training.batches import Accept, GlobalBatches, uniforms
-from vqvae.token_store import TokenStore
+from vqvae.attributes import NOT_TOLD
+from vqvae.tokens.store import TokenStore
 
 _PIECE = 1 << 16
 _MOST_WEIGHTS = 1 << 20
@@ -20,21 +21,28 @@ class TokenBatches:
     """What one process learns from in a step, a pure function of that step; can be sent to another process.
 
     ``make(step)`` gives tokens (B, L, G) int64 of faces or their mirror images, which positions are hidden (B, L) bool,
-    emotions (B, 7) float32, all zero where the emotion is not told, and sources (B,) as in ``vqvae.faces.SOURCES``.
+    emotions (B, 7) float32, all zero where the emotion is not told, sources (B,) as in ``vqvae.faces.SOURCES``, and
+    attributes (B, A) int64, ``NOT_TOLD`` where one is hidden. Emotion and each attribute are hidden on their own.
     """
 
-    def __init__(self, store: TokenStore, batches: GlobalBatches, *, seed: int, label_dropout: float) -> None:
-        self._store, self._batches, self._seed, self._label_dropout = store, batches, seed, label_dropout
+    def __init__(
+        self, store: TokenStore, batches: GlobalBatches, *, seed: int, label_dropout: float, attribute_dropout: float = 0.0
+    ) -> None:
+        self._store, self._batches, self._seed = store, batches, seed
+        self._label_dropout, self._attribute_dropout = label_dropout, attribute_dropout
 
     def __call__(self, step: int) -> tuple[np.ndarray, ...]:
         store, (_, index) = self._store, self._batches(step)
         # Of places in the batch, not of faces: one that is drawn twice is hidden and mirrored in two ways.
-        u = uniforms(self._seed, step, self._batches.places(), 3 + store.tokens.shape[2])
+        length, columns = store.tokens.shape[2], store.attributes.shape[1]
+        u = uniforms(self._seed, step, self._batches.places(), 3 + length + columns)
         tokens = store.tokens[(u[:, 0] < 0.5).astype(np.int64), index].astype(np.int64)
         told = u[:, 1:2] >= self._label_dropout
-        hidden = hide_positions(torch.from_numpy(u[:, 2:]))
+        hidden = hide_positions(torch.from_numpy(u[:, 2 : 3 + length]))
         sources = store.sources[index].astype(np.int64)
-        return np.asarray(tokens), hidden.numpy(), np.asarray(store.labels[index] * told), np.asarray(sources)
+        shown = u[:, 3 + length :] >= self._attribute_dropout
+        attributes = np.where(shown, store.attributes[index], NOT_TOLD).astype(np.int64)
+        return np.asarray(tokens), hidden.numpy(), np.asarray(store.labels[index] * told), np.asarray(sources), attributes
 
 
 def hide_positions(u: Tensor) -> Tensor:

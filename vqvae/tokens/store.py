@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,16 +15,17 @@ from torch import Tensor
 
 from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.emotion_encoder import EmotionEncoder
+from vqvae.attributes import AttributeName
 from vqvae.faces import Faces, TrainingFaces
-from vqvae.token_cache import Shapes, Write, array_sha256, cached, mapped
 from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.cache import Shapes, Write, array_sha256, cached, mapped
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 # Faces that are turned into tokens at a time.
 _PIECE = 2048
-_ARRAYS = ("tokens", "labels", "sources")
+_ARRAYS = ("tokens", "labels", "sources", "attributes")
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,18 @@ class TokenStore:
         labels: (N, 7) float32 distributions over emotions; zeros where nothing is known.
         sources: (N,) int8, an index into :data:`vqvae.faces.SOURCES`.
         folder: where the arrays are mapped from; None: they are in memory.
+        attributes: (N, A) int8 classes of those attributes that the prior is told, or ``NOT_TOLD``; no columns if not given.
     """
 
     tokens: NDArray
     labels: NDArray
     sources: NDArray
     folder: Path | None = None
+    attributes: NDArray = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+
+    def __post_init__(self) -> None:
+        if not self.attributes.size:
+            object.__setattr__(self, "attributes", np.zeros((len(self.labels), 0), np.int8))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,12 +56,12 @@ class TokenStore:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """The store that :func:`make_token_store` left in ``folder``."""
-        return cls(**mapped(folder, _ARRAYS), folder=folder)
+        return cls(**mapped(folder, tuple(name for name in _ARRAYS if (folder / f"{name}.npy").is_file())), folder=folder)
 
     def __reduce__(self) -> Any:
         # Another process is sent the place of the files, and not what may be more than memory holds.
         if self.folder is None:
-            return TokenStore, (self.tokens, self.labels, self.sources)
+            return TokenStore, (self.tokens, self.labels, self.sources, None, self.attributes)
         return TokenStore.open, (self.folder,)
 
 
@@ -65,10 +73,11 @@ def make_token_store(
     accelerator: Accelerator,
     folder: Path | None = None,
     split: str = "train",
+    attributes: Sequence[AttributeName] = (),
 ) -> TokenStore:
     """Read all ``faces`` into tokens and labels, or take up what is in ``folder`` if that was made from the same.
 
-    Several processes share the work, and must share the folder.
+    Several processes share the work, and must share the folder. ``attributes`` are what is kept of those that are known.
 
     Raises:
         UserError: the folder cannot be written.
@@ -82,6 +91,8 @@ def make_token_store(
         for start in range(first, last, _PIECE):
             piece = faces.part(np.arange(start, min(start + _PIECE, last)))
             write("sources", start, piece.sources)
+            if attributes:
+                write("attributes", start * len(attributes), piece.told(attributes))
             write("labels", start * NUM_EMOTIONS, condition_labels(piece, encoder, votes_weight))
             for mirrored, tokens in enumerate(tokenise(tokenizer, piece.images).numpy()):
                 write("tokens", (mirrored * len(faces) + start) * width, tokens)
@@ -91,11 +102,13 @@ def make_token_store(
         "encoder": _fingerprint(encoder),
         "faces": faces.digest(),
         "votes_weight": str(votes_weight),
+        **({"attributes": ",".join(attributes)} if attributes else {}),
     }
     shapes: Shapes = {
         "tokens": ("int16" if config.codebook_size <= 1 << 15 else "int32", (2, len(faces), config.grid**2, config.groups)),
         "labels": ("float32", (len(faces), NUM_EMOTIONS)),
         "sources": ("int8", (len(faces),)),
+        **({"attributes": ("int8", (len(faces), len(attributes)))} if attributes else {}),
     }
     return TokenStore(**cached(folder, made_from, shapes, len(faces), fill, accelerator), folder=folder)
 
