@@ -68,7 +68,7 @@ def cut_out(picture: NDArray[np.uint8], place: Placement, size: int) -> NDArray[
     matrix = np.array([[cos, -sin, x - (cos - sin) * half], [sin, cos, y - (sin + cos) * half]])
     sides = (size * times, size * times)
     how = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
-    large = cv2.warpAffine(picture, matrix, sides, **how)  # type: ignore[call-overload]
+    large = cv2.warpAffine(picture, matrix, sides, **how)
     return np.asarray(cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA) if times > 1 else large, np.uint8)
 
 
@@ -136,7 +136,7 @@ def paste(
     )
     new = painted + detail * (old - repeated)
     share = share.clip(0, 1)
-    moved = part + (share * (new - old))[..., None]
+    moved = part.astype(np.float32) + (share * (new - old))[..., None]
     if tint is not None:
         layers = [_warp(np.ascontiguousarray(tint[..., channel]), place, (left, top), part.shape[:2]) for channel in range(3)]
         moved = moved + share[..., None] * np.stack(layers, axis=-1)
