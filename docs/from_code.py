@@ -90,8 +90,17 @@ def settings() -> Mapping[str, type[pydantic.BaseModel]]:
 
 
 def _sections(model: type[pydantic.BaseModel]) -> dict[str, type[pydantic.BaseModel]]:
-    found = {name: section_types(field.annotation, None) for name, field in model.model_fields.items()}
-    return {name: types[0] for name, types in found.items() if types}
+    """The sections of a configuration by their dotted names, those inside of others too."""
+    found: dict[str, type[pydantic.BaseModel]] = {}
+    for name, field in model.model_fields.items():
+        if types := section_types(field.annotation, None):
+            inside = {f"{name}.{key}": section for key, section in _sections(types[0]).items()}
+            found |= {name: types[0], **inside}
+    return found
+
+
+def _plain(model: type[pydantic.BaseModel]) -> list[tuple[str, Any]]:
+    return [(key, field) for key, field in model.model_fields.items() if key not in _sections(model)]
 
 
 def pages() -> Iterator[Path]:
@@ -173,8 +182,7 @@ def write_settings() -> str:
     parts = []
     for name, model in settings().items():
         parts.append(f"## {name}\n\n{_docstring(model.__doc__)}")
-        plain = [(key, field) for key, field in model.model_fields.items() if key not in _sections(model)]
-        groups = [*((key, section, section.model_fields.items()) for key, section in _sections(model).items()), ("", None, plain)]
+        groups = [*((key, section, _plain(section)) for key, section in _sections(model).items()), ("", None, _plain(model))]
         for key, section, fields in groups:
             if not fields:
                 continue

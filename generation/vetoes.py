@@ -44,8 +44,8 @@ class Landmarks:
 
     def as_record(self) -> dict[str, Any]:
         """What a manifest says of it."""
-        where = {"eyes": self.eyes, "eye_distance": self.distance, "mouth": self.mouth}
-        return {"score": round(self.score, 3), **{name: np.round(value, 3).tolist() for name, value in where.items()}}
+        eyes, mouth = ([round(value, 3) for value in point] for point in (self.eyes, self.mouth))
+        return {"score": round(self.score, 3), "eyes": eyes, "eye_distance": round(self.distance, 3), "mouth": mouth}
 
 
 def find_landmarks(detector: BatchDetector, faces: NDArray[np.uint8]) -> list[Landmarks]:

@@ -119,7 +119,7 @@ def states_at(
     count, positions = hidden.shape
     rows = count if tokens.device.type != "cpu" else max(1, POSITIONS_AT_ONCE // positions)
     parts = zip(*(each.split(rows) for each in (tokens, hidden, emotion, source, attributes)), strict=True)
-    states = torch.cat([prior.trunk(*part, wanted=chosen, attributes=told_more) for *part, told_more in parts])
+    states = torch.cat([prior.trunk(t, h, e, s, wanted=chosen, attributes=a) for t, h, e, s, a in parts])
     return (states if back is None else states[back]).chunk(len(told))
 
 

@@ -208,7 +208,7 @@ class _Runner:
         settings, number = config.critic_stage, CRITICS.index(name)
         prior, pairs = self.judged.to(accelerator.device), {}
         for split in ("train", "valid"):
-            store = self._store(tokenizer, split)  # type: ignore[arg-type]
+            store = self._store(tokenizer, split)
             mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
             count = settings.samples if split == "train" else max(64, settings.samples // 8)
             pairs[split] = make_pairs(

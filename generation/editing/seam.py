@@ -85,7 +85,7 @@ def paste(
     )
     new = painted + detail * (old - repeated)
     share = share.clip(0, 1)
-    moved = part + (share * (new - old))[..., None]
+    moved = part.astype(np.float32) + (share * (new - old))[..., None]
     if tint is not None:
         layers = [_warp(np.ascontiguousarray(tint[..., channel]), place, (left, top), part.shape[:2]) for channel in range(3)]
         moved = moved + share[..., None] * np.stack(layers, axis=-1)

@@ -59,12 +59,15 @@ class Photographs:
         """
         return np.stack([self._decoded(int(i)) for i in index])
 
+    def web_pictures(self, index: NDArray[np.int64], side: int) -> NDArray[np.uint8]:
+        """(B, side, side) uint8: what became of each as a web picture, always the same."""
+        u = uniforms(0, 0, index, NUM_UNIFORMS)
+        return np.stack([degrade(grey, row, side) for grey, row in zip(luma(self.images_at(index)), u, strict=True)])
+
     def with_web_pictures(self, most: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """At most so many of them, evenly from all over the split, (N, P, P, 3), and what a tokenizer is shown of these: web
-        pictures (N, side, side), of each photograph always the same one."""
+        """At most so many of them, evenly from all over the split, and their web pictures."""
         index = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
-        photographs, u = self.images_at(index), uniforms(0, 0, index, NUM_UNIFORMS)
-        return photographs, np.stack([degrade(grey, row, side) for grey, row in zip(luma(photographs), u, strict=True)])
+        return self.images_at(index), self.web_pictures(index, side)
 
     def digest(self) -> str:
         """Changes with any photograph."""

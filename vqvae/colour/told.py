@@ -12,7 +12,7 @@ from encoder.data.colour_faces import ColourSplit
 from encoder.data.face_parquet import read_rows
 from encoder.emotions import NUM_EMOTIONS
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD, AttributeName
-from vqvae.colour.photographs import Photographs, as_web_pictures
+from vqvae.colour.photographs import Photographs
 from vqvae.faces import SOURCES, TrainingFaces
 
 _PIECE = 1024
@@ -36,7 +36,7 @@ def photograph_faces(folder: str | Path, split: ColourSplit, photographs: Photog
         UserError: a column is missing, or holds a word that is no class of its attribute.
     """
     pieces = np.array_split(np.arange(len(photographs)), max(1, len(photographs) // _PIECE))
-    images = np.concatenate([as_web_pictures(photographs.images_at(piece), piece, side) for piece in pieces])
+    images = np.concatenate([photographs.web_pictures(piece, side) for piece in pieces])
     labels = np.zeros((len(images), NUM_EMOTIONS), np.float32)
     sources = np.full(len(images), SOURCES.index("photo"))
     return TrainingFaces(images, labels, sources, _attributes(Path(folder).expanduser() / f"{split}.parquet"))
