@@ -131,7 +131,7 @@ class MaskedPrior(nn.Module):
         asked = (emotion.sum(dim=1, keepdim=True) > 0).to(emotion.dtype)
         condition = self.emotion(torch.cat([emotion, asked], dim=1)) + self.sources(source)
         for column, table in enumerate(self.attributes):
-            rows = len(table.weight) - 1
+            rows = table.num_embeddings - 1  # type: ignore[operator]
             told = torch.full_like(source, NOT_TOLD) if attributes is None else attributes[:, column]
             condition = condition + table(torch.where(told == NOT_TOLD, rows, told))
         x = x + condition.unsqueeze(1)

@@ -52,7 +52,7 @@ class RealismCritic(nn.Module):
         super().__init__()
         self.config, self.scale, self.tokens = config, CriticScale(), dict[str, str]()
         layers: list[nn.Module] = []
-        inputs = config.channels
+        inputs: int = config.channels
         for width in config.widths:
             layers += _strided(inputs, width) if config.name == "strided" else _pooled(inputs, width)
             inputs = width
