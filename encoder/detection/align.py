@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -137,6 +136,8 @@ def cut_square(picture: NDArray[np.uint8], place: Placement, size: int) -> NDArr
     The picture is brought near the size of the crop by area averaging first, so that one bilinear step after it neither
     blurs nor aliases.
     """
+    import cv2
+
     middle, scale = np.array([place.x, place.y]), size / place.side
     if scale < 1.0:
         height, width = picture.shape[:2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,8 @@ def degrade(face: NDArray[np.uint8], u: NDArray[np.floating], *, smallest: int =
     It is shrunk to between ``smallest`` and ``largest`` pixels by area, noise of up to 8 grey levels is added, and it is
     stored as a JPEG file of quality 25 to 90, by ``u``: (``NUM_UNIFORMS``,) numbers in [0, 1).
     """
+    import cv2
+
     size = face.shape[0]
     side = min(size, round(smallest + float(u[0]) * (largest - smallest)))
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -129,10 +128,11 @@ def _aligned(path: str, train: FaceSet, size: int) -> NDArray[np.uint8]:
 
 
 def _resized(faces: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    import cv2
+
     return np.stack([cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA) for face in faces])
 
 
 def _degraded(faces: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.uint8]:
     numbers = uniforms(seed, 0, np.arange(len(faces)), NUM_UNIFORMS)
-    poor = (degrade(face, u) for face, u in zip(faces, numbers, strict=True))
-    return np.stack([cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA) for face in poor])
+    return _resized(np.stack([degrade(face, u) for face, u in zip(faces, numbers, strict=True)]), size)

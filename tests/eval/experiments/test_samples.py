@@ -72,7 +72,7 @@ def test_samples_reports_every_emotion_and_reads_all_faces_at_one_size(
     places: list[str], drawn_data: Path, tmp_path: Path, before_each: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = set[int]()
-    before_each(EmotionEncoder, "predict", lambda _self, faces: sizes.add(faces.shape[-1]))
+    before_each(EmotionEncoder, "predict", lambda _self, faces, **_options: sizes.add(faces.shape[-1]))
     sheet = tmp_path / "sheet.png"
     options = ["--per-emotion", "2", "--threshold", "0", "--steps", "2", "--columns", "2", "--sheet", str(sheet)]
     assert samples.main([*options, *places, "--data", str(drawn_data)]) == 0
