@@ -151,7 +151,7 @@ def _verified(arguments: argparse.Namespace) -> dict[str, Any]:
 
     pipe = FacePipeline.from_pretrained(arguments.weights)
     settings = {"precision": arguments.precision}
-    request = pipe.request(EMOTION_NAMES[0], arguments.verified, arguments.seed, **settings)
+    request = pipe.settled(pipe.request(EMOTION_NAMES[0], arguments.verified, arguments.seed, **settings))
     pipe("neutral", 2, arguments.seed, **settings)
     speeds, drawn, kept, asked = [], 0, 0, 0
     for number in range(arguments.rounds):

@@ -89,7 +89,7 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
             "seed": asked.seed,
             "levels": self.levels,
             "selection": "none, first draws",
-            "settings": {**request.as_record(), "emotion": None},
+            "settings": {**self.pipe.settled(request).as_record(), "emotion": None},
             "weights_sha256": self.pipe.weights,
             "emotions": done,
         }
