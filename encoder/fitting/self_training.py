@@ -97,7 +97,8 @@ def teacher_answers(
         part = torch.from_numpy(crops[start : start + _AT_ONCE])
         count = len(part)
         views = torch.cat([part, part.flip(-1)], dim=1)
-        predictions = [teacher.predict(views.flatten(0, 1).unsqueeze(1)) for teacher in teachers]
+        # PyTorch reads in the precision of the training, which is twice as fast in bfloat16.
+        predictions = [teacher.predict(views.flatten(0, 1).unsqueeze(1), runtime="pytorch") for teacher in teachers]
         for head in heads:
             logs = [
                 each.heads[head].float().clamp_min(1e-8).log().view(count, views.shape[1], -1).mean(dim=1) for each in predictions

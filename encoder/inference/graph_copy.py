@@ -112,9 +112,11 @@ def _graph_and_session(encoder: CalibratedNet, tensors: list[Tensor], threads: i
         session = open_session(graph, threads, steady=False)
         os.utime(file)
         return graph, session
-    graph = traced(encoder)
-    session = open_session(graph, threads, steady=False)
-    gap = _largest_gap(encoder, session)
+    # Asked in the middle of a training in bfloat16, the graph is still one of float32.
+    with torch.autocast("cpu", enabled=False):
+        graph = traced(encoder)
+        session = open_session(graph, threads, steady=False)
+        gap = _largest_gap(encoder, session)
     if not gap <= TOLERANCE:
         raise UserError(f"its answers differ from PyTorch's by {gap:.1e}")
     # Without a place to write, the graph lives in memory.

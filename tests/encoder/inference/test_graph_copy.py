@@ -261,3 +261,15 @@ def test_pytorch_reads_where_onnx_runtime_fails_and_that_is_said(
 def test_no_face_is_no_reading(folder: Path) -> None:
     found = EmotionEncoder.from_pretrained(folder).predict(np.zeros((0, SIZE, SIZE), np.uint8))
     assert found.distributions.shape == (0, NUM_EMOTIONS)
+
+
+def test_a_graph_made_under_autocast_is_one_of_float32(
+    small_encoder: Callable[..., EmotionEncoder], tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_encoder(SIZE).save_pretrained(tmp_path / "e")
+    encoder, faces = EmotionEncoder.from_pretrained(tmp_path / "e"), rng.integers(0, 256, (3, SIZE, SIZE), dtype=np.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder.predict(faces)
+        assert is_read_by_graph(encoder)
+    assert largest_gap(found, encoder.predict(faces, runtime="pytorch")) <= 1e-4
+    assert "ONNX" not in capsys.readouterr().err
