@@ -136,6 +136,7 @@ def photo_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
     import numpy as np
     import torch
 
+    from encoder.config import CropConfig
     from engine.storage.weights import WEIGHTS_FILE, file_sha256
     from vqvae.attributes import ATTRIBUTE_NAMES
     from vqvae.config import PriorConfig, SamplingConfig, TokenizerConfig
@@ -145,9 +146,9 @@ def photo_weights(small_encoder: Callable[..., Any]) -> Callable[..., Path]:
 
     def write(folder: Path, *, critic: bool = True) -> Path:
         small_encoder(16, answer="ferplus").save_pretrained(folder / "encoder")
-        config = TokenizerConfig(
-            size=16, widths=(8, 16), side=4, codebook_size=8, code_dim=4, painted_size=32, painted_channels=3
-        )
+        codes = {"side": 4, "codebook_size": 8, "code_dim": 4}
+        crop = CropConfig(eye_distance=0.36, eye_height=0.34)
+        config = TokenizerConfig(size=16, widths=(8, 16), painted_size=32, painted_channels=3, crop=crop, **codes)
         Tokenizer(config).save_pretrained(folder / "tokenizer")
         tokenizer = Tokenizer.from_pretrained(folder / "tokenizer")
         told = PriorConfig(width=16, depth=1, heads=2, dropout=0.0, sees="all", attributes=ATTRIBUTE_NAMES)

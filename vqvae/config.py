@@ -132,6 +132,7 @@ class FacesConfig(StrictModel):
     fer2013: str | None = None
     faces128: str | None = None
     colour128: str | None = Field(None, description="folder with colour photographs, for a tokenizer that paints colour")
+    probe: str | None = Field(None, description="folder of the attribute probe, for prior.attributes hands and eyes; null: none")
     on_error: Literal["refuse", "skip"] = "refuse"
     drawn_count: int = Field(8000, ge=64)
     shards: str | None = Field(None, description="folder or URL of tar or Parquet shards; see python -m encoder.shard --help")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from configs.cli import UserError
+from encoder.attributes.probe import FaceAttributes
 from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import describe, make_accelerator
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256, resolve_folder
@@ -18,6 +19,7 @@ from engine.training.run_folder import CONFIG
 from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
+from vqvae.colour.seen import with_seen_attributes
 from vqvae.colour.stage import PaintingTask, check_painting, load_photographs
 from vqvae.colour.told import photograph_faces
 from vqvae.config import StageConfig, VqvaeConfig
@@ -239,7 +241,15 @@ class _Runner:
         if self.photographs is None:
             return grey
         config, photographs = self.config, self.photographs[split == "valid"]
-        return joined([grey, photograph_faces(config.faces.colour128 or "", split, photographs, config.tokenizer.size)])
+        faces = joined([grey, photograph_faces(config.faces.colour128 or "", split, photographs, config.tokenizer.size)])
+        if config.faces.probe is None:
+            return faces
+        probe = FaceAttributes.from_pretrained(resolve_folder(config.faces.probe), resolve_folder(config.encoder or ""))
+        seen = with_seen_attributes(faces, probe.to(self.accelerator.device))
+        self.agreement.say(
+            f"vqvae: {len(faces) - len(seen)} of {len(faces)} faces of {split} show text or no real face; left out"
+        )
+        return seen
 
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
         faces, device = self._told(split), self.accelerator.device

@@ -17,10 +17,11 @@ from PIL import Image
 import generation.draw as draw
 from configs.cli import UserError
 from encoder.data.load import load_faces
+from encoder.detection.align import face_square
 from encoder.detection.face import DetectedFace
 from generation.dataset.__main__ import main as make_set
 from generation.dataset.make import collect
-from generation.editing.seam import generator_square, without_luma
+from generation.editing.seam import without_luma
 from generation.pipeline import FacePipeline
 from generation.sample import main as sample
 from generation.settle import EVEN, attributes_of
@@ -311,15 +312,15 @@ def test_an_edit_changes_colour_too_and_nothing_outside_its_region(colour: FaceP
         def detect(self, _picture: np.ndarray) -> list[DetectedFace]:
             return [face]
 
-    place = generator_square(face)
-    eyes = place.to_crop(face.eyes + 0.5)  # type: ignore[operator]
+    place = face_square(face, colour.tokenizer.config.crop)
+    eyes = place.to_crop(face.eyes)
     assert eyes.mean(axis=0) == pytest.approx(EYES, abs=1e-6)
     assert eyes[1] - eyes[0] == pytest.approx([EYE_DISTANCE, 0.0], abs=1e-6)
     edited = colour.edit(picture, "fear", region="mouth", detector=Found(), count=1)
     assert (edited.request.look, edited.request.gender, edited.request.hands) == ("photo", "any", "no")
     after = edited.render(edited.edits[0])
     rows, columns = np.nonzero((after != picture).any(axis=-1))
-    changed = place.to_crop(np.stack([columns, rows], axis=1) + 0.5)
+    changed = place.to_crop(np.stack([columns, rows], axis=1))
     assert len(changed) > 100
     assert changed.min() >= -0.02
     assert changed.max() <= 1.02
