@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
-from encoder.config import EncoderConfig
+from encoder.config import EncoderConfig, PreprocessingConfig
 from encoder.data.face_set import FaceSet
 from encoder.fitting.rebalancing import class_frequencies
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -34,7 +34,8 @@ class EncoderLoss(nn.Module):
                 prior = torch.from_numpy(class_frequencies(train, head)).float()
                 self._adjustments[head] = settings.logit_adjustment * prior.log()
         self._teacher = None if teacher is None else teacher.net
-        if teacher is not None and teacher.preprocessing != config.preprocessing:
+        # How photographs are cut for either is no matter: both see the same faces here.
+        if teacher is not None and _input(teacher.preprocessing) != _input(config.preprocessing):
             where = settings.teacher
             raise UserError(f"train.teacher: {where} reads another input than preprocessing.* describes; make them alike")
 
@@ -65,6 +66,10 @@ class EncoderLoss(nn.Module):
         parts = [distillation(values, answers[head], settings.teacher_temperature) for head, values in logits.items()]
         losses["teacher"] = share * torch.stack(parts).sum()
         return losses
+
+
+def _input(preprocessing: PreprocessingConfig) -> PreprocessingConfig:
+    return preprocessing.model_copy(update={"crop": None})
 
 
 def load_teacher(config: EncoderConfig) -> EmotionEncoder | None:
