@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import secrets
@@ -245,8 +246,10 @@ def _as_rank(function: Callable[[int], int | None], rank: int, world: int, port:
             import torch
             from accelerate.state import AcceleratorState, GradientState, PartialState
 
-            # The parent's pool of threads did not survive the fork.
+            # The parent's pools of threads did not survive the fork: neither PyTorch's, nor those of ONNX sessions, whose end
+            # would be waited for if one that the parent dropped were collected here.
             torch.set_num_threads(1)
+            gc.freeze()
             for state in (AcceleratorState, GradientState, PartialState):
                 state._reset_state()
             if world > 1:
@@ -271,6 +274,7 @@ class Forked:
             port = free.getsockname()[1]
         self.logs = [folder / f"process-{rank}.log" for rank in range(count)]
         context = multiprocessing.get_context("fork")
+        gc.collect()
         self.members = [
             context.Process(target=_as_rank, args=(function, rank, count, port, self.logs[rank])) for rank in range(count)
         ]
