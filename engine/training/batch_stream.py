@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ class _From(Sampler):
 
 def _leave_signals_to_the_trainer(_worker: int) -> None:
     """Ctrl-C reaches every process of a terminal; the batches in the making are still needed for an orderly end."""
+    # What the trainer had dropped is not collected here: to end an ONNX session is to wait for threads that only it has.
+    gc.freeze()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
