@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.loader import StrictModel
 
@@ -164,6 +164,12 @@ class SelfTrainingConfig(StrictModel):
     sharpening: float = Field(0.7, gt=0, le=2, description="temperature of the teachers' answers; below 1 they are surer")
     consistency: float = Field(0.3, ge=0, description="weight of the divergence between the answers for the two crops")
 
+    @model_validator(mode="after")
+    def _somebody_teaches(self) -> SelfTrainingConfig:
+        if not self.teachers and (self.aligned is not None or self.photographs):
+            raise ValueError("aligned and photographs do nothing without teachers: name one, e.g. teachers=[pretrained/encoder]")
+        return self
+
 
 class LandmarkConfig(StrictModel):
     """Settings of the models on landmarks; each reads those of its kind."""
@@ -188,3 +194,9 @@ class EncoderConfig(StrictModel):
     train: TrainConfig = TrainConfig()
     self_training: SelfTrainingConfig = SelfTrainingConfig()
     landmarks: LandmarkConfig = LandmarkConfig()
+
+    @model_validator(mode="after")
+    def _one_way_of_drawing(self) -> EncoderConfig:
+        if self.self_training.teachers and self.train.sampling != "instance":
+            raise ValueError(f"train.sampling={self.train.sampling} does nothing in self-training: use self_training.balance")
+        return self

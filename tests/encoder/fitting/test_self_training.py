@@ -159,3 +159,16 @@ def test_a_teacher_without_a_head_that_is_trained_is_refused(data: Path, teacher
     settings = settings.model_copy(update={"model": settings.model.model_copy(update={"heads": ("fer2013", "ferplus")})})
     with pytest.raises(UserError, match="has no head ferplus"):
         load_teachers(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["self_training.photographs=[a.parquet]"], "do nothing without teachers"),
+        (["self_training.aligned=there"], "do nothing without teachers"),
+        (["self_training.teachers=[t]", "train.sampling=balanced"], "train.sampling=balanced does nothing"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(EncoderConfig, None, settings)
