@@ -174,6 +174,22 @@ class TokenizerStageConfig(StageConfig):
         return self
 
 
+class DecoderStageConfig(StageConfig):
+    """Optimisation of a decoder that learns to paint what a prior draws, too; tokens stay as they are."""
+
+    epochs: float = Field(2, gt=0)
+    batch_size: int = Field(
+        32, ge=2, multiple_of=2, description="half grey faces, half photographs; half as many drawn ones join"
+    )
+    learning_rate: float = Field(2e-4, gt=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+    redrawn: int = Field(16384, ge=64, description="faces that the prior draws anew, in part or as a whole, to paint")
+
+    def as_tokenizer_stage(self, init: str) -> TokenizerStageConfig:
+        """The settings for the training of the decoder in the folder ``init``."""
+        return TokenizerStageConfig(**{**self.model_dump(exclude={"redrawn"}), "init": init, "trainable": "decoder"})
+
+
 class PriorStageConfig(StageConfig):
     """Optimisation of the prior, and what its labels are made of."""
 
@@ -207,6 +223,7 @@ class VqvaeConfig(StrictModel):
     encoder: str | None = Field("pretrained/encoder", description="weights of the frozen emotion encoder; null: none")
     tokenizer_stage: TokenizerStageConfig = TokenizerStageConfig()
     prior_stage: PriorStageConfig = PriorStageConfig()
+    decoder_stage: DecoderStageConfig = DecoderStageConfig()
     critic_stage: CriticStageConfig = CriticStageConfig()
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

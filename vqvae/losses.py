@@ -84,9 +84,15 @@ def lpips_distance(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 class PatchDiscriminator(nn.Module):
-    """Real or made, patch by patch (Isola et al., 2017): (N, C, S, S) in [0, 1] to (N, 1, S/8, S/8) scores."""
+    """Real or made, patch by patch (Isola et al., 2017): (N, C, S, S) in [0, 1] to (N, H, S/8, S/8) scores.
 
-    def __init__(self, width: int = 40, channels: int = 1) -> None:
+    A patch spans 38 pixels: it shows skin and hair, and not whether two eyes belong to one face.
+
+    Args:
+        whole: score patches of 166 pixels too, as a second of H = 2 maps that counts as much as the first.
+    """
+
+    def __init__(self, width: int = 40, channels: int = 1, *, whole: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for factor in (1, 2):
@@ -95,10 +101,22 @@ class PatchDiscriminator(nn.Module):
                 nn.GroupNorm(8, 2 * factor * width),
                 nn.LeakyReLU(0.2),
             ]
-        self.body = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 3, 1, 1))
+        self.body = nn.Sequential(*layers)
+        self.score = nn.Conv2d(4 * width, 1, 3, 1, 1)
+        self.whole: nn.Module | None = None
+        if whole:
+            layers = []
+            for _ in range(2):
+                layers += [nn.Conv2d(4 * width, 4 * width, 4, 2, 1), nn.GroupNorm(8, 4 * width), nn.LeakyReLU(0.2)]
+            self.whole = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 3, 1, 1))
 
     def forward(self, faces: Tensor) -> Tensor:
-        return self.body(2.0 * faces - 1.0).float()
+        features = self.body(2.0 * faces - 1.0)
+        scores = self.score(features).float()
+        if self.whole is None:
+            return scores
+        coarse = F.interpolate(self.whole(features).float(), size=scores.shape[-2:], mode="nearest")
+        return torch.cat([scores, coarse], dim=1)
 
 
 def discriminator_loss(real: Tensor, made: Tensor) -> Tensor:

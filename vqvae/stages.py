@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, Literal
-
-import numpy as np
-import torch
 
 from configs.cli import UserError
 from encoder.attributes.probe import FaceAttributes
 from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import describe, make_accelerator
-from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256, resolve_folder
+from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, resolve_folder
 from engine.training.agreement import Agreement
 from engine.training.optimization import check_accumulation
 from engine.training.run_folder import CONFIG
 from engine.training.session import Training, open_training
 from engine.training.stop_request import GO_ON
 from engine.training.task import LoopSettings, TrainingTask
+from vqvae.colour.repaint import decoder_config, decoder_is_trained, keep_former, repainting_task
 from vqvae.colour.seen import with_seen_attributes
 from vqvae.colour.stage import PaintingTask, check_painting, load_photographs
 from vqvae.colour.told import photograph_faces
 from vqvae.config import StageConfig, VqvaeConfig
-from vqvae.critics.critic import CriticConfig, RealismCritic
-from vqvae.critics.pairs import make_pairs
-from vqvae.critics.stage import ARCHITECTURES, CRITICS, CriticTask
+from vqvae.critics.stage import CRITICS, critic_task
 from vqvae.faces import SOURCES, Faces, TrainingFaces, joined, load_training_faces, open_training_shards
 from vqvae.grids import before_after_grid, emotion_grid, reconstruction_grid
 from vqvae.prior import MaskedPrior
@@ -37,7 +34,13 @@ from vqvae.tokens.store import TokenStore, make_token_store
 
 def stage_settings(config: VqvaeConfig, stage: str) -> StageConfig:
     """What is set for a stage; the two critics share theirs."""
-    return {"tokenizer": config.tokenizer_stage, "prior": config.prior_stage}.get(stage, config.critic_stage)
+    own = {"tokenizer": config.tokenizer_stage, "prior": config.prior_stage, "decoder": config.decoder_stage}
+    return own.get(stage, config.critic_stage)
+
+
+def trained_part(stage: str) -> str:
+    """The network that a stage trains."""
+    return "tokenizer" if stage == "decoder" else stage
 
 
 def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | None) -> dict[str, float | None]:
@@ -53,7 +56,7 @@ def stage_minutes(config: VqvaeConfig, stages: tuple[str, ...], total: float | N
 
 def _endings(config: VqvaeConfig) -> tuple[str, ...]:
     """The settings that say when a run of unknown length ends: only whoever sees its pictures can tell."""
-    stages = {"tokenizer_stage": config.tokenizer_stage, "prior_stage": config.prior_stage}
+    stages = {f"{name}_stage": stage_settings(config, name) for name in ("tokenizer", "prior", "decoder")}
     open_ended = [name for name, stage in stages.items() if stage.schedule == "constant"]
     return tuple(f"{name}.{setting}" for name in open_ended for setting in ("epochs", "max_minutes", "decay_from"))
 
@@ -74,8 +77,9 @@ class _Runner:
                     continue
                 # A run that ended in its first stage has no folder of the second yet.
                 resume = resume if (folder / CONFIG).is_file() else None
+            part, endings = trained_part(stage), _endings(config)
             training = open_training(
-                stage, config, config, folder, resume, module=stage, may_change=_endings(config), begin=False, go_on=go_on
+                stage, config, config, folder, resume, module=part, may_change=endings, begin=False, go_on=go_on
             )
             self.trainings[stage] = training
         self.encoder = None
@@ -95,9 +99,11 @@ class _Runner:
         return SOURCES.index("photo") if self.photographs is not None else int(self.valid.sources[0])
 
     def _complete(self, stage: str) -> bool:
-        weights = self.out / "weights" / stage
+        weights = self.out / "weights"
+        if stage == "decoder":
+            return decoder_is_trained(weights)
         # A program may end between the two files: only both are a stage that is complete.
-        return all((weights / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
+        return all((weights / stage / name).is_file() for name in (WEIGHTS_FILE, CONFIG_FILE))
 
     def _build_starts(self) -> None:
         """What the stages start from, before the faces are read, which takes long.
@@ -116,9 +122,12 @@ class _Runner:
             self.prior_start = initial_prior(config)
         for stage in self.trainings:
             settings = stage_settings(config, stage)
-            if stage in CRITICS:
+            if stage in CRITICS or stage == "decoder":
                 self.trained = self.trained_tokenizer()
                 self.judged = self.trained_prior()
+            if stage == "decoder":
+                self.config_of_decoder = decoder_config(config, self.out / "weights")
+                self.tokenizer_start = TokenizerStart(self.config_of_decoder, self.encoder, self.accelerator.device)
             processes = self.accelerator.num_processes
             name = "critic" if stage in CRITICS else stage
             check_accumulation(f"{name}_stage.batch_size", settings.batch_size, processes, settings.accumulate)
@@ -141,7 +150,7 @@ class _Runner:
         """The prior whose faces a critic learns to tell. Raises UserError: there is none, or one of other tokens."""
         weights = self.out / "weights" / "prior"
         if not weights.is_dir():
-            raise UserError(f"{weights}: a critic needs a trained prior there; run --stage prior first")
+            raise UserError(f"{weights}: decoder and critics need a trained prior there; run --stage prior first")
         prior, tokenizer = MaskedPrior.from_pretrained(weights), self.trained_tokenizer()
         if prior.shape.tokenizer_sha256 != tokenizer.encoding_sha256():
             raise UserError(f"{weights}: was trained on tokens that the tokenizer beside it does not make")
@@ -157,7 +166,14 @@ class _Runner:
         )
         return train, valid.spread()
 
-    def loop(self, stage: str, task: TrainingTask, settings: StageConfig, minutes: float | None) -> int:
+    def loop(
+        self,
+        stage: str,
+        task: TrainingTask,
+        settings: StageConfig,
+        minutes: float | None,
+        before_saving: Callable[[], None] = lambda: None,
+    ) -> int:
         every = task.batches.steps_per_epoch
         interval = settings.evaluate_every or max(20, 20 * round(min(every, 500) / 20))
         outcome = self.trainings[stage].run(
@@ -179,8 +195,14 @@ class _Runner:
                 "metrics": {"split": "valid", **{name: round(value, 6) for name, value in outcome.figures.items()}},
                 "data": {"train_faces": len(self.train)},
             }
-            average: Any = task.emas[stage].module
-            self.agreement.in_first(lambda: average.save_pretrained(self.out / "weights" / stage, **notes))
+            part = trained_part(stage)
+            average: Any = task.emas[part].module
+
+            def save() -> None:
+                before_saving()
+                average.save_pretrained(self.out / "weights" / part, **notes)
+
+            self.agreement.in_first(save)
         return outcome.exit_code
 
     def tokenizer(self, minutes: float | None) -> int:
@@ -202,32 +224,24 @@ class _Runner:
         self.agreement.in_first(draw)
         return 0
 
+    def decoder(self, minutes: float | None) -> int:
+        """Train the decoder on, for what the prior draws; the tokenizer that it was is kept beside it."""
+        if "decoder" not in self.trainings:
+            return 0
+        store, weights = self._store(self.trained_tokenizer(), "train"), self.out / "weights"
+        faces: Any = (self.train, self.valid, *(self.photographs or ()))
+        config = self.config_of_decoder
+        task = repainting_task(config, self.tokenizer_start, faces, store, self.judged, self.accelerator, self.out)
+        return self.loop("decoder", task, config.decoder_stage, minutes, before_saving=lambda: keep_former(weights))
+
     def critic(self, name: str, minutes: float | None) -> int:
         """Train the critic called ``name``: each of the two has faces, an architecture and a seed of its own."""
         if name not in self.trainings:
             return 0
-        config, tokenizer, accelerator = self.config, self.trained_tokenizer().to(self.accelerator.device), self.accelerator
-        settings, number = config.critic_stage, CRITICS.index(name)
-        prior, pairs = self.judged.to(accelerator.device), {}
-        for split in ("train", "valid"):
-            store = self._store(tokenizer, split)
-            mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
-            count = settings.samples if split == "train" else max(64, settings.samples // 8)
-            pairs[split] = make_pairs(
-                store,
-                tokenizer,
-                prior,
-                np.sort(mine[:count]),
-                accelerator,
-                seed=config.seed + number,
-                folder=self.out / "cache" / f"{name}-{split}",
-                weights=self.out / "weights",
-            )
-        torch.manual_seed(config.seed + number)
-        shape = CriticConfig(name=ARCHITECTURES[number], channels=tokenizer.config.painted_channels, widths=settings.widths)
-        task = CriticTask(config, RealismCritic(shape), pairs["train"], pairs["valid"], accelerator, name)
-        task.trained_on({part: file_sha256(self.out / "weights" / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")})
-        return self.loop(name, task, settings, minutes)
+        tokenizer = self.trained_tokenizer().to(self.accelerator.device)
+        stores = {"train": self._store(tokenizer, "train"), "valid": self._store(tokenizer, "valid")}
+        task = critic_task(name, self.config, stores, tokenizer, self.judged, self.accelerator, self.out)
+        return self.loop(name, task, self.config.critic_stage, minutes)
 
     def _tokenizer_task(self) -> ReconstructionTask:
         start, faces = self.tokenizer_start, (self.train, self.valid)
@@ -288,10 +302,8 @@ def train_stages(config: VqvaeConfig, arguments: argparse.Namespace, *, go_on: s
     minutes = stage_minutes(config, stages, arguments.max_minutes)
     runner = _Runner(config, arguments, stages, go_on)
     for stage in stages:
-        if stage in CRITICS:
-            code = runner.critic(stage, minutes[stage])
-        else:
-            code = runner.tokenizer(minutes[stage]) if stage == "tokenizer" else runner.prior(minutes[stage])
+        run = {"tokenizer": runner.tokenizer, "prior": runner.prior, "decoder": runner.decoder}.get(stage)
+        code = run(minutes[stage]) if run is not None else runner.critic(stage, minutes[stage])
         if code:
             return code
     if runner.accelerator.is_main_process and config.faces.source == "drawn":

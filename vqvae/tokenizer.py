@@ -134,15 +134,18 @@ class Tokenizer(nn.Module):
             up += [nn.Conv2d(tail, tail, 3, padding=1), _norm(tail), nn.SiLU(), nn.Conv2d(tail, 1, 3, padding=1)]
         self.up = nn.Sequential(*up)
 
-    def forward(self, faces: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, faces: Tensor, noise: Tensor | None = None, drawn: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Reconstruct.
 
         Args:
             noise: (N, L, G) in [0, 1): where it is below 1, the decoder is given another code, one of the
                 :data:`NEIGHBOURS` nearest of the same codebook: the lower, the nearer. None: the face's own codes.
+            drawn: (M, L, G) tokens that are painted too.
 
         Returns:
-            faces (N, C, P, P) not clamped, tokens (N, L, G), and the losses that tie vectors to codes and codes to vectors.
+            faces (N + M, C, P, P) not clamped, tokens (N, L, G), and the losses that tie vectors to codes and codes to vectors.
         """
         latent = self.to_codes(self.down(2.0 * faces - 1.0))
         n, channels, h, w = latent.shape
@@ -150,7 +153,9 @@ class Tokenizer(nn.Module):
         vectors, tokens = made.vectors, made.tokens
         if noise is not None:
             vectors = self._swapped(vectors, tokens, noise.reshape(tokens.shape))
-        return self._paint(vectors.view(n, h, w, channels)), tokens.view(n, h * w, -1), made.commitment, made.codebook
+        if drawn is not None:
+            vectors = torch.cat([vectors, self.quantizer.lookup(drawn.reshape(-1, self.config.groups))])
+        return self._paint(vectors.view(-1, h, w, channels)), tokens.view(n, h * w, -1), made.commitment, made.codebook
 
     def _swapped(self, vectors: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
         """The vectors, with those of near codes where the (N * L, G) ``noise`` is below 1."""

@@ -71,7 +71,8 @@ class TokenizerStart:
         torch.manual_seed(config.seed)
         self.tokenizer = initial_tokenizer(config)
         # Photographs have four times the pixels and three times the channels: a narrower one costs as much.
-        self.discriminator = PatchDiscriminator(32, channels=3) if config.tokenizer.paints_photographs else PatchDiscriminator()
+        photographs = config.tokenizer.paints_photographs
+        self.discriminator = PatchDiscriminator(32, channels=3, whole=True) if photographs else PatchDiscriminator()
         for net in (self.tokenizer, self.discriminator):
             net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -109,7 +110,7 @@ class ReconstructionTask(TrainingTask):
         """What this rank learns from in ``step``, as tensors of one length that can be cut into parts."""
 
     @abstractmethod
-    def _seen(self, part: Part) -> tuple[Tensor, ...]:
+    def _seen(self, part: Part) -> tuple[Tensor | None, ...]:
         """What the tokenizer is given."""
 
     @abstractmethod

@@ -34,7 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser("vqvae/train.py", __doc__, EXAMPLES)
     add_run_arguments(parser, "runs/vqvae")
     parser.add_argument(
-        "--stage", choices=("both", "tokenizer", "prior", "critic", "critic_judge"), default="both", help="default: %(default)s"
+        "--stage",
+        choices=("both", "tokenizer", "prior", "decoder", "critic", "critic_judge"),
+        default="both",
+        help="default: %(default)s",
     )
     return parser
 

@@ -93,12 +93,13 @@ def shards(tiny_runs: TinyRuns, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    """Tiny photographs, 36 for training and 12 for validation, in the one column that is read."""
+    """Tiny photographs, 36 for training and 12 for validation, and what raters said of them."""
     rng, folder = np.random.default_rng(3), tmp_path / "photographs"
     folder.mkdir()
     for split, count in (("train", 36), ("valid", 12)):
         faces = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-        rows = [{"image": {"bytes": png_bytes(face), "path": None}} for face in faces]
+        rated = {"gender": "Female", "age": "20-29", "race": "White"}
+        rows = [{"image": {"bytes": png_bytes(face), "path": None}, **rated} for face in faces]
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}.parquet")
     return folder
 

@@ -56,7 +56,7 @@ class PaintingTask(ReconstructionTask):
         seen = (tensor.unsqueeze(1).float().div_(255.0) for tensor in (grey, web))
         return (*seen, photographs.permute(0, 3, 1, 2).float().div_(255.0), *numbers)
 
-    def _seen(self, part: Part) -> tuple[Tensor, ...]:
+    def _seen(self, part: Part) -> tuple[Tensor | None, ...]:
         grey, web, _, _, _, *noise = part
         faces = torch.cat([grey, web]).contiguous(memory_format=torch.channels_last)
         return (faces, torch.cat(noise)) if self._config.loss.token_noise else (faces,)

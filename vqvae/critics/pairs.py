@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.counter_random import hash64
-from engine.storage.weights import WEIGHTS_FILE, file_sha256
+from engine.storage.weights import file_sha256
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
@@ -49,12 +50,12 @@ def make_pairs(
     *,
     seed: int,
     folder: Path,
-    weights: Path,
+    weights: Mapping[str, Path],
 ) -> FacePairs:
     """Paint the faces of ``store`` numbered ``faces`` and, for each, a sample told the same; or take up what is in ``folder``.
 
     Args:
-        weights: the folder that holds ``tokenizer`` and ``prior``; what is in ``folder`` was made by these or is made again.
+        weights: the files of tokenizer and prior, by these names; what is in ``folder`` was made by these or is made again.
 
     Raises:
         UserError: the folder cannot be written.
@@ -87,7 +88,7 @@ def make_pairs(
             write("made", at, paint(tokens))
             write("real", at, paint(torch.from_numpy(store.tokens[0][rows].astype(np.int64)).to(device)))
 
-    made_from = {part: file_sha256(weights / part / WEIGHTS_FILE) for part in ("tokenizer", "prior")}
+    made_from = {part: file_sha256(file) for part, file in weights.items()}
     shapes: Shapes = {name: ("uint8", (len(faces), *shape)) for name in ("real", "made")}
     which = f"{seed} {len(store)} {len(faces)} {int(faces.sum())}"
     return FacePairs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,13 +13,17 @@ from torch import Tensor, nn
 
 from encoder.config import AugmentConfig
 from encoder.fitting.augment import NUM_UNIFORMS, augment
+from engine.storage.weights import WEIGHTS_FILE, file_sha256
 from engine.training.batches import GlobalBatches, uniforms
 from engine.training.ema import Ema
 from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
 from vqvae.config import VqvaeConfig
-from vqvae.critics.critic import RealismCritic, separation
-from vqvae.critics.pairs import FacePairs
+from vqvae.critics.critic import CriticConfig, RealismCritic, separation
+from vqvae.critics.pairs import FacePairs, make_pairs
+from vqvae.prior import MaskedPrior
+from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.store import TokenStore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -90,3 +96,35 @@ class CriticTask(TrainingTask):
         """Say whose faces these are: SHA-256 of tokenizer and prior."""
         critic: RealismCritic = self.emas[self._name].module  # type: ignore[assignment]
         critic.tokens = weights
+
+
+def critic_task(
+    name: str,
+    config: VqvaeConfig,
+    stores: Mapping[str, TokenStore],
+    tokenizer: Tokenizer,
+    prior: MaskedPrior,
+    accelerator: Accelerator,
+    out: Path,
+) -> CriticTask:
+    """The training of the critic called ``name``: each of the two has faces, an architecture and a seed of its own.
+
+    Args:
+        stores: real faces, of ``train`` and of ``valid``. out: the run folder, with the weights of ``tokenizer`` and ``prior``.
+
+    Raises:
+        UserError: the faces cannot be kept in the folder.
+    """
+    settings, number, pairs = config.critic_stage, CRITICS.index(name), {}
+    weights = {part: out / "weights" / part / WEIGHTS_FILE for part in ("tokenizer", "prior")}
+    prior = prior.to(accelerator.device)
+    for split, store in stores.items():
+        mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
+        count = settings.samples if split == "train" else max(64, settings.samples // 8)
+        faces, folder, seed = np.sort(mine[:count]), out / "cache" / f"{name}-{split}", config.seed + number
+        pairs[split] = make_pairs(store, tokenizer, prior, faces, accelerator, seed=seed, folder=folder, weights=weights)
+    torch.manual_seed(config.seed + number)
+    shape = CriticConfig(name=ARCHITECTURES[number], channels=tokenizer.config.painted_channels, widths=settings.widths)
+    task = CriticTask(config, RealismCritic(shape), pairs["train"], pairs["valid"], accelerator, name)
+    task.trained_on({part: file_sha256(file) for part, file in weights.items()})
+    return task

@@ -44,5 +44,5 @@ def test_a_critic_interrupted_and_resumed_equals_an_unbroken_one(tiny_runs: Any,
 
 def test_a_critic_without_a_prior_is_refused(tiny_runs: Any) -> None:
     tiny_runs.untrained_tokenizer(tiny_runs.folder / "run" / "weights" / "tokenizer")
-    with pytest.raises(UserError, match="a critic needs a trained prior there"):
+    with pytest.raises(UserError, match="decoder and critics need a trained prior there"):
         tiny_runs.train("run", "critic", *CRITIC)

@@ -1,0 +1,80 @@
+"""A decoder learns to paint what the prior draws; tokens, prior and the tokenizer that it was stay."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from configs.cli import UserError
+from vqvae.colour.repaint import FORMER, RepaintingTask
+from vqvae.tokenizer import Tokenizer
+from vqvae.tokens.redrawn import hidden_positions
+
+DECODER = [
+    *("tokenizer_stage.epochs=0.4", "prior_stage.epochs=0.2", "prior_stage.sampling.steps=3"),
+    *("decoder_stage.epochs=0.6", "decoder_stage.batch_size=8", "decoder_stage.redrawn=64", "decoder_stage.checkpoint_every=2"),
+]
+
+
+@pytest.fixture
+def settings(painting: list[str]) -> list[str]:
+    return [*painting, *DECODER]
+
+
+def test_the_decoder_changes_and_the_tokens_stay(tiny_runs: Any, settings: list[str], before_each: Callable[..., None]) -> None:
+    assert tiny_runs.train("run", "both", *settings) == 0
+    painted: list[int] = []
+    before_each(Tokenizer, "_paint", lambda _self, quantised: painted.append(len(quantised)))
+    assert tiny_runs.train("run", "decoder", *settings) == 0
+    # Four grey faces, four photographs, four drawn ones.
+    assert painted[0] == 12
+    weights = tiny_runs.folder / "run" / "weights"
+    old, new = (Tokenizer.from_pretrained(weights / name) for name in (FORMER, "tokenizer"))
+    assert old.encoding_sha256() == new.encoding_sha256()
+    redrawn = np.load(tiny_runs.folder / "run" / "cache" / "redrawn" / "tokens.npy")
+    assert redrawn.shape[0] == 64
+    tokens = torch.from_numpy(redrawn[:1].astype(np.int64))
+    assert not torch.equal(old.decode(tokens), new.decode(tokens))
+    # Complete: once more changes nothing.
+    assert tiny_runs.train("run", "decoder", *settings, "--resume", "latest") == 0
+    assert Tokenizer.from_pretrained(weights / "tokenizer").decode(tokens).equal(new.decode(tokens))
+
+
+def test_broken_off_and_resumed_equals_unbroken(tiny_runs: Any, settings: list[str], signal_in_step: Any) -> None:
+    for run in ("whole", "broken"):
+        assert tiny_runs.train(run, "both", *settings) == 0
+    assert tiny_runs.train("whole", "decoder", *settings) == 0
+    with signal_in_step(RepaintingTask, 3, signal.SIGINT):
+        assert tiny_runs.train("broken", "decoder", *settings) == 130
+    assert tiny_runs.train("broken", "decoder", *settings, "--resume", "latest") == 0
+    assert tiny_runs.differing("whole", "broken", "decoder") == []
+
+
+def test_a_tokenizer_that_paints_grey_is_refused(tiny_runs: Any) -> None:
+    assert tiny_runs.train("run", "both", "tokenizer_stage.epochs=0.2", "prior_stage.epochs=0.2") == 0
+    with pytest.raises(UserError, match="a tokenizer that paints photographs"):
+        tiny_runs.train("run", "decoder")
+
+
+def test_the_critic_is_of_the_faces_that_the_new_decoder_paints(tiny_runs: Any, settings: list[str], tmp_path: Path) -> None:
+    critic = ["critic_stage.epochs=1", "critic_stage.samples=64", "critic_stage.batch_size=8", "critic_stage.widths=[8, 16]"]
+    for stage in ("both", "decoder", "critic"):
+        assert tiny_runs.train("run", stage, *settings, *critic) == 0
+    cache = tiny_runs.folder / "run" / "cache"
+    tokenizer = Tokenizer.from_pretrained(tiny_runs.folder / "run" / "weights" / "tokenizer")
+    real = np.load(cache / "critic-train" / "real.npy")[0]
+    tokens = torch.from_numpy(np.load(cache / "tokens-train" / "tokens.npy")[0].astype(np.int64))
+    painted = (tokenizer.decode(tokens) * 255.0).round().to(torch.uint8).numpy()
+    assert np.abs(painted.astype(int) - real.astype(int)).reshape(len(painted), -1).max(axis=1).min() <= 1
+
+
+def test_at_least_half_of_a_face_is_drawn_anew() -> None:
+    shares = [float(hidden_positions(64, np.random.default_rng(seed)).float().mean()) for seed in range(200)]
+    assert min(shares) >= 0.5
+    assert 0.2 < np.mean(np.array(shares) == 1.0) < 0.5

@@ -1,0 +1,123 @@
+"""Post-training of a decoder: it learns to paint what the prior draws, and not only what real faces are made of.
+
+A prior makes combinations of tokens that no face has. What a decoder makes of them is judged by the discriminator alone, as
+there is no picture they should look like; real faces in the same batch keep the decoder true.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs.cli import UserError
+from engine.storage.atomic import sync_folder
+from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256
+from vqvae.colour.photographs import Photographs
+from vqvae.colour.stage import PaintingTask
+from vqvae.config import VqvaeConfig
+from vqvae.faces import Faces, TrainingFaces
+from vqvae.prior import MaskedPrior
+from vqvae.tokenizer_stage import Part, TokenizerStart
+from vqvae.tokens.redrawn import redrawn_tokens
+from vqvae.tokens.store import TokenStore
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_REDRAWN = 4
+FORMER = "tokenizer_before_decoder"
+
+
+def decoder_config(config: VqvaeConfig, weights: Path) -> VqvaeConfig:
+    """The settings for a training that starts from the tokenizer in ``weights``, or from the one it was before.
+
+    Raises:
+        UserError: the tokenizer does not paint photographs, whose look the decoder is to learn.
+    """
+    if not config.tokenizer.paints_photographs:
+        raise UserError("--stage decoder: is there for a tokenizer that paints photographs: configs/vqvae/colour.yaml")
+    start = weights / (FORMER if (weights / FORMER).is_dir() else "tokenizer")
+    loss = config.loss.model_copy(update={"emotion_start": 0.0, "adversarial_start": 0.05})
+    return config.model_copy(update={"tokenizer_stage": config.decoder_stage.as_tokenizer_stage(str(start)), "loss": loss})
+
+
+def decoder_is_trained(weights: Path) -> bool:
+    """Whether the tokenizer in ``weights`` has its decoder from this stage: it is not the one that is kept beside it."""
+    files = [weights / folder / name for folder in (FORMER, "tokenizer") for name in (WEIGHTS_FILE, CONFIG_FILE)]
+    return all(file.is_file() for file in files) and file_sha256(files[0]) != file_sha256(files[2])
+
+
+def keep_former(weights: Path) -> None:
+    """Copy the tokenizer in ``weights`` to where it stays when the trained one takes its place."""
+    if (weights / FORMER).is_dir():
+        return
+    draft = weights / f".{FORMER}.tmp"
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(weights / "tokenizer", draft)
+    draft.rename(weights / FORMER)
+    sync_folder(weights)
+
+
+class RepaintingTask(PaintingTask):
+    """A third of what is painted was drawn by the prior: ``redrawn`` are the tokens (R, L, G) of such faces."""
+
+    def __init__(
+        self,
+        config: VqvaeConfig,
+        start: TokenizerStart,
+        train: Faces,
+        valid: TrainingFaces,
+        photographs: Photographs,
+        valid_photographs: Photographs,
+        redrawn: NDArray,
+        accelerator: Accelerator,
+    ) -> None:
+        super().__init__(config, start, train, valid, photographs, valid_photographs, accelerator)
+        self._redrawn = redrawn
+
+    def _batch(self, step: int) -> Part:
+        accelerator, half = self._accelerator, self._config.tokenizer_stage.batch_size // 2
+        chosen = np.random.default_rng((self._config.seed, _REDRAWN, step)).integers(len(self._redrawn), size=half)
+        mine = chosen[accelerator.process_index :: accelerator.num_processes]
+        drawn = torch.from_numpy(np.array(self._redrawn[mine]).astype(np.int64))
+        return (*super()._batch(step), drawn.to(accelerator.device))
+
+    def _seen(self, part: Part) -> tuple[Tensor | None, ...]:
+        faces, *noise = super()._seen(part[:-1])
+        return faces, noise[0] if noise else None, part[-1]
+
+    def _judge(self, made: Tensor, part: Part, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        real = part[:-1]
+        return super()._judge(made[: 2 * len(real[0])], real, progress)
+
+
+def repainting_task(
+    config: VqvaeConfig,
+    start: TokenizerStart,
+    faces: tuple[Faces, TrainingFaces, Photographs, Photographs],
+    store: TokenStore,
+    prior: MaskedPrior,
+    accelerator: Accelerator,
+    out: Path,
+) -> RepaintingTask:
+    """The task, for faces of ``store`` that ``prior`` draws anew; ``out`` is the run folder, with its weights.
+
+    Raises:
+        UserError: the faces cannot be kept in the folder.
+    """
+    redrawn = redrawn_tokens(
+        store,
+        prior.to(accelerator.device),
+        config.decoder_stage.redrawn,
+        accelerator,
+        seed=config.seed,
+        folder=out / "cache" / "redrawn",
+        prior_sha256=file_sha256(out / "weights" / "prior" / WEIGHTS_FILE),
+    )
+    return RepaintingTask(config, start, *faces, redrawn, accelerator)
