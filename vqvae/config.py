@@ -126,9 +126,11 @@ class SamplingConfig(StrictModel):
 
 
 class FacesConfig(StrictModel):
-    """Which faces train the tokenizer and the prior: drawn ones, FER-2013 (and faces128) from disk, or any in shards."""
+    """Which faces train the tokenizer and the prior: drawn ones, FER-2013 and others from disk, any in shards, or, for the
+    prior and the critics, those that are tokens already."""
 
-    source: Literal["drawn", "real", "shards"] = "real"
+    source: Literal["drawn", "real", "shards", "tokens"] = "real"
+    tokens: str | None = Field(None, description="folder that python -m vqvae.pack wrote, for source=tokens")
     fer2013: str | None = None
     faces128: str | None = None
     colour128: str | None = Field(None, description="folder with colour photographs, for a tokenizer that paints colour")
@@ -233,4 +235,4 @@ class VqvaeConfig(StrictModel):
 
     def without_folders(self) -> dict[str, Any]:
         """The settings as stored beside weights: where somebody keeps their data is nobody else's business."""
-        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "colour128", "shards"}})
+        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "colour128", "shards", "tokens"}})

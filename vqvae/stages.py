@@ -29,6 +29,7 @@ from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import ReconstructionTask, TokenizerStart, TokenizerTask
+from vqvae.tokens.packed import packed_file, unpack
 from vqvae.tokens.store import TokenStore, make_token_store
 
 
@@ -87,7 +88,8 @@ class _Runner:
             self.encoder = EmotionEncoder.from_pretrained(resolve_folder(config.encoder))
         self.agreement.in_turn(self._build_starts)
         self.train, self.valid = self._faces()
-        self.photographs = load_photographs(config) if config.tokenizer.paints_photographs else None
+        painted = config.tokenizer.paints_photographs and config.faces.source != "tokens"
+        self.photographs = load_photographs(config) if painted else None
         counts = f"{len(self.train)} training and {len(self.valid)} validation faces"
         if self.photographs is not None:
             counts += f", {' and '.join(str(len(part)) for part in self.photographs)} photographs"
@@ -96,7 +98,15 @@ class _Runner:
     @property
     def shown_source(self) -> int:
         """The look of generated faces in pictures of the training."""
-        return SOURCES.index("photo") if self.photographs is not None else int(self.valid.sources[0])
+        photographs = self.config.tokenizer.paints_photographs
+        return SOURCES.index("photo") if photographs else int(self.valid.sources[0])
+
+    def _packed(self, split: str) -> TokenStore:
+        config, tokenizer = self.config, self.trained_tokenizer()
+        if config.faces.tokens is None:
+            raise UserError("faces.tokens: name the folder that python -m vqvae.pack wrote")
+        path = packed_file(resolve_folder(config.faces.tokens), split)
+        return unpack(path, tokenizer.config, tokenizer.encoding_sha256(), len(config.prior.attributes))
 
     def _complete(self, stage: str) -> bool:
         weights = self.out / "weights"
@@ -113,7 +123,11 @@ class _Runner:
                 cannot be cut as asked.
         """
         config = self.config
-        if config.tokenizer.paints_photographs:
+        if config.faces.source == "tokens":
+            for stage in self.trainings:
+                if stage in ("tokenizer", "decoder"):
+                    raise UserError(f"--stage {stage}: paints faces, and faces.source=tokens has none; train it where they are")
+        elif config.tokenizer.paints_photographs:
             check_painting(config, self.accelerator.num_processes)
         if "tokenizer" in self.trainings:
             self.tokenizer_start = TokenizerStart(config, self.encoder, self.accelerator.device)
@@ -158,6 +172,8 @@ class _Runner:
 
     def _faces(self) -> tuple[Faces, TrainingFaces]:
         config = self.config
+        if config.faces.source == "tokens":
+            return self._packed("train"), self._packed("valid")  # type: ignore[return-value]
         if config.faces.source != "shards":
             return load_training_faces(config, "train"), load_training_faces(config, "valid")
         # The first process indexes shards that have no index, the others then find it.
@@ -266,6 +282,8 @@ class _Runner:
         return seen
 
     def _store(self, tokenizer: Tokenizer, split: Literal["train", "valid"]) -> TokenStore:
+        if self.config.faces.source == "tokens":
+            return self.train if split == "train" else self.valid  # type: ignore[return-value]
         faces, device = self._told(split), self.accelerator.device
         encoder = self.encoder.to(device) if self.encoder is not None else None
         folder, weight = self.out / "cache" / f"tokens-{split}", self.config.prior_stage.votes_weight

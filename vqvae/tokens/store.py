@@ -45,6 +45,7 @@ class TokenStore:
     sources: NDArray
     folder: Path | None = None
     attributes: NDArray = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+    remote = False
 
     def __post_init__(self) -> None:
         if not self.attributes.size:
