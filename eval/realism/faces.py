@@ -99,7 +99,7 @@ def draw_faces(pipe: FacePipeline, count: int, seed: int, settings: Mapping[str,
             first.append(tuple(faces))
             verified.append(batch.faces)
             tried.append(batch.tried)
-            refused.append(dict(batch.refused))
+            refused.append({str(cause): times for cause, times in batch.refused.items()})
     side = pipe.tokenizer.config.size
     return Drawn(MadeFaces(tuple(first), side), MadeFaces(tuple(verified), side), batch.request, tuple(tried), tuple(refused))
 
