@@ -44,12 +44,17 @@ def load_networks(folder: str | Path, encoder: str | Path | None = None) -> Netw
     critic, place = None, root / CRITIC
     if place.is_dir():
         critic = RealismCritic.from_pretrained(place)
-        _require_fit(critic, place, tokenizer, weights)
+        require_fit(critic, place, tokenizer, weights)
         weights[CRITIC] = file_sha256(place / WEIGHTS_FILE)
     return Networks(reader, tokenizer, prior, weights, critic)
 
 
-def _require_fit(critic: RealismCritic, place: Path, tokenizer: Tokenizer, weights: dict[str, str]) -> None:
+def require_fit(critic: RealismCritic, place: Path, tokenizer: Tokenizer, weights: dict[str, str]) -> None:
+    """Refuse the critic in ``place`` where it judges other faces than tokenizer and prior of these ``weights`` make.
+
+    Raises:
+        UserError: which of its properties does not fit, and how to mend it.
+    """
     if critic.tokens != {part: weights[part] for part in ("tokenizer", "prior")}:
         raise UserError(f"{place}: was trained on faces of another tokenizer or prior; train it anew, or remove it")
     if critic.config.channels != tokenizer.config.painted_channels:

@@ -149,6 +149,28 @@ def closeness(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> d
     return found
 
 
+def fidelity(made: Sequence[Features], real: RealFeatures, *, rounds: int) -> dict[str, dict[str, Any] | None]:
+    """Fréchet distance (``frechet``) and coverage (``all``) of all generated faces, (N, D) per emotion, and the coverage of
+    each emotion. None of fewer than two faces; an emotion without any leaves the others as they are.
+
+    The floors have as many faces of each emotion as were asked for: where fewer were made, coverage comes out too low.
+    """
+    everything, whole = np.concatenate(real.reference), [np.concatenate(draw) for draw in real.floors]
+    pooled = np.concatenate(list(made))
+
+    def covered(reference: Features, rows: Features, floors: Sequence[Features]) -> dict[str, Any] | None:
+        if len(rows) < 2:
+            return None
+        return _compare(lambda some: distances.density_and_coverage(reference, some)[1], rows, floors, rounds)
+
+    found: dict[str, dict[str, Any] | None] = {"frechet": None, "all": covered(everything, pooled, whole)}
+    if len(pooled) >= 2:
+        found["frechet"] = _compare(lambda rows: distances.frechet_distance(everything, rows), pooled, whole, rounds)
+    for emotion, name in enumerate(EMOTION_NAMES):
+        found[name] = covered(real.reference[emotion], made[emotion], [draw[emotion] for draw in real.floors])
+    return found
+
+
 def _mean(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean of independent figures: the squares of their half-widths add up."""
     value, floor = (float(np.mean([each[key] for each in figures])) for key in ("value", "floor"))
