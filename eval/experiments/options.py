@@ -19,6 +19,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "temperature": {"type": float},
     "threshold": {"type": float},
     "look": {"choices": ("photo", "fer2013", "faces128", "drawn")},
+    "identity": {"action": "store_const", "const": True},
 }
 
 

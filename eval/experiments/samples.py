@@ -27,6 +27,7 @@ class Samples(DrawingExperiment[str]):
   python -m eval.samples
   python -m eval.samples --per-emotion 100 --seed 1000 --guidance 3 --data DATA
   python -m eval.samples --sheet docs/emotions.png --columns 8
+  python -m eval.samples --identity --per-emotion 6 --sheet docs/people.png --columns 6
 
 Columns: "first try" is the share of first draws that the encoder accepts; "judge" the share of faces that the second
 judge, which takes no part in guidance or selection, gives the emotion asked for, among all first draws and among the
@@ -36,7 +37,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
     def options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--per-emotion", type=int, default=64, help=f"faces of each emotion ({DEFAULT})")
         parser.add_argument("--seed", type=int, default=0, help=f"of the first face ({DEFAULT})")
-        add_settings(parser, "guidance", "steps", "temperature", "threshold", "look")
+        add_settings(parser, "guidance", "steps", "temperature", "threshold", "look", "identity")
         add_networks(parser)
         parser.add_argument("--data", help="folder with FER-2013: adds the readers' shares on real test faces")
         add_out(parser, cls.name, sheet="also write a contact sheet, one emotion a row")
@@ -44,7 +45,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
 
     def plan(self) -> dict[str, str]:
         at_least(self.arguments, per_emotion=1, columns=1)
-        self.shown: dict[str, list[np.ndarray]] = {}
+        self.shown: dict[str, dict[int, np.ndarray]] = {}
         return dict(zip(EMOTION_NAMES, EMOTION_NAMES, strict=True))
 
     def load(self) -> None:
@@ -67,7 +68,10 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         first = self.pipe.draw_all(self.pipe.request(point, count, asked.seed, **settings))
         picked = self.pipe(point, count, asked.seed, **settings)
         self.request = picked.request
-        self.shown[point] = [face.image for face in picked.faces[: asked.columns]]
+        # A person has one place on the sheet, in every row; of other faces the first that were accepted are shown.
+        places = [face.seed - asked.seed for face in picked.faces] if asked.identity else range(len(picked.faces))
+        shown = zip(places, picked.faces, strict=True)
+        self.shown[point] = {place: face.image for place, face in shown if place < asked.columns}
         found, kept = (hits(read(self.judge, batch, self.side), point) for batch in (first, picked))
         passed = sum(face.accepted for face in first.faces)
         accepted = len(picked.faces)
@@ -99,10 +103,9 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
         write_json(asked.out / "samples.json", report)
         if asked.sheet is not None:
             blank = np.full((self.side, self.side), 255, np.uint8)
-            rows = [[*faces, *[blank] * (asked.columns - len(faces))] for faces in self.shown.values()]
-            labels = [
-                name if number < len(faces) else "" for name, faces in self.shown.items() for number in range(asked.columns)
-            ]
+            cells = [(name, faces.get(place)) for name, faces in self.shown.items() for place in range(asked.columns)]
+            labels = ["" if image is None else name for name, image in cells]
             texts = {"Seed": f"{asked.seed} and following", "Weights SHA-256": weights_text(self.pipe.weights)}
-            write_sheet(asked.sheet, [face for row in rows for face in row], labels, asked.columns, "AI-generated", texts)
+            images = [blank if image is None else image for _, image in cells]
+            write_sheet(asked.sheet, images, labels, asked.columns, "AI-generated", texts)
         return f"written to {asked.out}"

@@ -20,8 +20,10 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.pictures.face_images import png_bytes
 from eval import reconstruction, samples
 from eval.experiments import reconstruction as experiment
+from eval.experiments import samples as samples_module
 from eval.faces.real import load_real
 from eval.measures.reconstruction import kept
+from generation.pipeline import FacePipeline
 from vqvae.config import TokenizerConfig
 from vqvae.tokenizer import Tokenizer
 
@@ -88,3 +90,21 @@ def test_samples_reports_every_emotion_and_reads_all_faces_at_one_size(
         assert picture.text["Seed"] == "0 and following"
         assert report["weights"]["prior"] in picture.text["Weights SHA-256"]
     assert "judge, real" in capsys.readouterr().out
+
+
+def test_people_keep_their_place_on_the_sheet(places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, list[str]] = {}
+
+    def look(_path: Path, images: list[np.ndarray], labels: list[str], columns: int, *_rest: object) -> None:
+        assert len(images) == len(labels) == 7 * columns
+        for row, emotion in enumerate(EMOTION_NAMES):
+            shown[emotion] = labels[row * columns : (row + 1) * columns]
+
+    monkeypatch.setattr(samples_module, "write_sheet", look)
+    options = ["--per-emotion", "6", "--identity", "--steps", "2", "--columns", "4", "--sheet", str(tmp_path / "sheet.png")]
+    assert samples.main([*options, *places, "--threshold", "0.2"]) == 0
+    pipe = FacePipeline.from_pretrained(places[places.index("--weights") + 1])
+    for emotion, labels in shown.items():
+        seeds = {face.seed for face in pipe(emotion, 6, 0, identity=True, steps=2, threshold=0.2).faces}
+        assert labels == [emotion if seed in seeds else "" for seed in range(4)]
+    assert len({tuple(bool(label) for label in labels) for labels in shown.values()}) > 1
