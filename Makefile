@@ -4,6 +4,7 @@ EMOTION ?= fear
 COUNT   ?=
 OUT     ?=
 ARGS    ?=
+MINUTES ?= 60
 # auto: tests run with the network cut off where the machine allows it; must: fail where it does not; no: never.
 OFFLINE ?= auto
 # First Python on the path that is new enough and starts.
@@ -20,12 +21,13 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sample test lint train docs clean
+.PHONY: help sample test fuzz lint train docs clean
 
 help:
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
+	@echo "make fuzz MINUTES=60       broken inputs of every kind, with bounds on time and memory; see SECURITY.md"
 	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
 	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
@@ -43,6 +45,9 @@ lint: $(DEV)
 
 test: lint
 	$(BIN)/python .ci/offline.py "$(OFFLINE)" $(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(DEV)
+	$(BIN)/python -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)
 
 docs: $(DOCS)
 	$(BIN)/mkdocs build --clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -105,6 +106,10 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     """
     in_order = False
     code: int | str | None = 1
+    # A terminal that takes ASCII or strict UTF-8 only is shown the rest as escapes; a file's name must not end a batch.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _ended_by_signal():
             try:

@@ -16,6 +16,9 @@ from pydantic.fields import FieldInfo
 Key = tuple[str | int, ...]
 Problem = tuple[Key, str]
 
+# Looking for names like a long one takes time that grows with its square; of many problems the first is what is shown.
+_LONGEST_NAME, _MOST_PROBLEMS = 100, 50
+
 _PLAIN: dict[Any, str] = {
     bool: "true or false",
     int: "an integer",
@@ -34,6 +37,8 @@ def dotted(key: Key) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that `name` most likely was meant to be, upper and lower case alike; None if none is near."""
+    if len(name) > _LONGEST_NAME:
+        return None
     by_lower = {candidate.lower(): candidate for candidate in names}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
@@ -256,10 +261,15 @@ def _refused(got: Any, allowed: str, choices: list[str]) -> str:
     return f"got {show(got)}, expected {allowed}" + (f"; did you mean {close}?" if close else "")
 
 
-def problems(error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: Mapping[str, Any]) -> list[Problem]:
-    """Every refused key once, with what to do about it; unknown keys first, as they explain the missing ones."""
-    entries = [(_data_key(e["loc"], data, e["type"]), e) for e in error.errors(include_url=False)]
-    entries.sort(key=lambda entry: entry[1]["type"] != "extra_forbidden")
+def problems(
+    error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: Mapping[str, Any]
+) -> tuple[list[Problem], int]:
+    """Refused keys, each once, with what to do about them, and how many there are.
+
+    Unknown keys come first, as they explain the missing ones. Only the first 50 complaints are explained.
+    """
+    complaints = sorted(error.errors(include_url=False), key=lambda complaint: complaint["type"] != "extra_forbidden")
+    entries = [(_data_key(e["loc"], data, e["type"]), e) for e in complaints[:_MOST_PROBLEMS]]
     found: dict[Key, str] = {}
     for key, entry in entries:
         # Of a union's complaints the one about the entry says more than the one about the whole value.
@@ -267,4 +277,4 @@ def problems(error: pydantic.ValidationError, model: type[pydantic.BaseModel], d
             continue
         place, sentence = _sentence(model, data, key, entry)
         found.setdefault(place, sentence)
-    return list(found.items())
+    return list(found.items()), len(found) + max(0, len(complaints) - _MOST_PROBLEMS)

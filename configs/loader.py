@@ -17,7 +17,8 @@ import pydantic
 from pydantic_core import to_json
 
 from configs.explain import Key, dotted, nearest, problems, section_types
-from configs.source import ConfigError, apply_override, dump, parse_override, read_file
+from configs.source import MAX_OVERRIDES, ConfigError, apply_override, dump, parse_override, read_file
+from configs.wording import one_line
 
 __all__ = [
     "ConfigError",
@@ -30,6 +31,7 @@ __all__ = [
     "validate",
 ]
 
+_LONGEST_LINE = 2000
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 
 
@@ -60,6 +62,8 @@ def load_config(
     """
     name = None if path is None else str(path)
     given = read_file(_find(path), str(path)) if path is not None else {}
+    if len(overrides) > MAX_OVERRIDES:
+        raise ConfigError(f"command line: {len(overrides):,} settings are more than {MAX_OVERRIDES:,}; write them into a file")
     changes = [parse_override(text) for text in overrides]
     data = _merge(model, copy.deepcopy(dict(defaults or {})), given)
     for parts, value in changes:
@@ -123,11 +127,11 @@ def _checked(model: type[T], data: Mapping[str, Any], origin: Callable[[Key], st
         # JSON mode is pydantic's strict mode that still takes a list for a tuple and text for a Path or an Enum.
         return model.model_validate_json(to_json(data, inf_nan_mode="constants"), strict=True)
     except pydantic.ValidationError as error:
-        found = problems(error, model, data)
-    (key, sentence), rest = found[0], len(found) - 1
+        found, count = problems(error, model, data)
+    (key, sentence), rest = found[0], count - 1
     more = f" (and {rest} more problem{'s' if rest > 1 else ''})" if rest else ""
     subject = f"{dotted(key)}: " if key else ""
-    raise ConfigError(f"{origin(key)}: {subject}{sentence}{more}")
+    raise ConfigError(one_line(f"{origin(key)}: {subject}{sentence}", _LONGEST_LINE) + more)
 
 
 def _find(path: str | Path) -> Path:

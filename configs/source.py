@@ -14,8 +14,12 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 
 from configs.cli import UserError
+from configs.wording import one_line
 
-MAX_BYTES = 1 << 20
+# Far beyond any settings; what is larger takes long to read and longer to explain.
+MAX_BYTES = 1 << 17
+MAX_OVERRIDES = 1000
+_MAX_VALUES, _MAX_DEPTH = 10_000, 32
 
 
 class ConfigError(UserError):
@@ -54,7 +58,7 @@ def _mapping(reader: _Reader, node: yaml.MappingNode) -> dict[str, Any]:
         key = _text(reader, key_node)
         if key in result:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key '{key}' appears twice in one section; keep one", key_node.start_mark
+                None, None, f"key '{one_line(key, 60)}' appears twice in one section; keep one", key_node.start_mark
             )
         result[key] = reader.construct_object(value_node, deep=True)
     return result
@@ -126,16 +130,30 @@ def parse(text: str, where: str) -> Any:
     """
     try:
         # _Reader is a SafeLoader reduced to seven plain types; it cannot build Python objects.
-        return yaml.load(text, Loader=_Reader)  # noqa: S506
+        value = yaml.load(text, Loader=_Reader)  # noqa: S506
+        _require_small(value, where)
+        return value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         syntax = "" if isinstance(error, yaml.constructor.ConstructorError) else "not valid YAML: "
-        raise ConfigError(f"{where}: {place}{syntax}{error.problem or error.context}") from None
+        raise ConfigError(f"{where}: {place}{syntax}{one_line(error.problem or error.context)}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{where}: not valid YAML: {one_line(error)}") from None
     except RecursionError:
         raise ConfigError(f"{where}: nested too deeply to be a configuration") from None
+
+
+def _require_small(value: Any, where: str) -> None:
+    """Refuse what is no configuration by its number of values or levels."""
+    waiting, count = [(value, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        count += 1
+        if depth > _MAX_DEPTH or count > _MAX_VALUES:
+            raise ConfigError(f"{where}: more than {_MAX_DEPTH} levels or {_MAX_VALUES} values; this is not a configuration")
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        waiting.extend((each, depth + 1) for each in inner)
 
 
 def dump(value: Any) -> str:
@@ -151,7 +169,7 @@ def read_file(path: Path, name: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{name}: cannot be read: {error.strerror}") from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{name}: more than {MAX_BYTES >> 20} MiB; this is not a configuration file")
+        raise ConfigError(f"{name}: more than {MAX_BYTES >> 10} KiB; this is not a configuration file")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -168,11 +186,13 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     """`train.lr=3e-4` as (("train", "lr"), 0.0003). The value is one YAML value: scalar, [list] or {mapping}."""
     key, equals, value = text.partition("=")
     key = key.strip()
+    if len(value) > MAX_BYTES:
+        raise ConfigError(f"command line: {one_line(key, 60)}: a value of {len(value):,} signs is not a setting")
     if not equals:
-        raise ConfigError(f"command line: '{text}' is not a setting; write key=value, e.g. train.seed=1")
+        raise ConfigError(f"command line: '{one_line(text, 60)}' is not a setting; write key=value, e.g. train.seed=1")
     parts = tuple(key.split("."))
-    if not all(re.fullmatch(r"\w[\w-]*", part) for part in parts):
-        raise ConfigError(f"command line: '{key}' is not a key; write names joined by dots, e.g. train.seed=1")
+    if len(parts) > _MAX_DEPTH or not all(re.fullmatch(r"\w[\w-]{0,99}", part) for part in parts):
+        raise ConfigError(f"command line: '{one_line(key, 60)}' is not a key; write names joined by dots, e.g. train.seed=1")
     if not value.strip():
         raise ConfigError(f"command line: {key}: no value; write {key}=null for none or {key}='\"\"' for empty text")
     return parts, parse(value, f"command line: {key}")
@@ -196,7 +216,9 @@ def apply_override(data: dict[str, Any], parts: tuple[str, ...], value: Any) -> 
             if not last and target.get(part) is None:
                 target[part] = {}
         else:
-            raise ConfigError(f"command line: {'.'.join(parts)}: {above} is {target!r}, not a section; set {above}=...")
+            raise ConfigError(
+                f"command line: {'.'.join(parts)}: {above} is {one_line(repr(target), 60)}, not a section; set {above}=..."
+            )
         if last:
             target[index] = value
         else:

@@ -75,6 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", metavar="FILE", help="write the rows: .csv, .json, .jsonl or .parquet; or a folder or URL for parts"
     )
     parser.add_argument(
+        "--csv-as-is",
+        action="store_true",
+        help="write text that a spreadsheet would compute (=..., +..., -..., @...) without an apostrophe before it",
+    )
+    parser.add_argument(
         "--image-column", default=PICTURE_COLUMN, metavar="NAME", help="of Parquet files: the pictures (default: %(default)s)"
     )
     parser.add_argument(
@@ -182,6 +187,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--camera takes a number from 0 on and --every, not --fps")
     if arguments.fps is not None and not arguments.fps > 0:
         raise UserError(f"--fps must be positive, got {arguments.fps}")
+    if arguments.csv_as_is and not (arguments.out or "").lower().endswith(".csv"):
+        raise UserError("--csv-as-is is for --out FILE.csv")
     by_parts = _is_folder(arguments.out)
     if by_parts and (arguments.camera is not None or arguments.annotate is not None):
         raise UserError(f"--out {arguments.out} is a folder of parts, which goes without --camera and --annotate; name a table")
@@ -205,7 +212,10 @@ def _share(text: str | None) -> tuple[int, int]:
 
 
 # What changes no row of a folder of parts.
-_IDLE = ("paths", "camera", "seconds", "out", "annotate", "explain", "keep", "share", "batch_size", "device", "quiet", "weights")
+_IDLE = (
+    "paths", "camera", "seconds", "out", "annotate", "explain", "keep", "share", "batch_size", "device", "quiet", "weights",
+    "csv_as_is",
+)  # fmt: skip
 
 
 def _make_parts(arguments: argparse.Namespace, columns: Columns, argv: Sequence[str]) -> int:
@@ -301,7 +311,8 @@ def _open_outputs(
         from encoder.analysis.tables import create_table
 
         units = analyzer.action_units.columns if analyzer.action_units is not None else ()
-        table = create_table(arguments.out, landmarks=arguments.landmarks, units=units, kept=columns.kept_kinds)
+        how = {"landmarks": arguments.landmarks, "kept": columns.kept_kinds, "as_is": arguments.csv_as_is}
+        table = create_table(arguments.out, units=units, **how)
         stack.callback(table.close)
 
         def add_rows(reading: Reading) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError, command, command_parser
+from configs.wording import printable
 from encoder.detection.registry import DEFAULT_DETECTOR
 from generation.editing import DEFAULTS, NOT_FOR_EDITS
 from generation.options import add_field_options, add_network_options, given, read_request
@@ -59,6 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--embedder", metavar="NAME", help="measure identity: dlib or deepface:Facenet512")
     parser.add_argument("--judge", default="pretrained/judge", help="second judge, or none (default: %(default)s)")
+    parser.add_argument(
+        "--name-source",
+        action="store_true",
+        help="write the picture's file name into the PNGs (default: its SHA-256 only)",
+    )
     parser.add_argument("--mark", action="store_true", help="draw a visible mark, AI-generated, on the picture")
     parser.add_argument("--out", type=Path, default=Path("out/edited"), help="folder for the files (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the records instead of lines")
@@ -155,7 +161,7 @@ def _edit_all(
         try:
             records.append(edit(source, name))
         except (BadImage, UserError) as error:
-            skipped.append(f"{source}: {error}")
+            skipped.append(printable(f"{source}: {error}"))
             continue
         if not arguments.quiet and not arguments.json:
             tqdm.write(_line(source, records[-1]), file=sys.stdout)
@@ -176,7 +182,7 @@ class _Editor:
         from engine.storage.weights import resolve_folder
         from generation.pipeline import FacePipeline
 
-        self._out, self._asked = arguments.out, asked
+        self._out, self._asked, self._named = arguments.out, asked, arguments.name_source
         self._pipe = FacePipeline.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
         judge = None
         if arguments.judge != "none":
@@ -202,7 +208,8 @@ class _Editor:
         if not isinstance(region, str):
             region = tuple(value / picture.scale for value in region)
         edited = self._pipe.edit(picture.pixels, region=region, **self._settings)
-        return write_edit(self._out, name, source, digest, edited, self._asked, mark=self._asked["mark"])
+        how = {"mark": self._asked["mark"], "named": self._named}
+        return write_edit(self._out, name, source, digest, edited, self._asked, **how)
 
 
 def _line(source: str, record: dict[str, Any]) -> str:
@@ -219,7 +226,7 @@ def _line(source: str, record: dict[str, Any]) -> str:
     if not best["accepted"]:
         parts.append("not read as asked; try more --count or --intensity")
     file = record["files"][0]
-    return source + ("" if file == f"{Path(source).stem}.png" else f" ({file})") + ": " + ", ".join(parts)
+    return printable(source) + ("" if file == f"{Path(source).stem}.png" else f" ({printable(file)})") + ": " + ", ".join(parts)
 
 
 cli = command(main)

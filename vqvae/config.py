@@ -112,6 +112,12 @@ class PriorConfig(StrictModel):
     sees: Literal["last", "all"] = Field("last", description="which earlier codes of its position a code is predicted from")
     attributes: tuple[AttributeName, ...] = Field((), description="what it may be told besides emotion and look, in this order")
 
+    @model_validator(mode="after")
+    def _heads_fit(self) -> PriorConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width={self.width} cannot be divided among heads={self.heads}")
+        return self
+
 
 class SamplingConfig(StrictModel):
     """How faces are best sampled from a prior; travels with its weights, as it is chosen for them on valid.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS
-from engine.storage.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_network, read_config, save_weights
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
 from vqvae.config import PriorConfig, SamplingConfig
 from vqvae.faces import SOURCES
@@ -167,13 +167,16 @@ class MaskedPrior(nn.Module):
         """Load strictly from ``folder``; ready for inference.
 
         Raises:
-            UserError: see :func:`engine.storage.weights.load_weights`.
+            UserError: see :func:`engine.storage.weights.load_network`.
         """
         stored = read_config(folder, KIND)
         place = f"{folder}/config.json"
-        prior = cls(validate(PriorShape, stored["model"], place))
-        prior.sampling = validate(SamplingConfig, stored.get("calibration", {}), place)
-        load_weights(folder, prior, stored)
+        shape, sampling = (
+            validate(PriorShape, stored["model"], place),
+            validate(SamplingConfig, stored.get("calibration", {}), place),
+        )
+        prior = load_network(folder, stored, lambda: cls(shape))
+        prior.sampling = sampling
         return prior.eval().requires_grad_(False)
 
     def save_pretrained(self, folder: str | Path, **notes: Any) -> None:

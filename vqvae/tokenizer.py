@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from configs.cli import UserError
 from configs.loader import validate
-from engine.storage.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_network, read_config, save_weights
 from vqvae.colour.ycbcr import luma, shrink, to_rgb
 from vqvae.config import TokenizerConfig
 from vqvae.quantizers.create import create_quantizer
@@ -225,11 +225,11 @@ class Tokenizer(nn.Module):
         """Load strictly from ``folder``; ready for inference.
 
         Raises:
-            UserError: see :func:`engine.storage.weights.load_weights`.
+            UserError: see :func:`engine.storage.weights.load_network`.
         """
         stored = read_config(folder, KIND)
-        tokenizer = cls(validate(TokenizerConfig, stored["model"], f"{folder}/config.json"))
-        load_weights(folder, tokenizer, stored)
+        config = validate(TokenizerConfig, stored["model"], f"{folder}/config.json")
+        tokenizer = load_network(folder, stored, lambda: cls(config))
         return tokenizer.eval().requires_grad_(False)
 
     def save_pretrained(self, folder: str | Path, **notes: Any) -> None:

@@ -16,7 +16,7 @@ from configs.cli import UserError
 from encoder.analysis.analyzer import Reading
 from encoder.analysis.rows import FaceRow
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import atomic_write_bytes, draft, make_folder
+from engine.storage.atomic import atomic_write_bytes, draft, make_folder, short_name
 
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))
@@ -211,9 +211,10 @@ class Annotator:
     def _new_path(self, source: str, ending: str) -> Path:
         """A name after the source's: with its former ending, then with a number, where two sources share one."""
         path = Path(source.replace(":", "-"))
-        stem = path.stem
+        # Room for the ending and a number.
+        stem = short_name(path.stem, 24)
         if f"{stem}{ending}".lower() in self._used:
-            stem = path.name.replace(".", "-")
+            stem = short_name(path.name.replace(".", "-"), 24)
         name, number = f"{stem}{ending}", 2
         while name.lower() in self._used:
             name, number = f"{stem}-{number}{ending}", number + 1

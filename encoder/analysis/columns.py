@@ -72,7 +72,7 @@ def kept_of_sample(key: str, members: Mapping[str, bytes], keep: Mapping[str, st
     """
     try:
         content = json.loads(members.get("json", b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         content = {}
     entries = content if isinstance(content, dict) else {}
     found: dict[str, str | None] = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from configs.cli import UserError
+from configs.wording import printable
 from encoder.emotions import EMOTION_NAMES
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Listing:
 
         for row in reading.rows:
             if row.problem not in (None, NO_FACE):
-                self.skipped.append(f"{row.place}: {row.problem}")
+                self.skipped.append(printable(f"{row.place}: {row.problem}"))
                 tqdm.write(f"skipped {self.skipped[-1]}", file=sys.stderr)
                 continue
             if not row.face:  # the first face of a picture, or none
@@ -68,11 +69,11 @@ class Listing:
             further = f"  {'gender':<14}" if self._gender else ""
             further += f"  {'identity':<14}" if self._gallery else ""
             head = f"{'source':<{self._width}} {'x, y, width, height':<22} {'emotion':<10}{names}{further}".rstrip() + "\n"
-        source = row.place
+        source = printable(row.place)
         if len(source) > self._width:
             source = "…" + source[-self._width + 1 :]
         if row.box is None or row.distribution is None:
-            return f"{head}{source:<{self._width}} {row.problem}"
+            return f"{head}{source:<{self._width}} {printable(row.problem or '')}"
         box = ", ".join(map(str, row.box))
         numbers = " ".join(f"{value:9.2f}" for value in row.distribution)
         further = f"  {row.gender or '':<7}{row.gender_probability or 0:<7.2f}" if self._gender else ""

@@ -17,6 +17,8 @@ from engine.storage.atomic import draft, make_folder
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 
 _ROWS_AT_ONCE = 4096
+# Of a formula, in some spreadsheets in their wide forms, too.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class TableWriter(Protocol):
@@ -32,16 +34,23 @@ class TableWriter(Protocol):
 
 
 def create_table(
-    path: str | Path, *, landmarks: bool = False, units: Sequence[str] = (), kept: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    landmarks: bool = False,
+    units: Sequence[str] = (),
+    kept: Mapping[str, str] | None = None,
+    as_is: bool = False,
 ) -> TableWriter:
     """A table that is written as rows come, so that its length is not bounded by memory.
 
     The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
-    cells are empty in CSV and null elsewhere.
+    cells are empty in CSV and null elsewhere. Bytes of a file's name that are no UTF-8 are written as escapes.
 
     Args:
         landmarks, units: add columns: see :meth:`FaceRow.as_record`.
         kept: names of further columns, with their Arrow types; they stand behind the source.
+        as_is: in CSV, leave text as it is that a spreadsheet would take for a formula. Otherwise an apostrophe stands before
+            it (OWASP, "CSV Injection"); numbers stay as they are.
 
     Raises:
         UserError: another ending, or the file cannot be made.
@@ -53,7 +62,7 @@ def create_table(
     further = {"landmarks": landmarks, "units": tuple(units)}
     if kind == ".parquet":
         return _ParquetTable(_Draft(path), further, kept or {})
-    return _TextTable(path, kind, further, kept or {})
+    return _TextTable(path, kind, further, kept or {}, as_is)
 
 
 def table_in_memory(
@@ -86,7 +95,7 @@ class _Memory:
     def __init__(self) -> None:
         self.file = io.BytesIO()
 
-    def give_up(self, error: OSError) -> NoReturn:
+    def give_up(self, error: Exception) -> NoReturn:
         raise error
 
     def finish(self) -> None:
@@ -101,7 +110,7 @@ class _Draft:
         self._end = ExitStack()
         self.file = self._end.enter_context(draft(path))
 
-    def give_up(self, error: OSError) -> NoReturn:
+    def give_up(self, error: Exception) -> NoReturn:
         self._end.__exit__(type(error), error, error.__traceback__)
         raise error
 
@@ -110,16 +119,17 @@ class _Draft:
 
 
 class _TextTable:
-    def __init__(self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str]) -> None:
+    def __init__(self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str], as_is: bool) -> None:
         self._draft = _Draft(path)
         self._kind, self._further, self._kept, self._rows, self._closed = kind, further, [*kept], 0, False
+        self._as_is = as_is
         if kind == ".csv":
-            self._put(_csv_line(_record(FaceRow(""), further, self._kept, None)))
+            self._put(_csv_line(_record(FaceRow(""), further, self._kept, None), as_is))
 
     def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
         record = _record(row, self._further, self._kept, kept)
         if self._kind == ".csv":
-            self._put(_csv_line(record.values()))
+            self._put(_csv_line(record.values(), self._as_is))
         elif self._kind == ".jsonl":
             self._put(json.dumps(record, ensure_ascii=False) + "\n")
         else:
@@ -137,17 +147,33 @@ class _TextTable:
     def _put(self, text: str) -> None:
         try:
             # A file name may hold bytes that are no UTF-8; they are written as escapes.
-            self._draft.file.write(text.encode(errors="backslashreplace"))
+            self._draft.file.write(_utf8(text).encode())
         except OSError as error:
             self._closed = True
             self._draft.give_up(error)
 
 
-def _csv_line(values: Iterable[Any]) -> str:
+def _csv_line(values: Iterable[Any], as_is: bool) -> str:
     line = io.StringIO()
     cells = [json.dumps(value) if isinstance(value, list) else value for value in values]
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    # With this end of line the writer quotes both of its signs in a cell, so that none begins a row of its own.
+    csv.writer(line, lineterminator="\r\n").writerow(cells if as_is else [_harmless(cell) for cell in cells])
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet computes."""
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA_STARTS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _utf8(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _ParquetTable:
@@ -160,7 +186,8 @@ class _ParquetTable:
         self._further, self._waiting, self._closed = further, list[dict[str, Any]](), False
 
     def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
-        self._waiting.append(_record(row, self._further, self._kept, kept))
+        record = _record(row, self._further, self._kept, kept)
+        self._waiting.append({name: _utf8(value) if isinstance(value, str) else value for name, value in record.items()})
         if len(self._waiting) >= _ROWS_AT_ONCE:
             self._flush()
 
@@ -180,7 +207,7 @@ class _ParquetTable:
 
         try:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             self._closed = True
             self._draft.give_up(error)
         self._waiting.clear()

@@ -20,7 +20,7 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.folded import FoldedCopy
 from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.models.emotion_net import EncoderOutput
-from engine.storage.weights import load_weights, read_config, resolve_folder, save_weights
+from engine.storage.weights import load_network, read_config, resolve_folder, save_weights
 
 KIND = "attributes"
 SHIPPED = "pretrained/attributes"
@@ -138,8 +138,7 @@ class FaceAttributes:
                 f"{place}: fitted on another encoder than {encoder_place}; fit it again: "
                 f"python -m encoder.attributes --weights {encoder_place} --data DATA --out FOLDER"
             )
-        probe = Linear(config.width)
-        load_weights(place, probe, stored)
+        probe = load_network(place, stored, lambda: Linear(config.width))
         reader = EmotionEncoder.from_pretrained(encoder_place)
         size = reader.preprocessing.size
         width = FaceFeatures(reader).read(np.zeros((1, size, size), np.uint8), (config.features,))[config.features].shape[1]

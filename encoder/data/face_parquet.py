@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from configs.cli import UserError
+from configs.wording import one_line
 from encoder.data.face_set import FaceCollector, FaceSet, OnError, Split
 from encoder.data.ferplus import NUM_VOTE_COLUMNS
 from encoder.pictures.face_images import png_bytes
@@ -55,7 +56,7 @@ def read_rows(
                 raise UserError(f"{path}: no column {name!r}; it has {', '.join(sorted(schema.names))}")
         columns = [name for name in wanted if name in schema.names]
         for name in columns if checked is None else checked:
-            _check_type(path, name, schema.field(name).type)
+            check_type(path, name, schema.field(name).type)
         rows = table.metadata.num_rows
         shown = None if progress else True
         with tqdm(total=rows, desc=f"reading {path.name}", unit="face", delay=1, leave=False, disable=shown) as bar:
@@ -74,20 +75,34 @@ def count_rows(path: Path) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with parquet_errors(path), path.open("rb") as stream, pq.ParquetFile(stream) as table:
+        yield table
+
+
+@contextmanager
+def parquet_errors(path: Path | str) -> Iterator[None]:
+    """Turns what reading a damaged Parquet file raises into one line. Raises UserError."""
+    import pyarrow as pa
+
     try:
-        with path.open("rb") as stream, pq.ParquetFile(stream) as table:
-            yield table
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as Parquet ({reason}); write it again or copy it anew") from None
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        # Those of Python: text that is no UTF-8, times that no calendar has, lengths that no memory has.
+        raise UserError(f"{path}: cannot be read as Parquet ({one_line(error)}); write it again or copy it anew") from None
 
 
-def _check_type(path: Path, name: str, kind: Any) -> None:
-    import pyarrow.types as t
+def pa_types() -> Any:
+    """``pyarrow.types``, loaded when a Parquet file is."""
+    import pyarrow.types
 
+    return pyarrow.types
+
+
+def check_type(path: Path | str, name: str, kind: Any) -> None:
+    """Whether a column has the type that the layout above wants. Raises UserError: another one."""
+    t = pa_types()
     if name in ("row", "fer2013_label"):
         fits, wording = t.is_integer(kind), "an integer"
     elif name == "votes":

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from configs.cli import UserError
+from configs.wording import printable
 from encoder.data.ferplus import NUM_VOTE_COLUMNS, majority_ferplus, vote_distributions
 from encoder.emotions import CONTEMPT, FERPLUS_NAMES, NUM_EMOTIONS, parse_emotion
 from encoder.pictures.face_images import BadImage, decode_face
@@ -95,11 +96,6 @@ class FaceSet:
         return majority_ferplus(self.vote_counts)
 
 
-def printable(name: str) -> str:
-    """``name`` on one line: control characters and undecodable bytes of file names are written as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in name)
-
-
 def parse_label(text: str) -> int:
     """The class a data set writes as ``3``, ``happy``, ``Happiness`` or ``3_happy``.
 
@@ -112,6 +108,16 @@ def parse_label(text: str) -> int:
             raise UserError(f"label {text[:20]} is not one of 0 to {NUM_EMOTIONS - 1}, the numbers of FER-2013")
         return int(text)
     return int(parse_emotion(re.sub(r"^[0-9]+[ ._-]+", "", text)))
+
+
+def are_votes(votes: Sequence[Any]) -> bool:
+    """Whether ``votes`` are counts as FER+ has them, ten of them."""
+    return len(votes) == NUM_VOTE_COLUMNS and all(vote is not None and 0 <= vote <= _MAX_VOTES for vote in votes)
+
+
+def votes_wanted(votes: Sequence[Any]) -> str:
+    """What is said of those that are not."""
+    return f"votes must be {NUM_VOTE_COLUMNS} counts of 0 to {_MAX_VOTES}, got {str(list(votes[:NUM_VOTE_COLUMNS]))[:100]}"
 
 
 class FaceCollector:
@@ -156,8 +162,8 @@ class FaceCollector:
         """
         if label is not None and not 0 <= label < NUM_EMOTIONS:
             return self.problem(place, f"label {label} is not one of 0 to {NUM_EMOTIONS - 1}")
-        if votes is not None and (len(votes) != NUM_VOTE_COLUMNS or any(v is None or not 0 <= v <= _MAX_VOTES for v in votes)):
-            return self.problem(place, f"votes must be {NUM_VOTE_COLUMNS} counts of 0 to {_MAX_VOTES}, got {list(votes)}")
+        if votes is not None and not are_votes(votes):
+            return self.problem(place, votes_wanted(votes))
         if face is None:
             return self.problem(place, "has no image")
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,10 +15,20 @@ _OPEN_FILES = 128
 
 @dataclass(frozen=True, order=True)
 class ShardFile:
-    """One file: its path below the place, and its size in bytes."""
+    """One file: its path below the place, its size in bytes, and what changes when it is replaced (empty: not known).
+
+    On disk that is the time of its last change in nanoseconds, in an object store its tag or such a time.
+    """
 
     name: str
     size: int
+    version: str = ""
+
+    @classmethod
+    def of(cls, path: Path, name: str) -> ShardFile:
+        """The file at ``path``. Raises OSError: there is none."""
+        found = path.stat()
+        return cls(name, found.st_size, str(found.st_mtime_ns))
 
 
 class ShardFiles:
@@ -44,13 +54,16 @@ class ShardFiles:
         if not self.remote:
             root = Path(self.place).expanduser()
             found = (path for path in root.rglob("*") if path.name.endswith(tuple(endings)) and path.is_file())
-            return sorted(ShardFile(path.relative_to(root).as_posix(), path.stat().st_size) for path in found)
+            return sorted(ShardFile.of(path, path.relative_to(root).as_posix()) for path in found)
         filesystem, root_name = self._remote()
         try:
             entries = filesystem.find(root_name, detail=True)
         except OSError as error:
             raise UserError(f"{self.place}: cannot be listed ({error})") from None
-        files = (ShardFile(name.removeprefix(root_name).lstrip("/"), int(entry["size"])) for name, entry in entries.items())
+        files = (
+            ShardFile(name.removeprefix(root_name).lstrip("/"), int(entry["size"]), _version(entry))
+            for name, entry in entries.items()
+        )
         return sorted(file for file in files if file.name.endswith(tuple(endings)))
 
     def open(self, name: str) -> BinaryIO:
@@ -99,3 +112,10 @@ class ShardFiles:
         except (ImportError, ValueError) as error:
             raise UserError(f"{self.place}: cannot be read here ({error})") from None
         return self._filesystem
+
+
+def _version(entry: Mapping[str, Any]) -> str:
+    """What storage calls the state of a file: each kind has its own word for it."""
+    return next(
+        (str(entry[key]) for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "created") if entry.get(key)), ""
+    )

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from configs.wording import one_line, printable
 from encoder.data.face_set import parse_label
 from encoder.data.shard_files import ShardFile, ShardFiles
 from encoder.emotions import NUM_EMOTIONS
@@ -32,6 +34,7 @@ SHARD_ENDINGS = (".tar", ".parquet")
 IMAGE_ENDINGS = ("png", "jpg", "jpeg", "webp", "bmp")
 LABEL_ENDINGS = ("cls", "json")
 _MAX_LABEL_BYTES = 1 << 16
+_MAX_PICTURE_BYTES = (1 << 32) - 1  # what a row of the table can say
 _TAR_END = 2 * tarfile.BLOCKSIZE
 # ``offset``: of the image in its tar; in a Parquet file (``length`` 0) the number of its row. ``emotion``: a distribution,
 # or zeros.
@@ -41,7 +44,7 @@ Sample = tuple[int, int, list[float] | int]
 
 @dataclass(frozen=True)
 class ShardTable:
-    """The rows of a data set and the shards they point into; ``digest`` changes with any shard."""
+    """The rows of a data set and the shards they point into; ``digest`` changes with any shard and any index."""
 
     files: ShardFiles
     shards: tuple[ShardFile, ...]
@@ -60,22 +63,52 @@ def build_table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> Shar
     """
     from tqdm import tqdm
 
-    text = json.dumps([FORMAT_VERSION, *((shard.name, shard.size) for shard in shards)])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    target = cache / f"shards-{digest[:16]}.rows"
-    table = ShardTable(files, tuple(shards), target, digest)
-    if target.is_file() and target.stat().st_size and target.stat().st_size % ROW.itemsize == 0:
+    table = _table(files, shards, cache)
+    if table.path.is_file() and table.path.stat().st_size and table.path.stat().st_size % ROW.itemsize == 0:
         return table
     count = 0
     make_folder(cache, "folder")
-    with draft(target) as stream:
+    with draft(table.path) as stream:
         for number, shard in enumerate(tqdm(shards, desc="index", unit="shard", delay=1, leave=False, disable=None)):
             samples = _samples_of(files, shard, cache)
             stream.write(_rows(number, samples).tobytes())
             count += len(samples)
         if not count:
             raise UserError(f"{files.place}: {len(shards)} shard(s), but no picture in them ({', '.join(IMAGE_ENDINGS)})")
-    return table
+    # The same, called by the indexes that were made on the way.
+    named = _table(files, shards, cache)
+    with suppress(FileNotFoundError):  # another process did so first
+        table.path.replace(named.path)
+    return named
+
+
+def _table(files: ShardFiles, shards: list[ShardFile], cache: Path) -> ShardTable:
+    """The table as it is called now: by name, size, last change and index of every shard."""
+    state = [(shard.name, shard.size, shard.version, _index_hash(files, shard, cache)) for shard in shards]
+    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, state]).encode()).hexdigest()
+    return ShardTable(files, tuple(shards), cache / f"shards-{digest[:16]}.rows", digest)
+
+
+def _index_hash(files: ShardFiles, shard: ShardFile, cache: Path) -> str:
+    """Of the index on this machine; an index in an object store is not fetched for it: its tar's version says enough."""
+    for path in _index_places(files, shard, cache):
+        with suppress(OSError), path.open("rb") as stream:
+            digest = hashlib.sha256()
+            while part := stream.read(1 << 16):
+                digest.update(part)
+            return digest.hexdigest()
+    return ""
+
+
+def _index_places(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Path]:
+    """Where the index of a tar may stand on this machine; one that is older than its tar is of another."""
+    places = [_index_in_cache(files, shard, cache)]
+    if not files.remote:
+        beside = Path(files.place).expanduser() / (shard.name + INDEX_ENDING)
+        with suppress(OSError, ValueError):
+            if beside.stat().st_mtime_ns >= int(shard.version):
+                places.append(beside)
+    return places
 
 
 def _rows(shard: int, samples: list[Sample]) -> NDArray[Any]:
@@ -103,14 +136,16 @@ def _samples_of(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample
 
 
 def _index_in_cache(files: ShardFiles, shard: ShardFile, cache: Path) -> Path:
-    key = hashlib.sha256(f"{files.place}/{shard.name}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{files.place}/{shard.name} {shard.version}".encode(errors="surrogateescape")).hexdigest()[:16]
     return cache / f"{key}{INDEX_ENDING}"
 
 
 def _stored_index(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample] | None:
     """The index of a tar; None where there is none, or one of another file."""
-    kept = _index_in_cache(files, shard, cache)
-    for open_index in (lambda: kept.open("rb"), lambda: files.open(shard.name + INDEX_ENDING)):
+    places: list[Callable[[], BinaryIO]] = [partial(path.open, "rb") for path in _index_places(files, shard, cache)]
+    if files.remote:
+        places.append(partial(files.open, shard.name + INDEX_ENDING))
+    for open_index in places:
         with suppress(OSError, UserError, KeyError, TypeError, ValueError), open_index() as stream:
             content = parse_json(stream.read(), shard.name)
             if (content["format_version"], content["tar_bytes"]) == (FORMAT_VERSION, shard.size):
@@ -171,12 +206,17 @@ def tar_samples(files: ShardFiles, shard: ShardFile) -> Iterator[Sample]:
                         yield (*place, emotion)
                     key, place, emotion = f"{folder}/{stem}", None, -1
                 if ending.lower() in IMAGE_ENDINGS:
+                    if not 0 < member.size <= min(_MAX_PICTURE_BYTES, shard.size - member.offset_data):
+                        raise UserError(f"{where}: {printable(member.name)}: a picture of {member.size} bytes cannot be")
                     place = (member.offset_data, member.size)
                 elif ending.lower() in LABEL_ENDINGS and 0 < member.size <= _MAX_LABEL_BYTES:
                     content = tar.extractfile(member)
-                    emotion = _emotion(content.read() if content is not None else b"", ending.lower(), f"{where}: {member.name}")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{where}: cannot be read as an uncompressed tar ({error})") from None
+                    emotion = _emotion(
+                        content.read() if content is not None else b"", ending.lower(), f"{where}: {printable(member.name)}"
+                    )
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        # The last four: numbers, names and chains of headers that no tar has.
+        raise UserError(f"{where}: cannot be read as an uncompressed tar ({one_line(error)})") from None
     if place is not None:
         yield (*place, emotion)
 
@@ -192,11 +232,12 @@ def _emotion(data: bytes, ending: str, where: str) -> list[float] | int:
             return -1
         return _distribution(value) if isinstance(value, list) else parse_label(str(value))
     except (UserError, ValueError) as error:
-        raise UserError(f"{where}: holds no emotion ({error})") from None
+        raise UserError(f"{where}: holds no emotion ({one_line(error)})") from None
 
 
 def _distribution(values: list[Any]) -> list[float]:
-    found = [float(value) for value in values]
-    if len(found) != NUM_EMOTIONS or min(found) < 0 or not abs(sum(found) - 1.0) < 1e-3:
-        raise ValueError(f"not {NUM_EMOTIONS} shares that sum to 1: {values}")
-    return found
+    # Compared before they are converted: a number of 500 digits is no float.
+    shares = all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
+    if len(values) != NUM_EMOTIONS or not shares or not abs(sum(values) - 1.0) < 1e-3:
+        raise ValueError(f"not {NUM_EMOTIONS} shares that sum to 1: {str(values[:NUM_EMOTIONS])[:100]}")
+    return [float(value) for value in values]

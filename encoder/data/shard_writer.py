@@ -36,7 +36,7 @@ def write_shards(
             raise UserError(f"{target}: exists already and is not overwritten; remove it or give another folder")
         with draft(target) as stream:
             samples = _write_one(stream, itertools.chain([first], numbered), per_shard)
-        store_index(ShardFiles(str(folder)), ShardFile(target.name, target.stat().st_size), folder, samples)
+        store_index(ShardFiles(str(folder)), ShardFile.of(target, target.name), folder, samples)
         written[target] = len(samples)
     return written
 

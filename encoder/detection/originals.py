@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from configs.wording import printable
 from encoder.data.face_parquet import face_row, face_schema, read_rows
-from encoder.data.face_set import SPLITS, FaceSet, OnError, printable
+from encoder.data.face_set import SPLITS, FaceSet, OnError
 from encoder.data.load import load_faces
 from encoder.pictures.face_images import BadImage
 from encoder.pictures.pictures import decode_picture

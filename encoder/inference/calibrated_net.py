@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from configs.cli import UserError
 from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, PreprocessingConfig
 from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.calibration import calibrated_log_probabilities, fold_to_seven
@@ -15,7 +16,7 @@ from encoder.inference.folded import FoldedCopy
 from encoder.inference.preprocessing import normalise, resize
 from encoder.inference.stored_network import StoredNetwork
 from encoder.models.create import check_input, create_model
-from encoder.models.emotion_net import EmotionNet, EncoderOutput
+from encoder.models.emotion_net import HEAD_CLASSES, EmotionNet, EncoderOutput
 
 KIND = "encoder"
 
@@ -45,6 +46,7 @@ class CalibratedNet(StoredNetwork[EmotionNet, CalibrationConfig]):
 
     def __init__(self, net: EmotionNet, preprocessing: PreprocessingConfig, calibration: CalibrationConfig) -> None:
         check_input(net.config, preprocessing)
+        _check_heads(net.config.heads, calibration)
         super().__init__(net, preprocessing, calibration)
         self._folded = FoldedCopy()
 
@@ -86,3 +88,15 @@ class CalibratedNet(StoredNetwork[EmotionNet, CalibrationConfig]):
             return Prediction(empty, dict.fromkeys(self.net.config.heads, empty), empty)
         distributions, *heads, embeddings = (torch.cat(rows) for rows in zip(*parts, strict=True))
         return Prediction(distributions, dict(zip(self.net.config.heads, heads, strict=True)), embeddings)
+
+
+def _check_heads(heads: Sequence[str], calibration: CalibrationConfig) -> None:
+    """Raises UserError: a calibration, or the answer, of a head that the network lacks, or another number of priors."""
+    if calibration.answer not in heads:
+        raise UserError(f"calibration.answer: {calibration.answer} is no head of this network; its heads are {', '.join(heads)}")
+    for name, head in calibration.heads.items():
+        if name not in heads:
+            raise UserError(f"calibration.heads.{name}: no head of this network; its heads are {', '.join(heads)}")
+        if len(head.log_prior) not in (0, HEAD_CLASSES[name]):
+            count = f"needs {HEAD_CLASSES[name]} numbers, got {len(head.log_prior)}"
+            raise UserError(f"calibration.heads.{name}.log_prior: {count}")

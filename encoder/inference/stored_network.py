@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 from torch import nn
 
+from configs.cli import UserError
 from configs.loader import StrictModel, validate
 from encoder.config import PreprocessingConfig
-from engine.storage.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_network, read_config, save_weights
 
 Net = TypeVar("Net", bound=nn.Module)
 Calibration = TypeVar("Calibration", bound=StrictModel)
@@ -46,11 +47,14 @@ class StoredNetwork(ABC, Generic[Net, Calibration]):
         """
         stored = read_config(folder, cls.kind)
         where = f"{folder}/config.json"
-        net = cls.build(validate(cls.model_settings, stored["model"], where))
+        model = validate(cls.model_settings, stored["model"], where)
         preprocessing = validate(PreprocessingConfig, stored.get("preprocessing", {}), where)
         calibration = validate(cls.calibration_settings, stored.get("calibration", {}), where)
-        load_weights(folder, net, stored)
-        return cls(net, preprocessing, calibration)  # type: ignore[arg-type]
+        net = load_network(folder, stored, lambda: cls.build(model))
+        try:
+            return cls(net, preprocessing, calibration)  # type: ignore[arg-type]
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
 
     def save_pretrained(self, folder: str | Path, **notes: Any) -> None:
         """Write weights in half precision with everything needed to load them; ``notes`` go into ``config.json``."""

@@ -20,7 +20,7 @@ from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.calibration import calibrated_log_probabilities
 from encoder.landmarks.features import NUM_FEATURES, features
 from encoder.landmarks.scores import SCORERS, check_trees
-from engine.storage.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_network, read_config, save_weights
 
 if TYPE_CHECKING:
     from encoder.inference.emotion_encoder import EmotionEncoder
@@ -108,8 +108,7 @@ class LandmarkClassifier:
         model = validate(_LandmarkModelConfig, stored["model"], where)
         size = validate(_Size, stored.get("preprocessing", {}), where).size
         calibration = validate(CalibrationConfig, stored.get("calibration", {}), where)
-        holder = _Arrays(model.arrays, where)
-        load_weights(folder, holder, stored)
+        holder = load_network(folder, stored, lambda: _Arrays(model.arrays, where))
         arrays = {name: value.numpy() for name, value in holder.named_buffers()}
         made = cls(model.name, arrays, size, calibration)
         made._check(where)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.data.face_set import printable
+from configs.wording import printable
 from encoder.people.embedders import create_embedder
 from encoder.people.embedding_cache import crop_hash, read_embeddings, write_embeddings
 from encoder.people.embeddings import Embedder, checked_embeddings, distances

@@ -9,11 +9,22 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from encoder.pictures.essentials import essentials
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 32 * 10**6  # well below Pillow's own limit, which stays on
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class BadImage(ValueError):
@@ -27,12 +38,12 @@ def decode_face(data: bytes, size: int) -> NDArray[np.uint8]:
     resized with antialiasing. An image that is already ``size`` by ``size`` grey comes back bit for bit. Raises BadImage: too
     many bytes or pixels, another format than PNG, JPEG, WebP and BMP, truncated or corrupt.
     """
-    with _opened(data) as image:
+    with _opened(data) as (image, orientation):
         picture: Image.Image = image
         if image.mode != "L":
-            picture = _to_grey(image)
+            picture = _to_grey(turned(image, orientation))
         elif image.format == "JPEG":
-            picture = ImageOps.exif_transpose(image)
+            picture = turned(image, orientation)
         return fit_square(picture, size)
 
 
@@ -47,24 +58,25 @@ def decode_colour(data: bytes) -> NDArray[np.uint8]:
 
 
 def _colour(data: bytes) -> Image.Image:
-    with _opened(data) as image:
-        return _over_white(ImageOps.exif_transpose(image)).convert("RGB")
+    with _opened(data) as (image, orientation):
+        return _over_white(turned(image, orientation)).convert("RGB")
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """The image in ``data``, whose size is known to be fit; errors of its decoder become :class:`BadImage`."""
+def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
+    """The image in ``data``, of a fit size, and its orientation; errors of its decoder become :class:`BadImage`."""
     if not data:
         raise BadImage("the file is empty")
     if len(data) > MAX_BYTES:
         raise BadImage(f"{len(data) / 2**20:.0f} MiB, more than the {MAX_BYTES // 2**20} MiB allowed for one face")
     with decoding(f"not an image in one of the formats {', '.join(FORMATS)}"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        file = essentials(data)
+        with Image.open(io.BytesIO(file.data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise BadImage(f"{width}x{height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed for one face")
-            yield image
+            yield image, file.orientation
 
 
 @contextmanager
@@ -83,8 +95,12 @@ def decoding(unknown: str) -> Iterator[None]:
         raise BadImage(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
-def _to_grey(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The image with its right side up; ``orientation`` is 1 (as it is) to 8, as EXIF counts them."""
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
+
+
+def _to_grey(upright: Image.Image) -> Image.Image:
     if upright.mode.startswith("I"):
         # Pillow clips 16-bit grey to 255 on conversion; scaling keeps the picture.
         return Image.fromarray((np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))

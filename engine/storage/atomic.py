@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from configs.cli import UserError
 
+_MOST_NAME_BYTES = 255
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -90,6 +91,14 @@ def require_file_place(path: str | Path | None, option: str) -> None:
     require_place(Path(path).absolute().parent, option)
 
 
+def short_name(name: str, spare: int) -> str:
+    """``name``, cut so that ``spare`` bytes can be added to it before it is longer than file systems take."""
+    data = os.fsencode(name)
+    most = _MOST_NAME_BYTES - spare
+    # Without the part of a sign that the cut may leave.
+    return name if len(data) <= most else data[:most].decode(errors="ignore")
+
+
 @contextmanager
 def draft(path: str | Path, ending: str = ".tmp") -> Iterator[BinaryIO]:
     """A new file beside ``path`` (its folder must exist) that takes its name when the block ends well.
@@ -103,7 +112,7 @@ def draft(path: str | Path, ending: str = ".tmp") -> Iterator[BinaryIO]:
         UserError: the disk is full, the folder is missing, or writing is not permitted.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{ending}")
+    beside = path.with_name(f".{short_name(path.name, 64)}.{os.getpid()}-{secrets.token_hex(4)}{ending}")
     try:
         try:
             with open(beside, "xb") as stream:

@@ -10,30 +10,31 @@ import hashlib
 import json
 import os
 import re
-import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from configs.cli import UserError
 from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.storage.plain_json import parse_json, require_plain
+from engine.storage.weights_folder import CONFIG_FILE as CONFIG_FILE
+from engine.storage.weights_folder import PICKLES, WANTED, checked_folder, open_member, read_member
+from engine.storage.weights_folder import WEIGHTS_FILE as WEIGHTS_FILE
+from engine.storage.weights_folder import resolve_folder as resolve_folder
+
+Net = TypeVar("Net", bound=nn.Module)
 
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 512 << 20
 REQUIRED_KEYS = ("format_version", "kind", "model", "sha256")
-OPTIONAL_KEYS = ("preprocessing", "calibration", "training", "metrics", "data")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+[^/]")
+OPTIONAL_KEYS = ("config_sha256", "preprocessing", "calibration", "training", "metrics", "data")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,7 +51,7 @@ def save_weights(
     Args:
         tensors: a ``state_dict``; any device.
         config: ``kind`` (text), ``model`` (object) and any of ``preprocessing``, ``calibration``, ``training``,
-            ``metrics``, ``data`` (objects). ``format_version`` and ``sha256`` are added.
+            ``metrics``, ``data`` (objects). ``format_version``, ``sha256`` and ``config_sha256`` are added.
         half: store floats wider than 16 bits as float16.
         keep_float32: names, or patterns such as ``*.running_var``, of tensors that ``half`` leaves alone.
 
@@ -58,7 +59,7 @@ def save_weights(
         UserError: a tensor that is not finite (after rounding, too) or shares memory with another, a ``keep_float32``
             that names no tensor, a config that :func:`read_config` would refuse, or a failed write.
     """
-    folder = _checked_folder(folder)
+    folder = checked_folder(folder)
     _refuse_shared(tensors)
     for pattern in keep_float32:
         if not any(fnmatchcase(name, pattern) for name in tensors):
@@ -76,6 +77,7 @@ def save_weights(
     full = {**config, "format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest()}
     where = f"{folder / CONFIG_FILE} (to be written)"
     _check_config(full, where)
+    full["config_sha256"] = config_sha256(full)
     order = [key for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS) if key in full]
     text = json.dumps({key: full[key] for key in order}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if len(data) > MAX_WEIGHTS_BYTES or len(text.encode()) > MAX_CONFIG_BYTES:
@@ -93,22 +95,67 @@ def read_config(folder: str | Path, kind: str | Collection[str]) -> dict[str, An
 
     Raises:
         UserError: no such folder, a URL, files missing or outside the folder, only pickles, not plain JSON, another
-            ``kind`` or ``format_version``, or a top-level key that is missing or unknown.
+            ``kind`` or ``format_version``, a top-level key that is missing or unknown, or a content that is not the one of
+            ``config_sha256`` (a folder saved before there was such a key has none, and is read).
     """
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
-    folder = _checked_folder(folder)
+    folder = checked_folder(folder)
     if not folder.is_dir():
-        if folder.suffix in _PICKLES:
-            raise UserError(f"{folder}: a pickle can run code when it is opened and is refused; {_WANTED}")
-        raise UserError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; {_WANTED}")
-    data = _read_member(folder, CONFIG_FILE, MAX_CONFIG_BYTES)
+        if folder.suffix in PICKLES:
+            raise UserError(f"{folder}: a pickle can run code when it is opened and is refused; {WANTED}")
+        raise UserError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; {WANTED}")
+    data = read_member(folder, CONFIG_FILE, MAX_CONFIG_BYTES)
     where = str(folder / CONFIG_FILE)
     config = parse_json(data, where)
     _check_config(config, where)
     if config["kind"] not in kinds:
         needed = " or ".join(repr(each) for each in kinds)
         raise UserError(f"{where}: kind is {config['kind']!r}, but {needed} is needed here; choose another folder")
-    return dict(config)
+    return {key: value for key, value in config.items() if key != "config_sha256"}
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a configuration without its ``config_sha256``, however its JSON is laid out."""
+    content = json.loads(json.dumps({key: value for key, value in config.items() if key != "config_sha256"}))
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def load_network(folder: str | Path, config: Mapping[str, Any], build: Callable[[], Net]) -> Net:
+    """The network that ``build`` makes, with the weights of ``folder``.
+
+    It is built without memory first and compared with what the weights file holds, so that a description asks for no more
+    memory than its weights take.
+
+    Args:
+        config: what :func:`read_config` returned for the same folder.
+        build: makes the network that ``config`` describes; called twice.
+
+    Raises:
+        UserError: no network can be built, its tensors are not those of the file, or as :func:`load_weights`.
+    """
+    folder = checked_folder(folder)
+    where = str(folder / WEIGHTS_FILE)
+    try:
+        with torch.device("meta"):
+            described = build()
+    except (ValueError, RuntimeError, TypeError, OverflowError, ArithmeticError, MemoryError) as error:
+        # What layers raise on settings that do not fit each other.
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / CONFIG_FILE}: model: no network can be built of these settings ({reason:.200})") from None
+    _compare_shapes(_stored_shapes(folder, where), _shapes(described.state_dict()), where)
+    network = build()
+    load_weights(folder, network, config)
+    return network
+
+
+def _stored_shapes(folder: Path, where: str) -> dict[str, tuple[int, ...]]:
+    descriptor, _ = open_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
+    os.close(descriptor)
+    try:
+        with safe_open(where, framework="numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, ValueError, OSError) as error:
+        raise UserError(f"{where}: not a valid safetensors file: {error}; copy it again") from None
 
 
 def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any]) -> None:
@@ -123,16 +170,18 @@ def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any
         UserError: the file is missing, outside the folder, too large, damaged or not the one of ``config``, or a tensor
             is missing, unknown, of another shape or dtype, or not finite. ``module`` is unchanged then.
     """
-    folder = _checked_folder(folder)
+    folder = checked_folder(folder)
     where = str(folder / WEIGHTS_FILE)
-    data = _read_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
+    data = read_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
     if hashlib.sha256(data).hexdigest() != config["sha256"]:
         raise UserError(f"{where}: its SHA-256 is not the one in {CONFIG_FILE}; the two are not of one save, copy both again")
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError) as error:  # KeyError: a type that torch does not have
         raise UserError(f"{where}: not a valid safetensors file: {error}; copy it again") from None
-    _compare(tensors, module.state_dict(), where)
+    expected = module.state_dict()
+    _compare_shapes(_shapes(tensors), _shapes(expected), where)
+    _compare_types(tensors, expected, where)
     for name, tensor in tensors.items():
         _refuse_not_finite(tensor, f"{where}: tensor {name}", "these weights are unusable")
     module.load_state_dict(tensors)
@@ -149,59 +198,6 @@ def file_sha256(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-_WANTED = f"name a folder that holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-
-
-def _checked_folder(folder: str | Path) -> Path:
-    text = str(folder)
-    if "\0" in text:
-        raise UserError(f"{text!r}: a path cannot hold a NUL character; {_WANTED}")
-    if _URL.match(text):
-        raise UserError(f"{text}: nothing is fetched when weights are loaded; download it yourself and {_WANTED}")
-    # A leading `..` is where the user stands; one after a name climbs out of the folder that was named.
-    parts = list(Path(text).parts)
-    while parts and parts[0] == "..":
-        parts.pop(0)
-    if ".." in parts:
-        raise UserError(f"{text}: '..' leaves the folder named before it and is refused; {_WANTED}")
-    return Path(folder)
-
-
-def _open_member(folder: Path, name: str, limit: int) -> tuple[int, int]:
-    """Descriptor and size of a regular file that lies in ``folder``, followed through links inside it."""
-    path = folder / name
-    try:
-        if not path.is_symlink() and not path.exists():
-            raise UserError(f"{path}: no such file; {_instead(folder)}")
-        resolved = path.resolve(strict=True)
-        if not resolved.is_relative_to(folder.resolve()):
-            raise UserError(f"{path}: is a link that leaves its folder, to {resolved}; replace it by a copy of the file")
-        # Not to wait for a writer, should it be a named pipe.
-        descriptor = os.open(resolved, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
-        return descriptor, status.st_size
-    os.close(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not a regular file; {_WANTED}")
-    raise UserError(f"{path}: {status.st_size} bytes, more than the {limit} that are read; this is not of this project")
-
-
-def _read_member(folder: Path, name: str, limit: int) -> bytes:
-    descriptor, _ = _open_member(folder, name, limit)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(limit)
-
-
-def _instead(folder: Path) -> str:
-    pickles = sorted(entry.name for entry in folder.iterdir() if entry.suffix in _PICKLES)
-    if pickles:
-        return f"{pickles[0]} beside it is a pickle, which can run code when opened, and is refused; {_WANTED}"
-    return _WANTED
 
 
 def _check_config(config: Any, where: str) -> None:
@@ -224,22 +220,33 @@ def _check_config(config: Any, where: str) -> None:
         raise UserError(f"{where}: kind: must be text, got {config['kind']!r}")
     if not isinstance(config["sha256"], str) or not _HASH.fullmatch(config["sha256"]):
         raise UserError(f"{where}: sha256: must be 64 hexadecimal digits in lower case, got {config['sha256']!r:.80}")
-    for key in ("model", *OPTIONAL_KEYS):
+    if "config_sha256" in config and config["config_sha256"] != config_sha256(config):
+        mend = "copy the folder again, or take this key out if you changed the file yourself"
+        raise UserError(f"{where}: config_sha256: not the SHA-256 of what stands there; {mend}")
+    for key in ("model", *OPTIONAL_KEYS[1:]):
         if key in config and not isinstance(config[key], Mapping):
             raise UserError(f"{where}: {key}: must be an object, got {type(config[key]).__name__}")
 
 
-def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _compare_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Refuse a file that does not hold exactly the module's tensors."""
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     for names, fault in ((missing, "is missing"), (unknown, "is unknown to this model")):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(f"{where}: tensor {names[0]} {fault}{more}; weights and the model in {CONFIG_FILE} differ")
+    for name, shape in found.items():
+        if shape != expected[name]:
+            raise UserError(f"{where}: tensor {name} has shape {shape}, the model needs {expected[name]}")
+
+
+def _compare_types(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
     for name, tensor in found.items():
         wanted = expected[name]
-        if tensor.shape != wanted.shape:
-            raise UserError(f"{where}: tensor {name} has shape {tuple(tensor.shape)}, the model needs {tuple(wanted.shape)}")
         narrower = tensor.dtype.is_floating_point and tensor.dtype.itemsize < wanted.dtype.itemsize
         if tensor.dtype != wanted.dtype and not (wanted.dtype.is_floating_point and narrower):
             raise UserError(f"{where}: tensor {name} is {tensor.dtype}, which does not fit the model's {wanted.dtype}")
@@ -261,15 +268,3 @@ def _refuse_not_finite(tensor: Tensor, what: str, consequence: str) -> None:
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         count = int((~torch.isfinite(tensor)).sum())
         raise UserError(f"{what} has {count} value(s) that are not finite; {consequence}")
-
-
-def resolve_folder(name: str) -> Path:
-    """A weights folder given by path, or by its place under the installed project (``pretrained/encoder``).
-
-    Raises:
-        UserError: no such folder in either place.
-    """
-    for folder in (Path(name), Path(__file__).resolve().parents[2] / name):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")

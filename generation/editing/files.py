@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from configs.cli import UserError
+from configs.wording import printable
 from encoder.emotions import describe
 from encoder.pictures.face_images import BadImage
-from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder, short_name
 from engine.storage.plain_json import parse_json
 from engine.storage.provenance import png, weights_text
 from generation.editing.face import Edit, EditedFace
@@ -38,7 +39,7 @@ def file_names(sources: Sequence[str], folder: Path) -> dict[str, str]:
     taken = {MANIFEST}
     names: dict[str, str] = {}
     for source in sources:
-        stem = Path(source).stem or "picture"
+        stem = short_name(Path(source).stem or "picture", 32)  # room for the longest ending and a number
         numbered = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
         free = (name for name in numbered if not taken & {(name + ending).lower() for ending in _ENDINGS})
         names[source] = name = next(name for name in free if not _is_another(source, folder, name))
@@ -140,11 +141,20 @@ def _edited_from(path: Path) -> str | None:
 
 
 def write_edit(
-    folder: Path, name: str, source: str, digest: str, edited: EditedFace, asked: Mapping[str, Any], *, mark: bool
+    folder: Path,
+    name: str,
+    source: str,
+    digest: str,
+    edited: EditedFace,
+    asked: Mapping[str, Any],
+    *,
+    mark: bool,
+    named: bool = False,
 ) -> dict[str, Any]:
     """Write the picture, its proposals and strip, and the record (last: when it is there, everything is).
 
-    ``mark`` is for the picture; what shows several says in its title what it is.
+    ``mark`` is for the picture; what shows several says in its title what it is. ``named``: the PNGs say what the file of the
+    original is called, which may be the name of a person, and not only its SHA-256.
 
     Returns:
         The record.
@@ -158,7 +168,7 @@ def write_edit(
         "Encoder reading": describe(best.verdict.distribution),
         "Settings": json.dumps(settings),
         "Weights SHA-256": weights_text(edited.weights),
-        "Source": f"{Path(source).name} (SHA-256 {digest})",
+        "Source": f"{printable(Path(source).name)} (SHA-256 {digest})" if named else f"SHA-256 {digest}",
     }
     title = f"{describe(edited.request.emotion)} - AI-edited"
     labels = [f"seed {edit.seed}: {edit.verdict}" for edit in edited.edits]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import explain
 from configs.loader import StrictModel, add_config_arguments, asked_config, load_config, to_yaml, validate
 from configs.source import ConfigError, dump
 
@@ -278,3 +279,34 @@ def test_a_command_line_names_a_file_or_takes_the_default_with_options_on_top(
         asked("--print-config")
     assert end.value.code == 0
     assert capsys.readouterr().out == to_yaml(asked())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([".".join(["train"] * 1000) + "=1"], "is not a key"),
+        (["train=" + "{" + ", ".join(f"k{n}: 1" for n in range(60_000)) + "}"], "a value of"),
+        (["train=" + "{" + ", ".join(f"k{n}: 1" for n in range(9_000)) + "}"], r"unknown key.*and 8999 more problems"),
+        (["train=" + "[" * 60 + "]" * 60], "more than 32 levels"),
+        (["train=[" + "1," * 20_000 + "]"], "or 10000 values"),
+        ([f"train.k{n}=1" for n in range(60_000)], "60,000 settings are more than 1,000"),
+        (["train." + "x" * 10**6 + "=1"], "is not a key"),
+        (["x" * 10**7], "is not a setting"),
+        (["train.lr='" + "x" * 10**5 + "'"], "expected a number"),
+        (["9" * 5000 + "=1"], "is not a key"),
+    ],
+)
+def test_settings_beyond_all_bounds_are_one_short_line(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(Settings, None, overrides)
+    assert len(str(caught.value)) < 2100
+    assert "\n" not in str(caught.value)
+
+
+def test_of_many_problems_few_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    explained: list[object] = []
+    sentence = explain._sentence
+    monkeypatch.setattr(explain, "_sentence", lambda *given: explained.append(given) or sentence(*given))
+    with pytest.raises(ConfigError, match=r"\(and 19999 more problems\)"):
+        validate(Settings, {f"k{n}": n for n in range(20_000)}, "config.json")
+    assert len(explained) <= 50

@@ -124,7 +124,7 @@ def test_a_value_is_no_section() -> None:
     [
         (b"- 1\n", "expected sections of 'key: value', got a list"),
         (b"a: \xff\n", "byte 3 is not UTF-8"),
-        (b"#" * (MAX_BYTES + 1), "more than 1 MiB"),
+        (b"#" * (MAX_BYTES + 1), "more than 128 KiB"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, message: str) -> None:

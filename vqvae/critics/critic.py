@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from configs.loader import StrictModel, validate
-from engine.storage.weights import load_weights, read_config, save_weights
+from engine.storage.weights import load_network, read_config, save_weights
 
 KIND = "critic"
 # Real faces are ranked against so many evenly spaced ones of the valid split.
@@ -84,11 +84,11 @@ class RealismCritic(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load strictly from ``folder``, for inference. Raises UserError: see :func:`engine.storage.weights.load_weights`."""
+        """Load strictly from ``folder``, for inference. Raises UserError: see :func:`engine.storage.weights.load_network`."""
         stored = read_config(folder, KIND)
         place = f"{folder}/config.json"
-        critic = cls(validate(CriticConfig, stored["model"], place))
-        load_weights(folder, critic, stored)
+        config = validate(CriticConfig, stored["model"], place)
+        critic = load_network(folder, stored, lambda: cls(config))
         critic.scale = validate(CriticScale, stored.get("calibration", {}), place)
         critic.tokens = {str(name): str(value) for name, value in stored.get("data", {}).get("weights", {}).items()}
         return critic.eval().requires_grad_(False)

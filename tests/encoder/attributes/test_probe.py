@@ -80,6 +80,7 @@ def test_another_encoder_is_refused_in_one_line(stored: Callable[..., tuple[Path
 def test_a_probe_that_does_not_fit_is_refused(stored: Callable[..., tuple[Path, Path]]) -> None:
     probe, encoder = stored()
     original = json.loads((probe / "config.json").read_text())
+    del original["config_sha256"]
 
     def with_model(**changes: Any) -> None:
         (probe / "config.json").write_text(json.dumps({**original, "model": {**original["model"], **changes}}))

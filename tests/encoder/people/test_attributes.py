@@ -76,6 +76,7 @@ def test_weights_of_another_kind_and_unknown_settings_are_refused(tmp_path: Path
     folder = tmp_path / "weights"
     shutil.copytree(SHIPPED, folder)
     config = json.loads((folder / "config.json").read_text())
+    del config["config_sha256"]
     config["calibration"]["bias"] = 3
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"calibration|bias"):

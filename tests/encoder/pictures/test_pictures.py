@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from encoder.pictures import face_images, pictures
+from encoder.pictures import essentials, face_images, pictures
 from encoder.pictures.face_images import BadImage, decode_face, png_bytes
 from encoder.pictures.pictures import read_picture
 
@@ -209,7 +209,8 @@ def test_a_jpeg_of_20_000_pixels_a_side_is_read_reduced(tmp_path: Path) -> None:
 
 def test_a_progressive_jpeg_that_must_be_held_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MAX_KEPT_PIXELS", 5_000)
-    monkeypatch.setattr(pictures, "MAX_DECODED_PIXELS", 10_000)
+    monkeypatch.setattr(essentials, "MAX_HELD_PIXELS", 10_000)
+    monkeypatch.setattr(pictures, "MAX_HELD_PIXELS", 10_000)
     image = Image.new("L", (200, 200))
     assert read_picture(save(tmp_path, image, "JPEG")).width == 200
     with pytest.raises(BadImage, match="200x200 pixels, more than"):

@@ -1,0 +1,24 @@
+"""Cases that a campaign found, as files beside the tests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+FOUND = Path(__file__).resolve().parent / "found"
+
+
+def store_case(name: str, case: tuple[bytes, ...]) -> Path:
+    """Write a case of the target ``name``; the same one has the same file."""
+    FOUND.mkdir(exist_ok=True)
+    path = FOUND / f"{name}-{hashlib.sha256(repr(case).encode()).hexdigest()[:12]}.json"
+    path.write_text(json.dumps({"target": name, "case": [base64.b85encode(part).decode() for part in case]}) + "\n")
+    return path
+
+
+def read_case(path: Path) -> tuple[str, tuple[bytes, ...]]:
+    """The target's name, and the case."""
+    content = json.loads(path.read_text())
+    return content["target"], tuple(base64.b85decode(part) for part in content["case"])
