@@ -22,7 +22,7 @@ from torch import Tensor
 from configs.cli import UserError
 from engine.storage.checkpoint import step_folder
 from engine.training.agreement import Agreement
-from engine.training.stop_request import StopRequest
+from engine.training.stop_request import StopRequest, let_launcher_speak
 from engine.training.task import LoopSettings, Outcome, TrainingTask
 from engine.training.task_checkpoint import judged, keep_best, restore_task, save_task
 from engine.training.tracking import Tracker
@@ -178,7 +178,7 @@ def run_training(
     resume_from: Path | None,
     go_on: str,
 ) -> Outcome:
-    """Train ``task`` to its end, or until Ctrl-C / SIGTERM (then say how to ``go_on``), checkpointing into ``run_dir``.
+    """Train ``task`` to its end, or until a signal stops it (then say how to ``go_on``), checkpointing into ``run_dir``.
 
     With ``max_minutes`` the schedule is laid over the time spent in training, so that a short run still ends annealed.
 
@@ -198,6 +198,7 @@ def run_training(
     loop.save(loop.elapsed)
     tracker.finish()
     if stop_code:
+        let_launcher_speak(stop_code)
         loop.agreement.say(f"{label}: stopped at step {loop.step}; {go_on}")
         return Outcome(loop.step, stop_code, loop.figures, loop.elapsed / 60, loop.step)
     figures = task.evaluate()
