@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import platform
 import sys
@@ -11,11 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from configs.cli import UserError
-from engine.storage.atomic import explain_write_error
+from engine.storage.atomic import explain_write_error, lock
 
 LOCK = ".lock"
-# Some network file systems have no locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 class FolderLock:
@@ -45,18 +41,14 @@ class FolderLock:
             file = self._path.open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written: {explain_write_error(error)}") from None
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                print(f"{self._path.parent}: this file system has no locks; start nothing else in it", file=sys.stderr)
-            else:
-                raise UserError(self._taken(file)) from None
-        else:
-            file.seek(0)
-            file.truncate()
-            file.write(f"{os.getpid()} {platform.node()}\n")
-            file.flush()
+        locked = lock(file)
+        if locked is False:
+            raise UserError(self._taken(file))
+        if locked is None:
+            print(f"{self._path.parent}: this file system has no locks; start nothing else in it", file=sys.stderr)
+        file.truncate(0)
+        file.write(f"{os.getpid()} {platform.node()}\n")
+        file.flush()
         self._file = file
 
     def release(self) -> None:

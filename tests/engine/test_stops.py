@@ -13,8 +13,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from configs.cli import UserError
 from engine.storage.checkpoint import checkpoint_steps
 from engine.storage.lock import FolderLock
