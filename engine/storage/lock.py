@@ -51,7 +51,7 @@ class FolderLock:
         file.flush()
         self._file = file
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let others in; the file stays, as one that is removed might be another's already."""
         if self._file is not None:
             self._file.close()

@@ -85,7 +85,7 @@ def open_training(
         try:
             return run_training(task, accelerator, folder, settings, tracker, label=label, resume_from=found[0], go_on=go_on)
         finally:
-            lock.release()
+            lock.close()
 
     agreement.in_first(find)
     if accelerator.num_processes > 1:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -72,33 +75,24 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path, forked: Callable[
     lock.take()
     said = forked(program).ends(2)
     assert f"{tmp_path}: process {os.getpid()} trains here; wait until it has ended" in said
-    lock.release()
+    lock.close()
     forked(program).ends(0)
     lock.take()
 
 
-def test_a_second_training_in_a_folder_is_refused_and_a_killed_one_bars_nobody(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    resumed = [sys.executable, *ENDLESS[:-1], "--out", str(run), "--resume", "latest"]
-    with training(run) as first:
-        done = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert (done.returncode, first.poll()) == (2, None)
-        assert done.stderr == f"error: {run}: process {first.pid} trains here; wait until it has ended, or choose another --out\n"
-        first.kill()
-        first.wait()
-        lock = FolderLock(run, "trains")
-        lock.take()
-        lock.release()
-
-
-def test_the_end_of_the_launcher_ends_the_training_with_a_checkpoint(tmp_path: Path) -> None:
+def test_a_second_training_is_refused_and_the_end_of_the_launcher_ends_the_first_with_a_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with training(run, *LAUNCH) as launcher:
         child = holder(run)
         assert child != launcher.pid
+        resumed = [sys.executable, *ENDLESS, "--out", str(run), "--resume", "latest"]
+        done = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, launcher.poll()) == (2, None)
+        assert done.stderr == f"error: {run}: process {child} trains here; wait until it has ended, or choose another --out\n"
         launcher.terminate()
         assert launcher.wait() == -signal.SIGTERM
-        until(lambda: not runs(child), 60)
+        until(lambda: not runs(child))
+        FolderLock(run, "trains").take()
     assert checkpoint_steps(run)
 
 
@@ -110,7 +104,7 @@ def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path: Path) -> None:
         child = holder(tmp_path / "run")
         os.killpg(launcher.pid, signal.SIGINT)
         launcher.wait()
-        until(lambda: not runs(child), 60)
+        until(lambda: not runs(child))
     lines = (tmp_path / "said").read_text().splitlines()
     assert "following values were not passed" not in "".join(lines)
     assert lines[-1].startswith("encoder: stopped at step ")
@@ -120,10 +114,25 @@ def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    run = tmp_path / "run"
+    shown = io.BytesIO()
+
+    def watch() -> None:
+        while select.select([ours], [], [], 0.1)[0] or not closed.is_set():
+            with suppress(BlockingIOError):
+                shown.write(os.read(ours, 4096))
+
+    os.set_blocking(ours, False)
+    closed, watching = threading.Event(), threading.Thread(target=watch)
+    watching.start()
     options = {"start_new_session": False, "preexec_fn": lambda: os.login_tty(theirs)}
-    with training(run, **options) as process:
-        os.close(theirs)
-        os.close(ours)
-        assert process.wait(60) == 129
-    assert checkpoint_steps(run)
+    try:
+        with training(tmp_path / "run", **options) as process:
+            closed.set()
+            watching.join()
+            os.close(ours)
+            os.close(theirs)
+            assert process.wait(120) == 129
+    finally:
+        closed.set()
+    assert b"encoder" in shown.getvalue()
+    assert checkpoint_steps(tmp_path / "run")
