@@ -25,6 +25,12 @@ _FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") el
 LAUNCHER = os.getppid() if {"ACCELERATE_DYNAMO_MODE", "TORCHELASTIC_RUN_ID"} & os.environ.keys() else None
 
 _farewells: list[Callable[[], object]] = []
+_running = False
+
+
+def in_program() -> bool:
+    """Whether this process runs a command of the project, and does not only import it."""
+    return _running
 
 
 class UserError(Exception):
@@ -124,6 +130,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     reader that went away (`| head`) silence and 141. Every other exception is a defect of the program and keeps its
     traceback.
     """
+    global _running
+    _running = True
     in_order = False
     code: int | str | None = 1
     try:

@@ -99,7 +99,12 @@ def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], f
     by = {} if isinstance(made, FaceStrip) else {"refused": dict(made.refused)}
     result = {**count, "tried": made.tried, **by, "mean_match": mean, "seconds": round(made.seconds, 3)}
     result |= {"interrupted": True} if made.interrupted else {}
-    return {**made_now(), "request": request, "weights_sha256": made.weights, "result": result, "faces": faces}
+    import torch
+
+    # Sums in another order differ in their last bits, which may move a pixel by one grey level.
+    environment = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    about = {"request": request, "weights_sha256": made.weights, "environment": environment}
+    return {**made_now(), **about, "result": result, "faces": faces}
 
 
 def _record(name: str, face: Face) -> dict[str, Any]:

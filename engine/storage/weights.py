@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from configs.cli import UserError
 from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.storage.plain_json import parse_json, require_plain
+from engine.threads import settle_threads
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
@@ -123,6 +124,7 @@ def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any
         UserError: the file is missing, outside the folder, too large, damaged or not the one of ``config``, or a tensor
             is missing, unknown, of another shape or dtype, or not finite. ``module`` is unchanged then.
     """
+    settle_threads()
     folder = _checked_folder(folder)
     where = str(folder / WEIGHTS_FILE)
     data = _read_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from configs.cli import UserError
 from engine.storage.checkpoint import step_folder
+from engine.threads import keep_threads
 from engine.training.agreement import Agreement
 from engine.training.stop_request import StopRequest, let_launcher_speak
 from engine.training.task import LoopSettings, Outcome, TrainingTask
@@ -54,12 +55,17 @@ class _Loop:
 
     def resume(self, source: Path) -> None:
         """Take up the run from a checkpoint."""
-        self.step, self.elapsed, self.best, world = restore_task(self.task, source)
+        self.step, self.elapsed, self.best, world, threads = restore_task(self.task, source)
         self.agreement.say(f"{self.label}: resumed from {source} at step {self.step}")
         if world != self.world:
             self.agreement.say(
                 f"{self.label}: {self.world} process(es) now, {world} before: the same faces in the same order, but sums "
                 "are rounded otherwise, so the result is not the same to the last bit"
+            )
+        if threads is not None and self.on_cpu and not keep_threads(threads):
+            self.agreement.say(
+                f"{self.label}: {torch.get_num_threads()} thread(s) now, {threads} before: sums are rounded otherwise, so the "
+                f"result is not the same to the last bit; for that set OMP_NUM_THREADS={threads}"
             )
         if self.settings.keep_best and self.best and not step_folder(self.run_dir, self.best["step"]).is_dir():
             raise UserError(

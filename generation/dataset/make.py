@@ -12,11 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from tqdm import tqdm
 
 from configs.cli import INTERRUPT_EXIT, UserError
 from engine.storage.atomic import atomic_write_text, clear_drafts, explain_write_error
 from engine.storage.lock import LOCK, FolderLock
+from engine.threads import keep_threads
 from generation.dataset.blocks import block_path, draw_block, load_block, store_block
 from generation.dataset.files import MANIFEST, write_dataset
 from generation.dataset.order import DatasetRequest
@@ -66,7 +68,7 @@ def _wait(state: PartialState | None) -> None:
 
 def _open_work(folder: Path, request: DatasetRequest, model: FaceModel, lock: FolderLock) -> None:
     """Prepare the folder, or make sure that what it holds belongs to this request; what was half written goes."""
-    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": model.weights}
+    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": model.weights, "threads": torch.get_num_threads()}
     stored = folder / WORK / "request.json"
     try:
         for place in (folder / MANIFEST, stored):
@@ -77,6 +79,8 @@ def _open_work(folder: Path, request: DatasetRequest, model: FaceModel, lock: Fo
                 if place == stored:
                     lock.take()
                     clear_drafts(folder)
+                    # Half a set of one rounding and half of another would be none that can be made again.
+                    keep_threads(found.get("threads", torch.get_num_threads()))
                 return
         if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
             raise UserError(f"{folder}: is not empty and holds no set of this program; choose another --out")

@@ -22,11 +22,13 @@ from engine.storage.lock import FolderLock
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ["encoder/train.py", "model.widths=[8,16]", "model.depths=[1,1]", "preprocessing.size=16", "data.drawn_count=64"]
-ENDLESS = [*PROGRAM, "train.batch_size=16", "train.epochs=1000000", "train.device=cpu", "train.checkpoint_every=1000000"]
+ENDLESS = [*PROGRAM, "train.batch_size=16", "train.epochs=1000000", "train.device=cpu", "train.precision=no"]
+# Beside other work, two threads of one process wait for each other.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu.yaml"]
 
 
-def until(happened: Callable[[], Any], seconds: float = 120) -> Any:
+def until(happened: Callable[[], Any], seconds: float = 200) -> Any:
     """What ``happened`` gives once it is true."""
     end = time.monotonic() + seconds
     while not (found := happened()):
@@ -52,7 +54,7 @@ def training(run: Path, *launcher: str, **options: Any) -> Iterator[subprocess.P
     """A training that would go on for ever, once it has begun; nothing of it is left afterwards."""
     command = [*(launcher or [sys.executable]), *ENDLESS, "--out", str(run)]
     with ExitStack() as stack:
-        process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, **{"start_new_session": True} | options))
+        process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, env=ALONE, **{"start_new_session": True} | options))
         stack.callback(lambda: process.poll() is None and process.kill())
         until(lambda: (run / "metrics.jsonl").is_file() or process.poll() is not None)
         assert process.poll() is None
@@ -86,7 +88,7 @@ def test_a_second_training_is_refused_and_the_end_of_the_launcher_ends_the_first
         child = holder(run)
         assert child != launcher.pid
         resumed = [sys.executable, *ENDLESS, "--out", str(run), "--resume", "latest"]
-        done = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(resumed, cwd=ROOT, env=ALONE, capture_output=True, text=True, check=False)
         assert (done.returncode, launcher.poll()) == (2, None)
         assert done.stderr == f"error: {run}: process {child} trains here; wait until it has ended, or choose another --out\n"
         launcher.terminate()
