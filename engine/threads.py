@@ -50,7 +50,7 @@ def free_threads() -> int:
 def allowed_cores() -> int:
     """Cores that the affinity and the control groups of this process leave it."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, int(_quota())))
+    return max(1, int(min(count, _quota())))
 
 
 def _idle_cores() -> float:

@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from configs.cli import UserError
 from engine.storage.checkpoint import checkpoint_steps
 from engine.storage.lock import FolderLock
@@ -82,6 +84,8 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path, forked: Callable[
     lock.take()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_second_training_is_refused_and_the_end_of_the_launcher_ends_the_first_with_a_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with training(run, *LAUNCH) as launcher:
@@ -98,6 +102,8 @@ def test_a_second_training_is_refused_and_the_end_of_the_launcher_ends_the_first
     assert checkpoint_steps(run)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path: Path) -> None:
     with (
         (tmp_path / "said").open("w") as said,
@@ -114,6 +120,8 @@ def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path: Path) -> None:
     assert checkpoint_steps(tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     shown = io.BytesIO()
