@@ -12,6 +12,7 @@ from configs.cli import LAUNCHER
 
 INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
+HANGUP_EXIT = 129
 GO_ON = "continue with --resume latest"  # what whoever stopped a training is told
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
