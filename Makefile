@@ -36,7 +36,7 @@ sample: $(RUNTIME)
 	$(BIN)/python -m generation.sample --emotion "$(EMOTION)" $(if $(COUNT),--count "$(COUNT)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 train: $(RUNTIME)
-	$(BIN)/accelerate launch vqvae/train.py $(ARGS)
+	$(BIN)/python -m vqvae.train $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
+from weakref import ReferenceType, ref
 
 USER_ERROR_EXIT = 2
 INTERRUPT_EXIT = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
@@ -20,8 +21,17 @@ BROKEN_PIPE_EXIT = 141  # 128 + SIGPIPE, what `yes | head -1` reports for `yes`
 # Sent by schedulers before they kill, by `kill`, and when a terminal closes: by themselves they end a program without a word.
 _FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
+# The process that started this one for accelerate or torchrun, which say so; None: nobody did. Asked as early as can be: it
+# may end any time.
+LAUNCHER = os.getppid() if {"ACCELERATE_DYNAMO_MODE", "TORCHELASTIC_RUN_ID"} & os.environ.keys() else None
 
 _farewells: list[Callable[[], object]] = []
+_running = False
+
+
+def in_program() -> bool:
+    """Whether this process runs a command of the project, and does not only import it."""
+    return _running
 
 
 class UserError(Exception):
@@ -33,7 +43,14 @@ class _Ended(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.number = number
+        self.number, self.arrived = number, False
+
+    def __del__(self) -> None:
+        # Destructors, and imports that try what they find, swallow whatever is raised in them: then it is sent again.
+        if not self.arrived:
+            again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, self.number))
+            again.daemon = True
+            again.start()
 
 
 def leave_taking(act: Callable[[], object]) -> None:
@@ -56,19 +73,29 @@ def _ended_by_signal() -> Iterator[None]:
         yield
         return
     owner = os.getpid()
+    raised: list[ReferenceType[_Ended]] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-        if os.getpid() != owner:  # a child inherits the handler, and its parent has other ways to learn of its end
+        child = os.getpid() != owner  # it inherits the handler, and its parent has other ways to learn of its end
+        if child or (raised and raised[-1]() is not None):  # a second one ends at once
+            signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        raise _Ended(number)
+        ended = _Ended(number)
+        raised.append(ref(ended))
+        try:
+            raise ended
+        finally:
+            del ended  # else its own traceback would keep it alive when it is swallowed
 
     taken = [number for number in _FAREWELLS if signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, end)
     try:
         yield
+    except _Ended as ended:
+        ended.arrived = True
+        raise
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
@@ -104,6 +131,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     reader that went away (`| head`) silence and 141. Every other exception is a defect of the program and keeps its
     traceback.
     """
+    global _running
+    _running = True
     in_order = False
     code: int | str | None = 1
     # A terminal that takes ASCII or strict UTF-8 only is shown the rest as escapes; a file's name must not end a batch.

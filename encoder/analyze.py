@@ -38,7 +38,8 @@ EXAMPLES = f"""examples:
 
 One row a face: source, frame and time of a video, box in pixels of the file, score of the detector, seven
 probabilities, and the most probable emotion. A picture without a face and a file that cannot be read have a row as well,
-which says so in its last column. Rows are kept when Ctrl-C stops the work.
+which says so in its last column. Rows are kept when Ctrl-C or SIGTERM stops the work. Until then they are in FILE.partial (not
+those of .parquet), which even kill -9 leaves.
 
 A picture that is a cropped face already (at most 256 pixels, filled by one face; or at most 64 without any that is found) is
 read whole and not cut again; the column whole_picture says so.

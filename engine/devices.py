@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from configs.cli import UserError, leave_taking
+from engine.threads import settle_threads
 
 if TYPE_CHECKING:
     from accelerate import Accelerator, PartialState
@@ -47,6 +48,7 @@ def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf1
     cpu = device == "cpu" or (_launched() > 1 and not torch.cuda.is_available())
     state = PartialState(cpu=True) if cpu else PartialState()
     _require_all(state)
+    settle_threads()
     chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
     # Compiling is done part by part (see compile_parts), not by Accelerate, which would compile across the codebook.
     return Accelerator(mixed_precision=chosen, cpu=cpu, dynamo_plugin=TorchDynamoPlugin(backend="no"))
@@ -65,6 +67,7 @@ def process_state(device: str = "auto") -> PartialState:
     cpu = device == "cpu" or not torch.cuda.is_available()
     state = PartialState(cpu=cpu) if _launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
     _require_all(state)
+    settle_threads()
     return state
 
 
@@ -117,7 +120,8 @@ def describe(accelerator: Accelerator, compile_asked: bool | None = None) -> str
     compiled = None if compile_asked is None else compile_backend(compile_asked)
     many = f"{accelerator.num_processes} processes, " if accelerator.num_processes > 1 else ""
     how = f", compiled by {compiled}" if compiled else ""
-    return f"{many}{accelerator.device}, precision {accelerator.mixed_precision}{how}"
+    threads = f" with {torch.get_num_threads()} thread(s)" if accelerator.device.type == "cpu" else ""
+    return f"{many}{accelerator.device}{threads}, precision {accelerator.mixed_precision}{how}"
 
 
 def resolve_device(name: str) -> torch.device:

@@ -98,11 +98,19 @@ class FaceModel:
         """The request with all that it leaves open as these weights have it; see :func:`generation.settle.settle`."""
         return settle(request, self.prior, self.tokenizer, critic=self.critic is not None)
 
-    def generate(self, request: FaceRequest, *, batch_size: int = 32, progress: Progress | None = None) -> FaceBatch:
+    def generate(
+        self,
+        request: FaceRequest,
+        *,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+        taken: Callable[[Face], object] | None = None,
+    ) -> FaceBatch:
         """The accepted faces; fewer than asked where ``max_tries`` ran out. Ctrl-C ends early with those accepted by then.
 
         Args:
             batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
+            taken: called with every face that is accepted, at once; with ``best_of`` one may take the place of another.
 
         Raises:
             UserError: ``batch_size`` below 1, or something that these weights cannot do is asked for.
@@ -118,7 +126,10 @@ class FaceModel:
             for attempt in range(request.max_tries):
                 for seeds in _batches(pending, batch_size):
                     faces = self.draw(request, seeds, attempt, people)
-                    accepted |= {face.seed: face for face in faces if _is_better(face, accepted.get(face.seed))}
+                    better = {face.seed: face for face in faces if _is_better(face, accepted.get(face.seed))}
+                    accepted |= better
+                    for face in better.values() if taken is not None else ():
+                        taken(face)
                     refused.update(face.refused for face in faces if face.refused is not None)
                     tried += len(seeds)
                     if progress is not None:

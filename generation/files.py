@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,13 @@ def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], f
     mean = round(float(np.mean(matches)), 4) if matches else None
     by = {} if isinstance(made, FaceStrip) else {"refused": dict(made.refused)}
     result = {**count, "tried": made.tried, **by, "mean_match": mean, "seconds": round(made.seconds, 3)}
-    return {**made_now(), "request": request, "weights_sha256": made.weights, "result": result, "faces": faces}
+    result |= {"interrupted": True} if made.interrupted else {}
+    import torch
+
+    # Sums in another order differ in their last bits, which may move a pixel by one grey level.
+    environment = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    about = {"request": request, "weights_sha256": made.weights, "environment": environment}
+    return {**made_now(), **about, "result": result, "faces": faces}
 
 
 def _record(name: str, face: Face) -> dict[str, Any]:
@@ -110,45 +115,70 @@ def _refused(face: Face) -> dict[str, str]:
     return {} if face.refused is None else {"refused_by": face.refused}
 
 
-def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
-    """Write each face, the contact sheet and the manifest, which is returned.
+class FaceWriter:
+    """Writes faces as they are accepted, so that whoever is stopped has them; at the end the sheet and the manifest.
 
-    Raises:
-        UserError: the folder cannot be written.
+    Args:
+        asked: what is being made, as yet without faces; ``folder``: for the files, made with the first of them.
+        size, mark: as for :func:`face_png`.
     """
-    names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
-    pngs = (face_png(face, batch, batch.request.emotion, size, mark=mark) for face in batch.faces)
-    records = [_record(name, face) for name, face in zip(names, batch.faces, strict=True)]
-    count = {"asked": batch.request.count, "accepted": len(batch.faces)}
-    made = _manifest(batch, batch.request.as_record(), count, records)
-    return _write(folder, zip(names, pngs, strict=True), {SHEET: face_sheet(batch)} if batch.faces else {}, made)
 
+    def __init__(self, asked: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> None:
+        self._asked, self._folder, self._size, self._mark = asked, folder, size, mark
+        self._written: dict[tuple[int, int], tuple[Face, str]] = {}
 
-def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
-    """As :func:`write_batch`, with what was asked of each face; they are called ``strip-SEED-COLUMN.png``."""
-    asked = [(column, emotion) for _ in strip.rows for column, emotion in enumerate(strip.emotions)]
-    names = [f"strip-{face.seed:06d}-{column:02d}.png" for face, (column, _) in zip(strip.faces, asked, strict=True)]
-    pngs = (
-        face_png(face, strip, emotion, size, mark=mark, Strip=strip.path)
-        for face, (_, emotion) in zip(strip.faces, asked, strict=True)
-    )
-    records = [
-        {**_record(name, face), "asked": rounded(emotion), "accepted": face.accepted, **_refused(face)}
-        for name, face, (_, emotion) in zip(names, strip.faces, asked, strict=True)
-    ]
-    request = {**strip.request.as_record(), "strip": strip.path, "frames": len(strip.emotions)}
-    del request["emotion"]
-    count = {"faces": len(records), "accepted": sum(face.accepted for face in strip.faces)}
-    made = _manifest(strip, request, count, records)
-    return _write(folder, zip(names, pngs, strict=True), {STRIP: face_sheet(strip)}, made)
+    def add(self, face: Face, column: int = 0) -> str:
+        """Write a face, once, in the place of an earlier one of its seed (and column of a strip); its file's name.
 
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        asked, place = self._asked, (face.seed, column)
+        former, old = self._written.get(place, (None, None))
+        if former is face and old is not None:
+            return old
+        if isinstance(asked, FaceStrip):
+            name, emotion, texts = f"strip-{face.seed:06d}-{column:02d}.png", asked.emotions[column], {"Strip": asked.path}
+        else:
+            name, emotion, texts = f"{face.verdict.top.label}-{face.seed:06d}.png", asked.request.emotion, {}
+        make_folder(self._folder)
+        png = face_png(face, asked, emotion, self._size, mark=self._mark, **texts)
+        atomic_write_bytes(self._folder / name, png)
+        if old not in (None, name):
+            (self._folder / str(old)).unlink(missing_ok=True)
+        self._written[place] = (face, name)
+        return name
 
-def _write(
-    folder: Path, faces: Iterable[tuple[str, bytes]], sheets: dict[str, bytes], manifest: dict[str, Any]
-) -> dict[str, Any]:
-    """The manifest comes last: when it is there, everything is."""
-    make_folder(folder)
-    for name, data in chain(faces, sheets.items()):
-        atomic_write_bytes(folder / name, data)
-    atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    return manifest
+    def add_row(self, row: Sequence[Face]) -> None:
+        """Write a row of a strip."""
+        for column, face in enumerate(row):
+            self.add(face, column)
+
+    def finish(self, made: FaceBatch) -> dict[str, Any]:
+        """Write the faces of ``made`` that are not written yet, the contact sheet and the manifest, which is returned.
+
+        The manifest comes last: when it is there, everything is.
+        """
+        make_folder(self._folder)
+        if isinstance(made, FaceStrip):
+            content = self._strip_manifest(made)
+        else:
+            records = [_record(self.add(face), face) for face in made.faces]
+            count = {"asked": made.request.count, "accepted": len(made.faces)}
+            content = _manifest(made, made.request.as_record(), count, records)
+        if made.faces:
+            atomic_write_bytes(self._folder / (STRIP if isinstance(made, FaceStrip) else SHEET), face_sheet(made))
+        atomic_write_text(self._folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+        return content
+
+    def _strip_manifest(self, made: FaceStrip) -> dict[str, Any]:
+        """With what was asked of each face."""
+        records = []
+        for row in made.rows:
+            for column, (face, emotion) in enumerate(zip(row, made.emotions, strict=True)):
+                record = _record(self.add(face, column), face)
+                records.append({**record, "asked": rounded(emotion), "accepted": face.accepted, **_refused(face)})
+        request = {**made.request.as_record(), "strip": made.path, "frames": len(made.emotions)}
+        del request["emotion"]
+        count = {"faces": len(records), "accepted": sum(face.accepted for face in made.faces)}
+        return _manifest(made, request, count, records)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import INTERRUPT_EXIT, UserError, command, command_parser
 from encoder.emotions import describe
 from generation.options import add_field_options, add_network_options, given, read_request
 from generation.request import FaceRequest
@@ -33,7 +33,9 @@ compounds (Du et al., 2014; also in French, "joyeusement surpris"): happily surp
   sadly angry, sadly surprised, sadly disgusted, fearfully angry, fearfully surprised, fearfully disgusted, angrily
   surprised, angrily disgusted, disgustedly surprised, appalled, hatred, awed
 
-exit codes: 0 all faces delivered, 2 bad input, 3 fewer faces than asked (those are written), 130 stopped by Ctrl-C.
+Faces are written as they are accepted, the manifest at the end, after Ctrl-C too.
+exit codes: 0 all faces delivered, 2 bad input, 3 fewer faces than asked (those are written), 130 stopped by Ctrl-C and 143
+by SIGTERM (those that were accepted by then are written).
 A strip is delivered whole; the encoder's reading stands under each of its faces."""
 
 
@@ -64,13 +66,17 @@ def main(argv: Sequence[str]) -> int:
         return _strip(arguments, folder)
     request = read_request(arguments)
     from generation.draw import FaceModel
+    from generation.faces import FaceBatch
+    from generation.files import FaceWriter
 
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
+    asked = FaceBatch(model.settled(request), (), 0, 0.0, model.weights)
+    writer = FaceWriter(asked, folder, size=arguments.size, mark=arguments.mark)
     with _bar(arguments, arguments.emotion, request.count, "face") as advance:
-        batch = model.generate(request, batch_size=arguments.batch_size, progress=advance)
-    from generation.files import write_batch
-
-    made = write_batch(batch, folder, size=arguments.size, mark=arguments.mark)
+        batch = model.generate(request, batch_size=arguments.batch_size, progress=advance, taken=writer.add)
+    made = writer.finish(batch)
+    if batch.interrupted:
+        return _stopped(arguments, made, f"{len(batch.faces)} of {request.count} faces", folder)
     _print(arguments, made, _table(describe(request.emotion), made["result"]), folder)
     if len(batch.faces) == request.count:
         return 0
@@ -113,17 +119,23 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     settings = {"count": 1, "intensity": arguments.intensity, **given(arguments)}
     frames = 9 if arguments.frames is None else arguments.frames
     from generation.draw import FaceModel
-    from generation.files import write_strip
-    from generation.strip import make_strip, strip_requests
+    from generation.files import FaceWriter
+    from generation.strip import FaceStrip, make_strip, strip_requests
 
-    count = strip_requests(arguments.strip, frames, **settings)[0].count
+    requests = strip_requests(arguments.strip, frames, **settings)
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
+    first, *rest = map(model.settled, requests)
+    emotions, count = (first.emotion, *(each.emotion for each in rest)), first.count
+    asked = FaceStrip(first, (), 0, 0.0, model.weights, path=arguments.strip, emotions=emotions)
+    writer = FaceWriter(asked, folder, size=arguments.size, mark=arguments.mark)
     with _bar(arguments, arguments.strip, count, "row") as advance:
-        strip = make_strip(model, arguments.strip, frames, progress=advance, **settings)
-    made = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
+        strip = make_strip(model, arguments.strip, frames, progress=advance, taken=writer.add_row, **settings)
+    made = writer.finish(strip)
+    if strip.interrupted:
+        return _stopped(arguments, made, f"{len(strip.rows)} of {count} rows", folder)
     line = "{faces} faces, {accepted} of them read as asked, mean match {mean_match:.2f}, {seconds:.1f} seconds"
     _print(arguments, made, f"{strip.path}: {line.format(**made['result'])}", folder)
-    return 0 if strip.complete else _incomplete(f"stopped after {len(strip.rows)} of {count} rows")
+    return 0
 
 
 @contextmanager
@@ -152,6 +164,14 @@ def _table(asked: str, result: dict[str, Any]) -> str:
 def _incomplete(problem: str) -> int:
     print(f"error: {problem}", file=sys.stderr)
     return INCOMPLETE_EXIT
+
+
+def _stopped(arguments: argparse.Namespace, made: dict[str, Any], what: str, folder: Path) -> int:
+    """Say what there is after Ctrl-C."""
+    if arguments.json:
+        print(json.dumps(made, indent=2))
+    print(f"\nstopped by Ctrl-C: {what} are in {folder}", file=sys.stderr)
+    return INTERRUPT_EXIT
 
 
 def _print(arguments: argparse.Namespace, made: dict[str, Any], text: str, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -92,6 +93,7 @@ def make_strip(
     seed: int = 0,
     *,
     progress: Progress | None = None,
+    taken: Callable[[tuple[Face, ...]], object] | None = None,
     **settings: Any,
 ) -> FaceStrip:
     """Draw a strip. Ctrl-C ends early with the rows that are finished by then.
@@ -104,7 +106,7 @@ def make_strip(
         path: emotions or compounds between colons, e.g. ``"neutral:happiness"``.
         frames: faces a row.
         count: people. seed: row i uses ``seed + i``.
-        progress: called with (rows finished, rows asked, faces tried) after every row.
+        progress: called with (rows finished, rows asked, faces tried) after every row. taken: called with every row.
         settings: see :class:`generation.request.FaceRequest`, and ``intensity``.
 
     Raises:
@@ -120,6 +122,8 @@ def make_strip(
         for index in range(count):
             row = _best_row(model, request, emotions, seed + index, people)
             rows.append(row)
+            if taken is not None:
+                taken(row)
             tried += frames * (row[0].tries if _accepted(row) else request.max_tries)
             if progress is not None:
                 progress(len(rows), count, tried)

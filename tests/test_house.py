@@ -14,6 +14,8 @@ FLOORS = (
     "configs",
     "engine",
     "engine.counter_random",
+    "engine.progress",
+    "engine.threads",
     "engine.devices",
     "engine.storage",
     "engine.training",
@@ -39,7 +41,11 @@ FLOORS = (
 )
 PACKAGES = tuple(dict.fromkeys(floor.split(".")[0] for floor in FLOORS))
 # What may stand at a package's root beside its programs: words that every room uses.
-VOCABULARY = {"engine": {"counter_random", "devices"}, "encoder": {"emotions", "config"}, "eval": set[str]()}
+VOCABULARY = {
+    "engine": {"counter_random", "devices", "progress", "threads"},
+    "encoder": {"emotions", "config"},
+    "eval": set[str](),
+}
 MOST_FILES = 15
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, BinaryIO, NoReturn, Protocol
 
 from configs.cli import UserError
 from encoder.analysis.rows import FaceRow
-from engine.storage.atomic import draft, make_folder
+from engine.storage.atomic import draft, growing, make_folder
 
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 
@@ -44,7 +44,9 @@ def create_table(
     """A table that is written as rows come, so that its length is not bounded by memory.
 
     The ending decides: ``.csv``, ``.json`` (a list of objects), ``.jsonl`` (an object a line) or ``.parquet``. Empty
-    cells are empty in CSV and null elsewhere. Bytes of a file's name that are no UTF-8 are written as escapes.
+    cells are empty in CSV and null elsewhere. Bytes of a file's name that are no UTF-8 are written as escapes. Until it is
+    complete a table is called ``NAME.partial``, and has every row at once; one of Parquet, which cannot be read without its
+    end, is hidden.
 
     Args:
         landmarks, units: add columns: see :meth:`FaceRow.as_record`.
@@ -103,12 +105,12 @@ class _Memory:
 
 
 class _Draft:
-    """A file that takes its name at the end, or goes away with the first write that fails."""
+    """A file that takes its name at the end; what comes before an error or a kill stays only with ``growing``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, write: Callable[[Path], AbstractContextManager[BinaryIO]] = draft) -> None:
         make_folder(path.parent)
         self._end = ExitStack()
-        self.file = self._end.enter_context(draft(path))
+        self.file = self._end.enter_context(write(path))
 
     def give_up(self, error: Exception) -> NoReturn:
         self._end.__exit__(type(error), error, error.__traceback__)
@@ -120,7 +122,7 @@ class _Draft:
 
 class _TextTable:
     def __init__(self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str], as_is: bool) -> None:
-        self._draft = _Draft(path)
+        self._draft = _Draft(path, growing)
         self._kind, self._further, self._kept, self._rows, self._closed = kind, further, [*kept], 0, False
         self._as_is = as_is
         if kind == ".csv":
@@ -148,6 +150,7 @@ class _TextTable:
         try:
             # A file name may hold bytes that are no UTF-8; they are written as escapes.
             self._draft.file.write(_utf8(text).encode())
+            self._draft.file.flush()
         except OSError as error:
             self._closed = True
             self._draft.give_up(error)

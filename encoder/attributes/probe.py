@@ -20,6 +20,7 @@ from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.folded import FoldedCopy
 from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.models.emotion_net import EncoderOutput
+from engine.progress import in_chunks
 from engine.storage.weights import load_network, read_config, resolve_folder, save_weights
 
 KIND = "attributes"
@@ -102,7 +103,7 @@ class FaceFeatures:
         """
         net, preprocessing = self._folded.of(self.encoder.net), self.encoder.preprocessing
         read: dict[Features, list[Tensor]] = {name: [] for name in names}
-        for chunk in to_grey(faces).split(self.encoder.preferred_batch):
+        for chunk in in_chunks(to_grey(faces), self.encoder.preferred_batch, "reading attributes"):
             unit = normalise(resize(chunk.to(self.encoder.device), preprocessing.size), preprocessing)
             straight, mirrored = net(unit), net(unit.flip(-1))
             for name, parts in read.items():

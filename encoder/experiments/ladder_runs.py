@@ -18,10 +18,10 @@ from encoder.experiments.ladder_rungs import RUNGS, Rung
 from engine.storage.atomic import atomic_write_text, make_folder
 from engine.storage.checkpoint import latest_checkpoint
 from engine.storage.weights import CONFIG_FILE
-from engine.training.stop_request import INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
+from engine.training.stop_request import HANGUP_EXIT, INTERRUPTED_EXIT, TERMINATED_EXIT, StopRequest
 
 ROW = "row.json"
-_STOPPED = (INTERRUPTED_EXIT, TERMINATED_EXIT)
+_STOPPED = (INTERRUPTED_EXIT, TERMINATED_EXIT, HANGUP_EXIT)
 
 
 class _RungError(Exception):

@@ -17,6 +17,7 @@ from encoder.inference.preprocessing import normalise, resize
 from encoder.inference.stored_network import StoredNetwork
 from encoder.models.create import check_input, create_model
 from encoder.models.emotion_net import HEAD_CLASSES, EmotionNet, EncoderOutput
+from engine.progress import in_chunks
 
 KIND = "encoder"
 
@@ -75,7 +76,7 @@ class CalibratedNet(StoredNetwork[EmotionNet, CalibrationConfig]):
         """Read (N, 1, H, W) grey faces, ``batch_size`` at once; on the CPU through a :class:`FoldedCopy` of the network."""
         net = self._folded.of(self.net)
         parts: list[list[Tensor]] = []
-        for chunk in grey.split(batch_size):
+        for chunk in in_chunks(grey, batch_size, "reading"):
             output = net(self._normalised(chunk.to(self.device)))
             heads = [self.head_log_probabilities(output, name).exp() for name in self.net.config.heads]
             parts.append([part.cpu() for part in (self.log_distribution(output).exp(), *heads, output.embedding)])

@@ -12,6 +12,7 @@ from encoder.inference.calibrated_net import KIND, CalibratedNet, Prediction
 from encoder.inference.graph_copy import GraphCopy
 from encoder.inference.preprocessing import resize, to_grey
 from encoder.models.emotion_net import EmotionNet
+from engine.progress import in_chunks
 
 __all__ = ["KIND", "EmotionEncoder", "Prediction"]
 
@@ -54,5 +55,5 @@ class EmotionEncoder(CalibratedNet):
         graph = None if runtime == "pytorch" or self._graph is None or not len(grey) else self._graph.of(self)
         if graph is None:
             return self.read(grey, together)
-        shown = (resize(chunk, self.preprocessing.size).cpu().numpy() for chunk in grey.split(together))
+        shown = (resize(chunk, self.preprocessing.size).cpu().numpy() for chunk in in_chunks(grey, together, "reading"))
         return self.prediction([[torch.from_numpy(part) for part in graph(chunk)] for chunk in shown])

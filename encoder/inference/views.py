@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from encoder.data.face_set import FaceSet
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.models.emotion_net import EncoderOutput
 
 Views = Literal["plain", "mirror", "ten-crop"]
 VIEW_TITLES: dict[Views, str] = {"plain": "one view", "mirror": "mirror average", "ten-crop": "ten-crop average"}
+_COUNTS: dict[Views, int] = {"plain": 1, "mirror": 2, "ten-crop": 10}
 # Share of the side that a crop keeps: 44 of 48 pixels.
 CROP = 11 / 12
 
@@ -52,9 +55,15 @@ def averaged_logits(
 ) -> dict[str, NDArray[np.float64]]:
     """Per head (N, classes): the mean of the logits over the ``views`` of every face."""
     rows: dict[str, list[Tensor]] = {}
+    total = len(faces) * _COUNTS[views]
+    bar = tqdm(total=total, desc=VIEW_TITLES[views], unit="view", delay=1, leave=False, disable=None)
     for chunk in torch.from_numpy(faces.images).unsqueeze(1).split(batch_size):
-        outputs = [encoder.forward_unit(view) for view in views_of(chunk.to(encoder.device).float().div_(255.0), views)]
+        outputs: list[EncoderOutput] = []
+        for view in views_of(chunk.to(encoder.device).float().div_(255.0), views):
+            outputs.append(encoder.forward_unit(view))
+            bar.update(len(chunk))
         for head in outputs[0].logits:
             logits = torch.stack([output.logits[head].double() for output in outputs]).mean(dim=0)
             rows.setdefault(head, []).append(logits.cpu())
+    bar.close()
     return {head: torch.cat(values).numpy() for head, values in rows.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from encoder.config import LandmarkConfig
 from encoder.emotions import NUM_EMOTIONS
 from encoder.landmarks.scores import import_extra
+from engine.threads import free_threads
 
 Fitted = dict[str, NDArray[Any]]
 # Margins are small numbers; so the temperature that calibrates them lies where temperatures are looked for.
@@ -31,10 +31,6 @@ class Examples:
 Fit = Callable[[Examples, Examples, LandmarkConfig, int], Fitted]
 
 
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _lightgbm(train: Examples, valid: Examples, config: LandmarkConfig, seed: int) -> Fitted:
     """Gradient-boosted trees (Ke et al., 2017); as many as valid asks for, at most ``trees``."""
     lightgbm = import_extra("lightgbm")
@@ -47,7 +43,7 @@ def _lightgbm(train: Examples, valid: Examples, config: LandmarkConfig, seed: in
         "feature_fraction": 0.5,
         "seed": seed,
         "deterministic": True,
-        "num_threads": _threads(),
+        "num_threads": free_threads(),
         "verbosity": -1,
     }
     data = lightgbm.Dataset(train.x, train.y)
@@ -62,7 +58,7 @@ def _forest(train: Examples, _valid: Examples, config: LandmarkConfig, seed: int
     """Random forest (Breiman, 2001)."""
     ensemble = import_extra("sklearn.ensemble")
     model = ensemble.RandomForestClassifier(
-        config.trees, min_samples_leaf=config.smallest_leaf, random_state=seed, n_jobs=_threads()
+        config.trees, min_samples_leaf=config.smallest_leaf, random_state=seed, n_jobs=free_threads()
     ).fit(train.x, train.y)
     grown = [tree.tree_ for tree in model.estimators_]
     starts = np.cumsum([0, *(tree.node_count for tree in grown)])

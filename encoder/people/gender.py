@@ -20,6 +20,7 @@ from encoder.inference.preprocessing import normalise, resize, to_grey
 from encoder.inference.stored_network import StoredNetwork
 from encoder.models.deepface_client import deepface_input, in_batches, load_deepface
 from encoder.people.gender_config import GenderCalibration, GenderModelConfig
+from engine.progress import in_chunks
 
 GENDERS = ("female", "male")
 SHIPPED = "pretrained/gender"
@@ -80,7 +81,7 @@ class GenderClassifier(StoredNetwork[GenderNet, GenderCalibration]):
     def logits(self, faces: Any, *, batch_size: int = 256) -> NDArray[np.float64]:
         """(N, 2) uncalibrated logits, the mean over each face and its mirror image."""
         rows: list[Tensor] = []
-        for chunk in to_grey(faces).split(batch_size):
+        for chunk in in_chunks(to_grey(faces), batch_size, "reading genders"):
             unit = normalise(resize(chunk.to(self.device), self.preprocessing.size), self.preprocessing)
             rows.append(0.5 * (self.net(unit) + self.net(unit.flip(-1))).double().cpu())
         return torch.cat(rows).numpy() if rows else np.zeros((0, len(GENDERS)))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from configs.cli import UserError
 
 _MOST_NAME_BYTES = 255
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# Some network file systems have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+_DRAFT = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.\w+")
 
 
 def write_synced(path: str | Path, data: bytes) -> None:
@@ -127,6 +132,51 @@ def draft(path: str | Path, ending: str = ".tmp") -> Iterator[BinaryIO]:
         sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {explain_write_error(error)}") from error
+
+
+@contextmanager
+def growing(path: str | Path) -> Iterator[BinaryIO]:
+    """As :func:`draft`, for rows that are worth having without their end: until then the file is called ``NAME.partial``.
+
+    It is seen, and stays after an error or a crash. The next that writes to ``path`` begins it anew.
+
+    Raises:
+        UserError: as for :func:`draft`, or another process is writing it.
+    """
+    path = Path(path)
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        with open(beside, "ab") as stream:
+            if lock(stream) is False:
+                raise UserError(f"{beside}: another process is writing it; wait until it has ended, or choose another name")
+            stream.truncate(0)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.replace(beside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {explain_write_error(error)}; {beside} holds what came before") from error
+
+
+def lock(file: IO[Any]) -> bool | None:
+    """Keep other processes from locking an open file until it is closed; False: another has it; None: no locks there."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in _NO_LOCKS else False
+    return True
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what :func:`draft` left in ``folder``, and in folders below it, when its process was killed.
+
+    Nothing else may be writing there.
+    """
+    for path in folder.rglob(".*"):
+        if _DRAFT.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:

@@ -27,6 +27,7 @@ from engine.storage.weights_folder import CONFIG_FILE as CONFIG_FILE
 from engine.storage.weights_folder import PICKLES, WANTED, checked_folder, open_member, read_member
 from engine.storage.weights_folder import WEIGHTS_FILE as WEIGHTS_FILE
 from engine.storage.weights_folder import resolve_folder as resolve_folder
+from engine.threads import settle_threads
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -170,6 +171,7 @@ def load_weights(folder: str | Path, module: nn.Module, config: Mapping[str, Any
         UserError: the file is missing, outside the folder, too large, damaged or not the one of ``config``, or a tensor
             is missing, unknown, of another shape or dtype, or not finite. ``module`` is unchanged then.
     """
+    settle_threads()
     folder = checked_folder(folder)
     where = str(folder / WEIGHTS_FILE)
     data = read_member(folder, WEIGHTS_FILE, MAX_WEIGHTS_BYTES)

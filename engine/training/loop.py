@@ -21,8 +21,9 @@ from torch import Tensor
 
 from configs.cli import UserError
 from engine.storage.checkpoint import step_folder
+from engine.threads import keep_threads
 from engine.training.agreement import Agreement
-from engine.training.stop_request import StopRequest
+from engine.training.stop_request import StopRequest, let_launcher_speak
 from engine.training.task import LoopSettings, Outcome, TrainingTask
 from engine.training.task_checkpoint import judged, keep_best, restore_task, save_task
 from engine.training.tracking import Tracker
@@ -54,12 +55,17 @@ class _Loop:
 
     def resume(self, source: Path) -> None:
         """Take up the run from a checkpoint."""
-        self.step, self.elapsed, self.best, world = restore_task(self.task, source)
+        self.step, self.elapsed, self.best, world, threads = restore_task(self.task, source)
         self.agreement.say(f"{self.label}: resumed from {source} at step {self.step}")
         if world != self.world:
             self.agreement.say(
                 f"{self.label}: {self.world} process(es) now, {world} before: the same faces in the same order, but sums "
                 "are rounded otherwise, so the result is not the same to the last bit"
+            )
+        if threads is not None and self.on_cpu and not keep_threads(threads):
+            self.agreement.say(
+                f"{self.label}: {torch.get_num_threads()} thread(s) now, {threads} before: sums are rounded otherwise, so the "
+                f"result is not the same to the last bit; for that set OMP_NUM_THREADS={threads}"
             )
         if self.settings.keep_best and self.best and not step_folder(self.run_dir, self.best["step"]).is_dir():
             raise UserError(
@@ -178,7 +184,7 @@ def run_training(
     resume_from: Path | None,
     go_on: str,
 ) -> Outcome:
-    """Train ``task`` to its end, or until Ctrl-C / SIGTERM (then say how to ``go_on``), checkpointing into ``run_dir``.
+    """Train ``task`` to its end, or until a signal stops it (then say how to ``go_on``), checkpointing into ``run_dir``.
 
     With ``max_minutes`` the schedule is laid over the time spent in training, so that a short run still ends annealed.
 
@@ -198,6 +204,7 @@ def run_training(
     loop.save(loop.elapsed)
     tracker.finish()
     if stop_code:
+        let_launcher_speak(stop_code)
         loop.agreement.say(f"{label}: stopped at step {loop.step}; {go_on}")
         return Outcome(loop.step, stop_code, loop.figures, loop.elapsed / 60, loop.step)
     figures = task.evaluate()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from configs.loader import StrictModel
 from engine.devices import make_accelerator
+from engine.storage.atomic import make_folder, require_place
+from engine.storage.lock import FolderLock
 from engine.training.agreement import Agreement
 from engine.training.loop import run_training
 from engine.training.run_folder import begin_run, find_start
@@ -54,21 +56,36 @@ def open_training(
         go_on: what whoever stops the training is told.
 
     Raises:
-        UserError: the device or the folder cannot be used, or there is nothing to go on from. All processes end then.
+        UserError: the device or the folder cannot be used, another training is at work there, or there is nothing to go on
+            from. All processes end then.
     """
     accelerator = make_accelerator(machine.device, machine.precision)
-    agreement, found = Agreement(accelerator), list[Path | None]([None])
+    agreement, found, lock = Agreement(accelerator), list[Path | None]([None]), FolderLock(folder, "trains")
+
+    def start() -> None:
+        make_folder(folder)
+        lock.take()
+        if resume is None:
+            # Another training may have begun, and ended, while this one read its data.
+            find_start(folder, config, resume, module, may_change)
+        begin_run(folder, config, resume)
 
     def find() -> None:
+        require_place(folder)
+        if folder.is_dir():
+            lock.take()
         found[0] = find_start(folder, config, resume, module, may_change)
         if begin:
-            begin_run(folder, config, resume)
+            start()
 
     def run(task: TrainingTask, settings: LoopSettings) -> Outcome:
         if not begin:
-            agreement.in_first(lambda: begin_run(folder, config, resume))
+            agreement.in_first(start)
         tracker = Tracker(folder, enabled=accelerator.is_main_process, wandb=machine.wandb, config=config.model_dump())
-        return run_training(task, accelerator, folder, settings, tracker, label=label, resume_from=found[0], go_on=go_on)
+        try:
+            return run_training(task, accelerator, folder, settings, tracker, label=label, resume_from=found[0], go_on=go_on)
+        finally:
+            lock.close()
 
     agreement.in_first(find)
     if accelerator.num_processes > 1:

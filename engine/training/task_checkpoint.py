@@ -20,7 +20,7 @@ def save_task(task: TrainingTask, run_dir: Path, step: int, elapsed: float, best
     """Write the checkpoint of ``step``; ``best`` is the best evaluation so far, whose checkpoint is never removed."""
     tensors: dict[str, dict[str, Tensor]] = {name: dict(module.state_dict()) for name, module in task.modules.items()}
     state: dict[str, Any] = {"elapsed": elapsed, "best": best, "task": task.state(), "ema_updates": {}, "optimizers": {}}
-    state["processes"] = world
+    state |= {"processes": world, "threads": torch.get_num_threads()}
     for name, ema in task.emas.items():
         tensors[f"ema-{name}"] = dict(ema.state())
         state["ema_updates"][name] = ema.updates
@@ -30,11 +30,12 @@ def save_task(task: TrainingTask, run_dir: Path, step: int, elapsed: float, best
     save_checkpoint(run_dir, step, tensors=tensors, state=state, keep=keep, protect=protect)
 
 
-def restore_task(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, Any], int]:
+def restore_task(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, Any], int, int | None]:
     """Put a checkpoint into ``task``.
 
     Returns:
-        its step, the seconds spent in training, the best evaluation so far, and how many processes trained.
+        its step, the seconds spent in training, the best evaluation so far, how many processes trained, and with how many
+        threads each (None: of a time when this was not noted).
 
     Raises:
         UserError: the checkpoint is damaged, of another stage, or of another shape.
@@ -59,7 +60,8 @@ def restore_task(task: TrainingTask, path: Path) -> tuple[int, float, dict[str, 
         unpack_optimizer(optimizer, checkpoint.tensors[f"optimizer-{name}"], checkpoint.state["optimizers"][name])
     state = checkpoint.state
     task.load_state(state.get("task", {}))
-    return checkpoint.step, float(state["elapsed"]), dict(state["best"]), int(state.get("processes", 1))
+    world, threads = int(state.get("processes", 1)), state.get("threads")
+    return checkpoint.step, float(state["elapsed"]), dict(state["best"]), world, threads
 
 
 def judged(best: dict[str, Any], step: int, score: float) -> dict[str, Any]:

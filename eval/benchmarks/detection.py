@@ -40,13 +40,19 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.first is not None and arguments.first < 1:
         raise UserError(f"--first must be at least 1, got {arguments.first}")
+    from tqdm import tqdm
+
+    from engine.threads import free_threads, use_threads
+
+    threads = use_threads(free_threads())
     detectors = {name: create_detector(name) for name in arguments.detectors}
     if arguments.side is not None and arguments.side < 1:
         raise UserError(f"--side must be at least 1, got {arguments.side}")
     found: dict[str, list[int]] = {name: [] for name in detectors}
     crops = dict.fromkeys(detectors, 0)
     seconds = dict.fromkeys(detectors, 0.0)
-    for number, picture in enumerate(_pictures(arguments.pictures)):
+    bar = tqdm(_pictures(arguments.pictures), total=arguments.first, unit="picture", delay=1, leave=False, disable=None)
+    for number, picture in enumerate(bar):
         if number == arguments.first:
             break
         picture = picture if arguments.side is None else _shrunk(picture, arguments.side)
@@ -59,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     total = len(next(iter(found.values())))
     if not total:
         raise UserError(f"{arguments.pictures}: holds no picture")
-    print(f"{arguments.pictures.name}, {total} pictures\n")
+    print(f"{arguments.pictures.name}, {total} pictures, {threads} thread(s)\n")
     print("| detector | a face found | more than one | taken for a crop | milliseconds of a core |\n|---|---|---|---|---|")
     for name, counts in found.items():
         some, several = (sum(count >= least for count in counts) for least in (1, 2))

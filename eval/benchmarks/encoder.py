@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from configs.cli import UserError, command, command_parser
 from encoder.drawing.faces import draw_faces
+from engine.threads import free_threads
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import measure_apart
 from eval.benchmarks.harness import DEFAULT
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm
 
     groups = asked.contestants or [name for name in GROUPS if name not in ONNX or _onnx_installed()]
-    threads = asked.threads or harness.cores()
+    threads = asked.threads or free_threads()
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         crops, weights = _crops(asked), {"mimique": asked.weights, "pytorch": asked.weights, "deepface": ""}

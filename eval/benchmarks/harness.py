@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
@@ -22,14 +21,10 @@ DEFAULT = "default: %(default)s"
 
 def add_options(parser: argparse.ArgumentParser, name: str, *, rounds: int, seed: str, least: str = "") -> None:
     """``--threads``, ``--rounds``, ``--seed`` and ``--out``; ``seed`` and ``least`` go into their help."""
-    parser.add_argument("--threads", type=int, help="default: as many as this process may use cores")
+    parser.add_argument("--threads", type=int, help="default: as many as cores are idle")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds{least} ({DEFAULT})")
     parser.add_argument("--seed", type=int, default=0, help=f"{seed} ({DEFAULT})")
     parser.add_argument("--out", type=Path, default=Path(f"out/benchmark-{name}.json"), help=DEFAULT)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_machine(packages: Iterable[str]) -> dict[str, str]:
@@ -71,6 +66,8 @@ def time_by_turns(
     Every contestant is called ``WARM_UPS`` times first. In each round all take their turn, each round beginning with the
     next one; a turn repeats the call until it has taken ``least_seconds``, as a clock's noise is not to be the measurement.
     """
+    from tqdm import tqdm
+
     repeats = {}
     for name, call in contestants.items():
         for _ in range(WARM_UPS):
@@ -79,7 +76,7 @@ def time_by_turns(
         repeats[name] = max(1, round(least_seconds / max(clock() - started, 1e-9)))
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
-    for number in range(rounds):
+    for number in tqdm(range(rounds), desc="rounds", delay=1, leave=False, disable=None):
         first = number % len(names) if names else 0
         for name in names[first:] + names[:first]:
             started = clock()

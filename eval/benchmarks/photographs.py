@@ -44,16 +44,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.photographs < 2 or arguments.size < 64:
         raise UserError("give at least --photographs 2 and --size 64")
-    import torch
-
     from encoder.analysis.analyzer import FaceAnalyzer
     from encoder.analysis.by_parts import read_part
     from encoder.analysis.columns import Columns
     from encoder.analysis.inputs import Input
     from encoder.analysis.parts import Part
     from encoder.analysis.shard_views import view_inputs
+    from engine.threads import use_threads
 
-    torch.set_num_threads(1)
+    use_threads(1)
     analyzer = FaceAnalyzer.from_pretrained(arguments.weights, detector=arguments.detector, device="cpu")
     files = _jpegs(_photograph(arguments.photograph), arguments.size, arguments.photographs, arguments.seed)
     count = len(files)

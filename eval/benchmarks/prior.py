@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
 from eval.experiments.options import at_least
@@ -72,8 +73,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--width {asked.width}: is no multiple of --heads {asked.heads}")
     import torch
 
-    threads = asked.threads or harness.cores()
-    torch.set_num_threads(threads)
+    threads = use_threads(asked.threads or free_threads())
     with torch.autocast("cpu", torch.bfloat16, enabled=asked.precision == "bf16"):
         tables = [_table(asked, groups) for groups in asked.groups]
     report = {

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError, command, command_parser
+from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import deepface_analyze
 from eval.benchmarks.harness import DEFAULT
@@ -64,19 +65,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, photographs=2, frames=2, rounds=1, threads=1)
-    threads = asked.threads or harness.cores()
+    threads = asked.threads or free_threads()
     # Read by the libraries when they are first imported, which is below.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     deepface, note = deepface_analyze()
     import cv2
-    import torch
 
     from encoder.analysis.analyzer import FaceAnalyzer
     from eval.benchmarks.scenes import made_faces, make_photographs, make_video
     from generation.pipeline import FacePipeline
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     cv2.setNumThreads(threads)
     faces = made_faces(FacePipeline.from_pretrained(), 24, asked.seed)
     ours = {name: FaceAnalyzer.from_pretrained(f"pretrained/{name}", device="cpu") for name in ("encoder", "fast")}

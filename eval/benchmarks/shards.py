@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.cli import UserError, command, command_parser
+from engine.threads import allowed_cores
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT
 from eval.experiments.options import at_least
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     cells = [(f"{row['faces']:,}", *(f"{row[kind]:,.0f}" for kind in kinds)) for row in rows]
     columns = ("faces", "shards, MB", "own memory, MiB", "with mapped files", "read, faces/s")
     more = f"{asked.times} times the faces: {rows[1]['anonymous_mib'] - rows[0]['anonymous_mib']:+.1f} MiB"
-    report = {"seed": asked.seed, "steps": asked.steps, "cores": harness.cores(), "sets": rows}
+    report = {"seed": asked.seed, "steps": asked.steps, "cores": allowed_cores(), "sets": rows}
     return harness.finish(report, [*harness.table(columns, cells), "", more], asked.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -36,16 +37,19 @@ def _seconds(command: list[str]) -> float:
 def main(argv: Sequence[str]) -> int:
     """Run both commands by turns and print medians and their ratio."""
     arguments = build_parser().parse_args(argv)
+    from tqdm import tqdm
+
     imports, samples = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(arguments.rounds):
+        for number in tqdm(range(arguments.rounds), desc="rounds", leave=False, disable=None):
             out = str(Path(folder) / str(number))
             imports.append(_seconds([sys.executable, "-c", "import torch, torchvision"]))
             sample = [sys.executable, "-m", "generation.sample", "--device", "cpu", "--emotion", arguments.emotion]
             samples.append(_seconds([*sample, "--out", out, "--quiet"]))
+        threads = json.loads((Path(out) / "manifest.json").read_text(encoding="utf-8"))["environment"]["threads"]
     base, ours = statistics.median(imports), statistics.median(samples)
     print(f"import torch, torchvision:      {base:6.2f} s (median of {arguments.rounds})")
-    print(f"16 verified faces of {arguments.emotion:<10} {ours:6.2f} s")
+    print(f"16 verified faces of {arguments.emotion:<10} {ours:6.2f} s, {threads} thread(s)")
     print(f"ratio: {ours / base:.2f}")
     return 0
 

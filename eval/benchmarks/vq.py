@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from configs.cli import command, command_parser
+from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
 from eval.experiments.options import at_least
@@ -117,11 +118,9 @@ def contestants(
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, positions=1, codes=2, dim=1, rounds=LEAST_ROUNDS, threads=1, groups=1)
-    import torch
     from tqdm import tqdm
 
-    threads = asked.threads or harness.cores()
-    torch.set_num_threads(threads)
+    threads = use_threads(asked.threads or free_threads())
     rows: list[dict[str, Any]] = []
     for groups in tqdm(asked.groups, desc="codebooks", disable=None):
         calls, _ = contestants(asked.positions, asked.codes, asked.dim, groups, seed=asked.seed)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from configs.cli import UserError
+from engine.progress import in_chunks
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 LPIPS_FILE = "alexnet-owt-7be5be79.pth"
@@ -57,8 +58,8 @@ def inception_features(images: npt.NDArray[np.uint8], device: torch.device) -> n
 
     weights = str(_checkpoints() / INCEPTION_FILE)
     net = NoTrainInceptionV3("inception-v3-compat", ["2048"], weights).to(device).eval()
-    parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    return torch.cat([net(_coloured(part, device)).float().cpu() for part in parts]).numpy()
+    parts = in_chunks(torch.from_numpy(images), _BATCH, "Inception features")
+    return torch.cat([net(_coloured(part.numpy(), device)).float().cpu() for part in parts]).numpy()
 
 
 @torch.inference_mode()

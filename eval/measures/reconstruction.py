@@ -46,6 +46,7 @@ def measure_tokenizer(
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure
 
+    from engine.progress import in_chunks
     from vqvae.quantizers.quantizer import usage
 
     device, config = next(tokenizer.parameters()).device, tokenizer.config
@@ -53,7 +54,7 @@ def measure_tokenizer(
     psnr = ssim = 0.0
     same = dict.fromkeys(readers, 0)
     features: dict[str, list[Any]] = {name: [] for name in readers}
-    for chunk in torch.from_numpy(images).unsqueeze(1).split(256):
+    for chunk in in_chunks(torch.from_numpy(images).unsqueeze(1), 256, "reconstructing"):
         faces = chunk.to(device).float() / 255.0
         tokens = tokenizer.encode(faces)
         made = tokenizer.as_seen(tokenizer.decode(tokens))

@@ -8,14 +8,17 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from tqdm import tqdm
 
 from configs.cli import INTERRUPT_EXIT, UserError
-from engine.storage.atomic import atomic_write_text, explain_write_error
+from engine.storage.atomic import atomic_write_text, clear_drafts, explain_write_error
+from engine.storage.lock import LOCK, FolderLock
+from engine.threads import keep_threads
 from generation.dataset.blocks import block_path, draw_block, load_block, store_block
 from generation.dataset.files import MANIFEST, write_dataset
 from generation.dataset.order import DatasetRequest
@@ -39,19 +42,20 @@ def make_dataset(
         state: Accelerate's state where several processes share the work; every one of them calls this.
 
     Raises:
-        UserError: the folder holds another set, or cannot be written.
+        UserError: the folder holds another set, another process makes one there, or it cannot be written.
     """
     main = state is None or state.is_main_process
     request = request.spelt_out(model)
-    if main:
-        _open_work(folder, request, model)
-    _wait(state)
-    if not (folder / MANIFEST).exists():
-        selection = collect(model, request, folder / WORK, state)
+    with closing(FolderLock(folder / WORK, "makes a set")) as lock:
         if main:
-            write_dataset(selection, folder / WORK, folder, model, command)
-    if main:
-        shutil.rmtree(folder / WORK, ignore_errors=True)
+            _open_work(folder, request, model, lock)
+        _wait(state)
+        if not (folder / MANIFEST).exists():
+            selection = collect(model, request, folder / WORK, state)
+            if main:
+                write_dataset(selection, folder / WORK, folder, model, command)
+        if main:
+            shutil.rmtree(folder / WORK, ignore_errors=True)
     _wait(state)
     content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return content
@@ -62,9 +66,9 @@ def _wait(state: PartialState | None) -> None:
         state.wait_for_everyone()
 
 
-def _open_work(folder: Path, request: DatasetRequest, model: FaceModel) -> None:
-    """Prepare the folder, or make sure that what it holds belongs to this request."""
-    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": model.weights}
+def _open_work(folder: Path, request: DatasetRequest, model: FaceModel, lock: FolderLock) -> None:
+    """Prepare the folder, or make sure that what it holds belongs to this request; what was half written goes."""
+    wanted = {"request": request.model_dump(mode="json"), "weights_sha256": model.weights, "threads": torch.get_num_threads()}
     stored = folder / WORK / "request.json"
     try:
         for place in (folder / MANIFEST, stored):
@@ -72,12 +76,20 @@ def _open_work(folder: Path, request: DatasetRequest, model: FaceModel) -> None:
                 found = json.loads(place.read_text(encoding="utf-8"))
                 if not _is_same(found, request, model):
                     raise UserError(f"{folder}: holds a set made with other settings or weights; choose another --out")
+                if place == stored:
+                    lock.take()
+                    clear_drafts(folder)
+                    # Half a set of one rounding and half of another would be none that can be made again.
+                    keep_threads(found.get("threads", torch.get_num_threads()))
                 return
         if folder.is_dir() and any(path.name != WORK for path in folder.iterdir()):
             raise UserError(f"{folder}: is not empty and holds no set of this program; choose another --out")
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
+        lock.take()
         # Without its request, what an earlier run left says nothing.
-        shutil.rmtree(folder / WORK, ignore_errors=True)
-        (folder / WORK).mkdir(parents=True)
+        for path in (folder / WORK).iterdir():
+            if path.name != LOCK:
+                path.unlink()
         atomic_write_text(stored, json.dumps(wanted, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{folder}: cannot be used: {explain_write_error(error)}") from None

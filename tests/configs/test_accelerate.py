@@ -11,7 +11,7 @@ FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
 
 
 def test_there_is_one_for_every_kind_of_machine() -> None:
-    assert FILES == ["cpu.yaml", "gpu.yaml", "gpus.yaml", "nodes.yaml"]
+    assert FILES == ["cpu.yaml", "default.yaml", "gpu.yaml", "gpus.yaml", "nodes.yaml"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -19,13 +19,15 @@ def test_accelerate_reads_it_and_the_comment_shows_how_to_use_it(name: str) -> N
     from accelerate.commands.config.config_args import load_config_from_file
 
     config = load_config_from_file(str(FOLDER / name))
-    assert config.num_processes == {"cpu.yaml": 1, "gpu.yaml": 1, "gpus.yaml": 8, "nodes.yaml": 64}[name]
+    assert config.num_processes == {"gpus.yaml": 8, "nodes.yaml": 64}.get(name, 1)
     assert config.num_processes % config.num_machines == 0
     assert config.use_cpu == (name == "cpu.yaml")
     assert f"--config_file configs/accelerate/{name}" in (FOLDER / name).read_text()
 
 
-@pytest.mark.parametrize(("name", "backend"), [("cpu.yaml", None), ("gpu.yaml", "inductor"), ("gpus.yaml", "inductor")])
+@pytest.mark.parametrize(
+    ("name", "backend"), [("cpu.yaml", None), ("default.yaml", None), ("gpu.yaml", "inductor"), ("gpus.yaml", "inductor")]
+)
 def test_the_launcher_says_what_to_compile_with(name: str, backend: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
@@ -42,3 +44,15 @@ def test_the_launcher_says_what_to_compile_with(name: str, backend: str | None, 
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", environment["ACCELERATE_DYNAMO_BACKEND"])
     assert compile_backend(False) == backend
     assert compile_backend(True) == "inductor"
+
+
+def test_the_launcher_has_nothing_to_warn_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate.commands import launch
+
+    warned: list[str] = []
+    monkeypatch.setattr(launch.logger, "warning", warned.append)
+    for given, expected in (([], 1), (["--config_file", str(FOLDER / "default.yaml")], 0)):
+        monkeypatch.setattr(launch, "default_config_file", "absent")
+        launch._validate_launch_command(launch.launch_command_parser().parse_args([*given, "vqvae/train.py"]))
+        assert len(warned) == expected
+        warned.clear()

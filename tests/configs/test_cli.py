@@ -85,6 +85,29 @@ def test_a_signal_that_ends_the_program_is_one_line_after_cleaning_up(name: str,
     assert errors.split() == ["cleaned", "stopped", "by", name]
 
 
+def test_a_signal_whose_exception_was_swallowed_still_ends_the_program() -> None:
+    swallowing = """
+def main(argv):
+    class Thing:
+        def __del__(self):
+            print("ready", flush=True)
+            time.sleep(1)
+    Thing()
+    print("went on", file=sys.stderr)
+    time.sleep(60)
+"""
+    ended, errors = signalled(f"{WAITING}\n{swallowing}\nrun(main, [])", signal.SIGTERM)
+    assert ended == 143
+    assert "went on" in errors
+    assert errors.endswith("stopped by SIGTERM\n")
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    tidying = WAITING.replace('print("cleaned", file=sys.stderr)', "os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(60)")
+    ended, _ = signalled(f"{tidying}\nrun(main, [])", signal.SIGTERM)
+    assert ended == -signal.SIGTERM
+
+
 def test_a_signal_that_was_to_be_ignored_still_is() -> None:
     begun = "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     ended, errors = signalled(f"{WAITING.replace('60', '0.3')}\n{begun}run(main, [])", signal.SIGHUP)

@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 
 import generation.dataset.files
+import generation.dataset.make
 import generation.dataset.selection
-from configs.cli import UserError
+from configs.cli import UserError, run
 from encoder.data.load import load_faces
 from encoder.emotions import Emotion
+from engine.storage.atomic import draft
 from generation.dataset.__main__ import INCOMPLETE_EXIT, main, parse_counts
 from generation.dataset.blocks import Block
 from generation.dataset.make import collect, make_dataset, share_of
@@ -178,6 +180,39 @@ def test_a_run_that_fails_while_writing_ends_with_the_same_files(
     make("parts", 12)
     make("whole", 12)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_a_kill_amid_a_face_leaves_no_file_of_its_own_in_the_set(
+    make: Make, weights: Path, tmp_path: Path, likely: str, forked: Callable[..., Any], before_each: Callable[..., None]
+) -> None:
+    written = iter(range(6))
+
+    def die(path: Path, *_: object) -> None:
+        if path.suffix == ".png" and next(written) == 5:
+            with draft(path):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed(_rank: int) -> None:
+        before_each(generation.dataset.files, "atomic_write_bytes", die)
+        main(command(weights, tmp_path / "killed", likely, 12, "--quiet"))
+
+    assert forked(killed).wait() == [-signal.SIGKILL]
+    assert [path.read_bytes() for path in (tmp_path / "killed").rglob(".*.tmp")] == [b""]
+    make("killed", 12)
+    make("whole", 12)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_two_commands_do_not_make_one_set(
+    make: Make, weights: Path, tmp_path: Path, likely: str, forked: Callable[..., Any], before_each: Callable[..., None]
+) -> None:
+    def meanwhile(*_: object) -> None:
+        other = forked(lambda _rank: run(lambda _argv: main(command(weights, tmp_path / "faces", likely, 4)), []))
+        other.ends_with_one_line(f"process {os.getpid()} makes a set here")
+
+    before_each(generation.dataset.make, "write_dataset", meanwhile)
+    make("faces", 4)
+    assert not list((tmp_path / "faces").rglob(".*"))
 
 
 def test_two_processes_make_the_set_of_one(weights: Path, tmp_path: Path, likely: str) -> None:

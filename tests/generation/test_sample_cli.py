@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import generation.files as output
-from configs.cli import UserError
+from configs.cli import UserError, run
 from generation.sample import INCOMPLETE_EXIT, main
 
 Sample = Callable[..., int]
@@ -53,6 +57,46 @@ def test_too_few_faces_are_written_and_the_exit_code_says_so(
     assert sample(out, "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
     assert "only 0 of 3" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("strip", [False, True])
+def test_whoever_stops_it_has_the_faces_made_by_then(
+    weights: Path, forked: Callable[..., Any], tmp_path: Path, likely: str, number: int, code: int, strip: bool
+) -> None:
+    out, count = tmp_path / "faces", 100_000
+    asked = ["--strip", f"{likely}:neutral", "--frames", "3"] if strip else ["--emotion", likely]
+    own = ["--weights", str(weights), "--device", "cpu", "--threshold", "0", "--steps", "2", "--count", str(count)]
+    started = forked(lambda _rank: run(main, [*asked, *own, "--out", str(out), "--batch-size", "2"]))
+    end = time.monotonic() + 60
+    while len(list(out.glob("*.png"))) < 6 and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(started.members[0].pid, number)
+    said = started.ends(code).strip().splitlines()
+    faces = [path.name for path in out.iterdir() if path.suffix == ".png" and "-0" in path.name]
+    assert len(faces) >= 6
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    if number == signal.SIGTERM:
+        assert said[-1] == "stopped by SIGTERM"
+        return
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert sorted(face["file"] for face in manifest["faces"]) == sorted(faces)
+    assert manifest["result"]["interrupted"] is True
+    rows = f"{len(faces) // 3} of {count} rows" if strip else f"{len(faces)} of {count} faces"
+    assert said[-1] == f"stopped by Ctrl-C: {rows} are in {out}"
+    assert "max-tries" not in "".join(said)
+
+
+def test_a_better_face_takes_the_place_of_another(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    added = []
+    original = output.FaceWriter.add
+    monkeypatch.setattr(output.FaceWriter, "add", lambda self, face, *rest: added.append(face) or original(self, face, *rest))
+    assert sample(tmp_path / "a", "--best-of", "8") == 0
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert len({id(face) for face in added}) > 3
+    assert {face["file"] for face in manifest["faces"]} | {"manifest.json", "contact_sheet.png"} == {
+        path.name for path in (tmp_path / "a").iterdir()
+    }
 
 
 def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.progress import in_chunks
 from vqvae.colour.ycbcr import chroma, luma
 from vqvae.tokenizer import Tokenizer
 
@@ -20,9 +21,10 @@ def photograph_figures(tokenizer: Tokenizer, photographs: NDArray[np.uint8], see
     """
     device = next(tokenizer.parameters()).device
     error = off = painted_colour = true_colour = 0.0
-    for start in range(0, len(seen), 64):
-        faces = torch.from_numpy(seen[start : start + 64]).unsqueeze(1).to(device).float() / 255.0
-        true = torch.from_numpy(photographs[start : start + 64]).permute(0, 3, 1, 2).to(device).float() / 255.0
+    originals = torch.from_numpy(photographs).split(64)
+    for part, original in zip(in_chunks(torch.from_numpy(seen), 64, "painting"), originals, strict=True):
+        faces = part.unsqueeze(1).to(device).float() / 255.0
+        true = original.permute(0, 3, 1, 2).to(device).float() / 255.0
         made = tokenizer.decode(tokenizer.encode(faces))
         squared = (luma(made) - luma(true)).square().mean(dim=(1, 2, 3)).clamp(min=1e-8)
         error += float(squared.log10().mul(-10.0).sum())
