@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
+
+from configs.installed import lacking
 
 USER_ERROR_EXIT = 2
 INTERRUPT_EXIT = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
@@ -115,6 +118,12 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         in_order = True
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        code, in_order = USER_ERROR_EXIT, True
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if not name or importlib.util.find_spec(name) is not None:  # a wrong name of ours, or in a package that is there
+            raise
+        print("error: " + lacking(name), file=sys.stderr)
         code, in_order = USER_ERROR_EXIT, True
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)

@@ -169,10 +169,10 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals:
-        raise ConfigError(f"command line: '{text}' is not a setting; write key=value, e.g. train.seed=1")
+        raise ConfigError(f"command line: '{text}' is not a setting; write section.key=value")
     parts = tuple(key.split("."))
     if not all(re.fullmatch(r"\w[\w-]*", part) for part in parts):
-        raise ConfigError(f"command line: '{key}' is not a key; write names joined by dots, e.g. train.seed=1")
+        raise ConfigError(f"command line: '{key}' is not a key; write names joined by dots: section.key=value")
     if not value.strip():
         raise ConfigError(f"command line: {key}: no value; write {key}=null for none or {key}='\"\"' for empty text")
     return parts, parse(value, f"command line: {key}")
