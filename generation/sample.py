@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 from encoder.emotions import describe
 from generation.options import add_field_options, add_network_options, given, read_request
 from generation.request import FaceRequest
@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="faces computed at once (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for the files (default: out/EMOTION-sSEED)")
     parser.add_argument("--json", action="store_true", help="print the manifest instead of the table")
+    add_overwrite(parser)
     add_network_options(parser)
     return parser
 
@@ -94,18 +95,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _folder(arguments: argparse.Namespace) -> Path:
     """``--out``, or the first free folder under ``out/`` named after the request; one where faces can be written."""
-    from engine.storage.atomic import require_place
+    from engine.storage.atomic import free_folder, require_new
 
     if arguments.out is None:
         asked = arguments.emotion or f"strip-{arguments.strip}"
         stem = "-".join("".join(asked.lower().split()).replace(",", ":").split(":")) + f"-s{arguments.seed or 0}"
-        names = (stem + suffix for suffix in ("", *(f"-{number}" for number in range(2, 10_000))))
-        arguments.out = next((Path("out") / name for name in names if not (Path("out") / name).exists()), None)
-        if arguments.out is None:
-            raise UserError("out/ is full of requests like this one; choose --out")
-    if (arguments.out / "manifest.json").exists():
-        raise UserError(f"{arguments.out}: already holds manifest.json; choose another --out, or remove it")
-    require_place(arguments.out)
+        arguments.out = free_folder(Path("out") / stem)
+    require_new([arguments.out / "manifest.json"], arguments.overwrite)
     return Path(arguments.out)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from configs.cli import UserError, command, command_parser
 from encoder.drawing.faces import draw_faces
+from engine.storage.atomic import require_new
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import measure_apart
 from eval.benchmarks.harness import DEFAULT
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
+    require_new([asked.out], asked.overwrite)
     at_least(asked, faces=2, size=1, rounds=1, threads=1)
     from tqdm import tqdm
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError, command, command_parser
+from engine.storage.atomic import require_new
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import deepface_analyze
 from eval.benchmarks.harness import DEFAULT
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
+    require_new([asked.out], asked.overwrite)
     at_least(asked, photographs=2, frames=2, rounds=1, threads=1)
     threads = asked.threads or harness.cores()
     # Read by the libraries when they are first imported, which is below.

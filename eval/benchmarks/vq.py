@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from configs.cli import command, command_parser
+from engine.storage.atomic import require_new
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
 from eval.experiments.options import at_least
@@ -116,6 +117,7 @@ def contestants(
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
+    require_new([asked.out], asked.overwrite)
     at_least(asked, positions=1, codes=2, dim=1, rounds=LEAST_ROUNDS, threads=1, groups=1)
     import torch
     from tqdm import tqdm
