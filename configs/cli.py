@@ -84,9 +84,16 @@ def command_parser(prog: str, description: str | None, examples: str) -> argpars
         description: usually the program's ``__doc__``.
         examples: shown below the options with its line breaks.
     """
-    parser = argparse.ArgumentParser(prog=prog, description=description, epilog=examples, formatter_class=_Help)
+    parser = _Parser(prog=prog, description=description, epilog=examples, formatter_class=_Help)
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and which weights ship with it")
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the usage, which takes twenty lines where there are many options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR_EXIT, f"error: {message} ({self.prog} --help shows what there is)\n")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -47,12 +47,14 @@ class Experiment(ABC, Generic[T]):
         name: ``python -m eval.NAME``, and the files ``NAME.*`` of its results.
         examples: of the command line, with what the figures mean.
         columns: titles of the lines that are printed as points are done; none: no lines.
+        place_option: of the command line, that names the folder of the results.
         redrawn: write the results after every point, not only at the end.
     """
 
     name: ClassVar[str]
     examples: ClassVar[str]
     columns: ClassVar[Sequence[str]] = ()
+    place_option: ClassVar[str] = "--out"
     redrawn: ClassVar[bool] = False
 
     def __init__(self, arguments: argparse.Namespace, argv: Sequence[str] = ()) -> None:
@@ -86,9 +88,9 @@ class Experiment(ABC, Generic[T]):
 
     def run(self) -> int:
         """Measure the points that are not there yet, and write and print the results of all."""
-        require_place(self.arguments.out)
+        require_place(self.arguments.out, self.place_option)
         if not self.goes_on():
-            require_new([self.arguments.out / f"{self.name}.json"], self.arguments.overwrite)
+            require_new([self.arguments.out / f"{self.name}.json"], self.arguments.overwrite, self.place_option)
             require_new([getattr(self.arguments, "sheet", None)], self.arguments.overwrite, "--sheet")
         points = self.plan()
         self.load()

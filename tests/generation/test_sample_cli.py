@@ -63,10 +63,26 @@ def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFi
     assert captured.out == captured.err == ""
 
 
-def test_an_earlier_request_is_not_overwritten(sample: Sample, tmp_path: Path) -> None:
+def test_an_earlier_request_is_replaced_as_a_whole_and_only_when_asked(sample: Sample, tmp_path: Path) -> None:
     sample(tmp_path / "a")
-    with pytest.raises(UserError, match=r"already holds manifest\.json"):
+    (tmp_path / "a" / "mine.png").write_text("mine")
+    before = sorted(path.name for path in (tmp_path / "a").iterdir())
+    with pytest.raises(UserError, match=r"manifest\.json: is there already; choose another --out, or replace it with --overwrite"):
         sample(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == before
+    assert sample(tmp_path / "a", "--overwrite", "--seed", "9", "--count", "1") == 0
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    listed = {"manifest.json", "contact_sheet.png", "mine.png", *(face["file"] for face in manifest["faces"])}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == listed
+    assert len(listed) == 4
+
+
+def test_a_manifest_of_somebody_else_takes_no_file_away(sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "kept.png").write_text("mine")
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps({"faces": [{"file": "../kept.png"}]}))
+    assert sample(tmp_path / "a", "--overwrite", "--count", "1") == 0
+    assert (tmp_path / "kept.png").read_text() == "mine"
 
 
 def test_default_folders_are_numbered(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:
