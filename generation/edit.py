@@ -132,7 +132,7 @@ def _files(pictures: Sequence[str], out: Path) -> list[str]:
     edited = os.path.realpath(out)
     for name in pictures:
         if is_url(name):
-            raise UserError(f"{name}: is a URL, and pictures are edited on disk; save it first, for example with curl -O '{name}'")
+            raise UserError(f"{name}: is a URL, and pictures are edited on disk; save it first: curl -O '{name}'")
         if os.path.isdir(name) and os.path.realpath(name) == edited:
             raise UserError(f"--out {out}: is the folder of the pictures; choose another, such as {out / 'edited'}")
     found = find_files(pictures).files

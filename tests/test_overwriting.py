@@ -47,7 +47,8 @@ MORE = [
 # The same command goes on where it was stopped, and refuses what is not its own; encoder.shard refuses a folder with shards.
 GO_ON = {
     "encoder.ablation", "encoder.ladder", "encoder.train", "encoder.train_gender", "vqvae.train", "generation.dataset",
-    "generation.edit", "eval.ablation", "eval.augmentation", "eval.cas", "eval.knobs", "eval.people", "eval.sweep", "encoder.shard",
+    "generation.edit", "eval.ablation", "eval.augmentation", "eval.cas", "eval.knobs", "eval.people", "eval.sweep",
+    "encoder.shard",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def locate(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        mend = "install these with pip, or copy the files to disk first" if isinstance(error, ImportError) else "copy it to disk first"
+        mend = f"{'install these with pip, or ' if isinstance(error, ImportError) else ''}copy it to disk first"
         raise UserError(f"{url}: cannot be reached from here ({error}); {mend}") from None
 
 

@@ -61,8 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
-    require_new([asked.out], asked.overwrite)
     at_least(asked, faces=2, size=1, rounds=1, threads=1)
+    require_new([asked.out], asked.overwrite)
     from tqdm import tqdm
 
     groups = asked.contestants or [name for name in GROUPS if name not in ONNX or _onnx_installed()]

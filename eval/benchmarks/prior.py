@@ -65,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
-    require_new([asked.out], asked.overwrite)
     at_least(asked, positions=1, codes=2, width=16, depth=1, heads=1, steps=1, threads=1, rounds=LEAST_ROUNDS)
     at_least(asked, verified=0, groups=1, batch=1)
+    require_new([asked.out], asked.overwrite)
     if math.isqrt(asked.positions) ** 2 != asked.positions:
         raise UserError(f"--positions {asked.positions}: is no square number like 64")
     if asked.width % asked.heads:

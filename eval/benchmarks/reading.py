@@ -64,8 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
-    require_new([asked.out], asked.overwrite)
     at_least(asked, photographs=2, frames=2, rounds=1, threads=1)
+    require_new([asked.out], asked.overwrite)
     threads = asked.threads or harness.cores()
     # Read by the libraries when they are first imported, which is below.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))

@@ -51,8 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Write both sets, train on each, print the memory of both."""
     asked = build_parser().parse_args(argv)
-    require_new([asked.out], asked.overwrite)
     at_least(asked, faces=64, times=1, steps=1)
+    require_new([asked.out], asked.overwrite)
     if not Path("/proc/self/status").is_file():
         raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
     rows: list[dict[str, float]] = []

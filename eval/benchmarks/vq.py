@@ -117,8 +117,8 @@ def contestants(
 
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
-    require_new([asked.out], asked.overwrite)
     at_least(asked, positions=1, codes=2, dim=1, rounds=LEAST_ROUNDS, threads=1, groups=1)
+    require_new([asked.out], asked.overwrite)
     import torch
     from tqdm import tqdm
 

@@ -137,8 +137,9 @@ def test_a_reader_that_goes_away_causes_no_noise() -> None:
 
 def outcome(program: str, shell: str) -> tuple[int, str]:
     """Exit code of a program of one line, and what it says on stderr, where ``shell`` says where both outputs go."""
-    words = ["bash", "-c", f'"$0" -c "$1" {shell}; exit "${{PIPESTATUS[0]}}"', sys.executable, f"from configs.cli import *\n{program}"]
-    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    line, python = f'"$0" -c "$1" {shell}; exit "${{PIPESTATUS[0]}}"', f"from configs.cli import *\n{program}"
+    words = ["bash", "-c", line, sys.executable, python]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr
 
 

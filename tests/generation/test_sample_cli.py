@@ -67,7 +67,7 @@ def test_an_earlier_request_is_replaced_as_a_whole_and_only_when_asked(sample: S
     sample(tmp_path / "a")
     (tmp_path / "a" / "mine.png").write_text("mine")
     before = sorted(path.name for path in (tmp_path / "a").iterdir())
-    with pytest.raises(UserError, match=r"manifest\.json: is there already; choose another --out, or replace it with --overwrite"):
+    with pytest.raises(UserError, match=r"manifest\.json: is there already; choose another --out, or replace it with --over"):
         sample(tmp_path / "a")
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == before
     assert sample(tmp_path / "a", "--overwrite", "--seed", "9", "--count", "1") == 0
