@@ -26,6 +26,17 @@ def made_now() -> dict[str, Any]:
     return {"generator": generator(), "ai_generated": True, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def remove_former(folder: Path) -> None:
+    """Take away the files of a manifest that is to be replaced, so that no face lies there that the new one does not list."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["faces"]
+        names = [str(entry["file"]) for entry in listed]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return
+    for name in (MANIFEST, SHEET, STRIP, *(name for name in names if Path(name).name == name)):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
     settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]
@@ -143,23 +154,11 @@ def write_strip(strip: FaceStrip, folder: Path, *, size: int | None = None, mark
     return _write(folder, zip(names, pngs, strict=True), {STRIP: face_sheet(strip)}, made)
 
 
-def _remove_former(folder: Path) -> None:
-    """Take away the files of the manifest that is to be replaced, so that no face lies there that the new one does not list."""
-    try:
-        listed = json.loads((folder / MANIFEST).read_bytes())["faces"]
-        names = [str(entry["file"]) for entry in listed]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
-        return
-    for name in (MANIFEST, SHEET, STRIP, *(name for name in names if Path(name).name == name)):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _write(
     folder: Path, faces: Iterable[tuple[str, bytes]], sheets: dict[str, bytes], manifest: dict[str, Any]
 ) -> dict[str, Any]:
-    """The manifest comes last: when it is there, everything is. What an earlier one lists is replaced as a whole."""
+    """The manifest comes last: when it is there, everything is."""
     make_folder(folder)
-    _remove_former(folder)
     for name, data in chain(faces, sheets.items()):
         atomic_write_bytes(folder / name, data)
     atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, add_overwrite, command, command_parser
 from encoder.emotions import describe
 from generation.options import add_field_options, add_network_options, given, read_request
 from generation.request import FaceRequest
+
+if TYPE_CHECKING:
+    from generation.faces import FaceBatch
 
 INCOMPLETE_EXIT = 3
 _DEFAULTS = {"count": "16; rows of a strip: 1", "max_tries": "32; of a strip 4", "identity": "in strips"}
@@ -69,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
     with _bar(arguments, arguments.emotion, request.count, "face") as advance:
         batch = model.generate(request, batch_size=arguments.batch_size, progress=advance)
-    from generation.files import write_batch
+    from generation.files import remove_former, write_batch
 
+    remove_former(folder)
     made = write_batch(batch, folder, size=arguments.size, mark=arguments.mark)
     _print(arguments, made, _table(describe(request.emotion), made["result"]), folder)
     if len(batch.faces) == request.count:
@@ -79,9 +83,18 @@ def main(argv: Sequence[str]) -> int:
     vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off"}
     worst = max(batch.refused, key=lambda cause: batch.refused[cause], default="emotion")
     return _incomplete(
-        f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries; "
-        f"raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
+        f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries, none of {_missing(batch)}; "
+        f"they are in {folder}; take another --seed, raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
     )
+
+
+def _missing(batch: FaceBatch) -> str:
+    """The seeds that gave no face: ``"seed 12"``, ``"seeds 3, 4, 9 and 5 more"``."""
+    asked = batch.request
+    found = {face.seed for face in batch.faces}
+    seeds = [seed for seed in range(asked.seed, asked.seed + asked.count) if seed not in found]
+    more = f" and {len(seeds) - 3} more" if len(seeds) > 3 else ""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds[:3]))}{more}"
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -109,13 +122,14 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     settings = {"count": 1, "intensity": arguments.intensity, **given(arguments)}
     frames = 9 if arguments.frames is None else arguments.frames
     from generation.draw import FaceModel
-    from generation.files import write_strip
+    from generation.files import remove_former, write_strip
     from generation.strip import make_strip, strip_requests
 
     count = strip_requests(arguments.strip, frames, **settings)[0].count
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
     with _bar(arguments, arguments.strip, count, "row") as advance:
         strip = make_strip(model, arguments.strip, frames, progress=advance, **settings)
+    remove_former(folder)
     made = write_strip(strip, folder, size=arguments.size, mark=arguments.mark)
     line = "{faces} faces, {accepted} of them read as asked, mean match {mean_match:.2f}, {seconds:.1f} seconds"
     _print(arguments, made, f"{strip.path}: {line.format(**made['result'])}", folder)
