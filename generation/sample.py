@@ -82,9 +82,10 @@ def main(argv: Sequence[str]) -> int:
     # A veto that refused more than the encoder did is the one to be lowered.
     vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off"}
     worst = max(batch.refused, key=lambda cause: batch.refused[cause], default="emotion")
+    kept = f"they are in {folder}; " if batch.faces else ""
     return _incomplete(
         f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries, none of {_missing(batch)}; "
-        f"they are in {folder}; take another --seed, raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
+        f"{kept}take another --seed, raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
     )
 
 

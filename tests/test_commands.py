@@ -10,6 +10,8 @@ import importlib
 import itertools
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -163,6 +165,24 @@ def test_every_command_comes_to_its_work(outcome: Outcome, capsys: pytest.Captur
 def test_a_command_that_would_fail_is_found(outcome: Outcome, line: str, problem: str) -> None:
     (command,) = commands.on_page(f"```\n{line}\n```", "page")
     assert problem in outcome(command.program, command.arguments)
+
+
+QUICK = ("generation.sample", "generation.edit", "encoder.analyze")
+README = [
+    each for each in commands.on_page((ROOT / "README.md").read_text(encoding="utf-8"), "README.md") if each.program in QUICK
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("command", README, ids=lambda command: " ".join(command.words[2:]))
+def test_what_the_readme_shows_runs_as_written(command: commands.Command, tmp_path: Path) -> None:
+    data = pytest.importorskip("skimage.data", reason="the photograph comes with the extra dev")
+    Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpg")
+    words = [sys.executable, *command.words[1:]]
+    done = subprocess.run(words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert len(list(tmp_path.rglob("*.*"))) > 1
 
 
 def test_every_setting_that_pages_name_exists() -> None:

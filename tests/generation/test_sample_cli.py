@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import generation.files as output
 from configs.cli import UserError
-from generation.sample import INCOMPLETE_EXIT, main
+from generation.sample import INCOMPLETE_EXIT, _missing, main
 
 Sample = Callable[..., int]
 
@@ -51,8 +52,18 @@ def test_too_few_faces_are_written_and_the_exit_code_says_so(
 ) -> None:
     out = tmp_path / "none"
     assert sample(out, "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
-    assert "only 0 of 3" in capsys.readouterr().err
+    assert "only 0 of 3 faces were accepted in 6 tries, none of seeds 0, 1, 2; take another --seed" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
+
+
+def test_the_seeds_without_a_face_are_named() -> None:
+    def named(count: int, *found: int) -> str:
+        faces = [SimpleNamespace(seed=seed) for seed in found]
+        return _missing(SimpleNamespace(request=SimpleNamespace(seed=5, count=count), faces=faces))
+
+    assert named(3, 5, 7) == "seed 6"
+    assert named(4, 8) == "seeds 5, 6, 7"
+    assert named(6) == "seeds 5, 6, 7 and 3 more"
 
 
 def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
