@@ -21,9 +21,10 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sample test fuzz lint train docs clean
+.PHONY: help install sample test fuzz lint train docs clean
 
 help:
+	@echo "make install               set up .venv; then: source .venv/bin/activate"
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
@@ -31,6 +32,9 @@ help:
 	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
 	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
+
+install: $(RUNTIME)
+	@echo "$(VENV) is ready; now type: source $(BIN)/activate"
 
 sample: $(RUNTIME)
 	$(BIN)/python -m generation.sample --emotion "$(EMOTION)" $(if $(COUNT),--count "$(COUNT)") $(if $(OUT),--out "$(OUT)") $(ARGS)

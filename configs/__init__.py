@@ -2,3 +2,7 @@
 
 One folder of YAML files per program; `configs.loader` reads them, `configs.cli` turns errors into one line.
 """
+
+from configs.installed import require_installed
+
+require_installed()

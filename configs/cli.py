@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import os
 import signal
@@ -12,8 +13,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 from weakref import ReferenceType, ref
+
+from configs.installed import lacking
 
 USER_ERROR_EXIT = 2
 INTERRUPT_EXIT = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
@@ -109,9 +112,40 @@ def command_parser(prog: str, description: str | None, examples: str) -> argpars
         description: usually the program's ``__doc__``.
         examples: shown below the options with its line breaks.
     """
-    return argparse.ArgumentParser(
-        prog=prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog=prog, description=description, epilog=examples, formatter_class=_Help)
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and which weights ship with it")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the usage, which takes twenty lines where there are many options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR_EXIT, f"error: {message} ({self.prog} --help shows what there is)\n")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Says the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        if action.nargs == 0 or not action.option_strings or default in (None, argparse.SUPPRESS, []) or "default" in text:
+            return text
+        shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        return f"{text} (default: {shown})"
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from configs.version import version_text
+
+        print(version_text())
+        parser.exit()
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """``--overwrite``, without which :func:`engine.storage.atomic.require_new` refuses to replace a file."""
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already (default: refuse)")
 
 
 def command(main: Callable[[Sequence[str]], int | None]) -> Callable[[], NoReturn]:
@@ -127,9 +161,9 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     """Call `main(argv)` and leave the process with its exit code (None counts as 0).
 
     `argv` defaults to the process's arguments without the program name. A `UserError` becomes `error: ...` on
-    stderr and exit code 2; Ctrl-C one line and 130; SIGTERM and SIGHUP one line and 128 + their number, 143 and 129; a
-    reader that went away (`| head`) silence and 141. Every other exception is a defect of the program and keeps its
-    traceback.
+    stderr and exit code 2, and so do a package that is not there and an output that is full; Ctrl-C one line and 130;
+    SIGTERM and SIGHUP one line and 128 + their number, 143 and 129; a reader that went away (`| head`) silence and 141.
+    Every other exception is a defect of the program and keeps its traceback.
     """
     global _running
     _running = True
@@ -145,27 +179,27 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
                 code = main(sys.argv[1:] if argv is None else argv) or 0
             except SystemExit as end:  # after --help, or since another process of a training has failed
                 code = end.code
-        sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
+        if sys.stdout is not None:
+            sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
         in_order = True
-    except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        code, in_order = USER_ERROR_EXIT, True
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
+        _say("\nstopped by Ctrl-C")
         code = INTERRUPT_EXIT
     except _Ended as ended:
-        with suppress(OSError):  # the terminal that closed may have been this one
-            print(f"\nstopped by {signal.Signals(ended.number).name}", file=sys.stderr, flush=True)
+        _say(f"\nstopped by {signal.Signals(ended.number).name}")
         code = 128 + ended.number
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; pointing it at the null device keeps that flush quiet.
-        with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), sys.stdout.fileno())
+        _silence()
         code = BROKEN_PIPE_EXIT
-    except BaseException:
-        if not _farewells:
-            raise
-        traceback.print_exc()
+    except BaseException as error:
+        line = _line(error)
+        if line is None:
+            if not _farewells:
+                raise
+            traceback.print_exc()
+        else:
+            _say("error: " + " ".join(line.split()))
+            code, in_order = USER_ERROR_EXIT, True
     # Not in the blocks above: while an exception is handled, its traceback keeps alive all that the command held.
     if not in_order and _farewells:
         for stream in (sys.stdout, sys.stderr):
@@ -175,3 +209,43 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     while _farewells:
         _farewells.pop()()
     sys.exit(code)
+
+
+def _line(error: BaseException) -> str | None:
+    """What to tell of an error that somebody can mend; None for a defect of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        name = error.name.partition(".")[0]
+        # A module that is missing in a package that is there is a wrong name of ours, or somebody's broken package.
+        return lacking(name) if importlib.util.find_spec(name) is None else None
+    # A file has a name in its errors, or `draft` has made a UserError of them.
+    if isinstance(error, OSError) and error.filename is None and not _takes(sys.stdout, "\n"):
+        _silence()
+        return f"the output cannot be written: {error.strerror or error}"
+    return None
+
+
+def _say(text: str) -> None:
+    """Print a line on stderr, unless that has gone, with the terminal that closed or the reader of a pipe."""
+    if not _takes(sys.stderr, f"{text}\n"):
+        _silence()
+
+
+def _silence() -> None:
+    """Let what waits for a stream that takes no more go nowhere: Python would fail on it at its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if not _takes(stream, ""):
+            with open(os.devnull, "wb") as null:
+                os.dup2(null.fileno(), stream.fileno())
+
+
+def _takes(stream: TextIO | None, text: str) -> bool:
+    """Whether a stream, with what waits for it, takes a text."""
+    try:
+        if stream is not None:
+            stream.write(text)
+            stream.flush()
+    except OSError:
+        return False
+    return True

@@ -1,6 +1,6 @@
 """A program's settings: a YAML file, `key=value` arguments on top, checked against a typed model.
 
-    config = load_config(TrainConfig, "configs/vqvae/base.yaml", ["train.batch_size=128"])
+    config = load_config(VqvaeConfig, "configs/vqvae/base.yaml", ["prior_stage.batch_size=128"])
 
 A mistake is one line that names file or command line, the dotted key, what was wrong and the nearest valid name.
 """
@@ -27,6 +27,7 @@ __all__ = [
     "add_run_arguments",
     "asked_config",
     "load_config",
+    "refuse_unread",
     "to_yaml",
     "validate",
 ]
@@ -42,6 +43,27 @@ class StrictModel(pydantic.BaseModel):
 
 
 T = TypeVar("T", bound=pydantic.BaseModel)
+
+
+def refuse_unread(section: str, settings: pydantic.BaseModel, readers: Mapping[str, str], files: Mapping[str, str]) -> None:
+    """For a validator: what only one ``source`` reads may not be set while ``settings.source`` is another one.
+
+    Training would go on without it, on other faces than those that were named.
+
+    Args:
+        section: name of the section in the configuration, such as ``data``.
+        readers: the source that reads each key which not all sources read.
+        files: a configuration to give with ``--config`` for each source that has one.
+
+    Raises:
+        ValueError: such a key has another value than its default.
+    """
+    source = settings.source  # type: ignore[attr-defined]
+    for name, reader in readers.items():
+        default = type(settings).model_fields[name].default
+        if reader != source and getattr(settings, name) != default:
+            file = f"give --config {files[reader]}, or " if {reader, source} <= files.keys() else ""
+            raise ValueError(f"{name} is not read while source={source}: {file}set {section}.source={reader}, or leave it out")
 
 
 def load_config(
@@ -87,7 +109,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("--config", metavar="FILE", default=None, help="YAML file with the settings")
     parser.add_argument("--print-config", action="store_true", help="print the settings that would be used, and stop")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single settings, e.g. train.batch_size=128")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change single settings; --print-config shows all")
     # argparse fills a "*" positional from the first run of arguments only: `a=1 --resume auto b=2` would be refused.
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
 

@@ -189,10 +189,10 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     if len(value) > MAX_BYTES:
         raise ConfigError(f"command line: {one_line(key, 60)}: a value of {len(value):,} signs is not a setting")
     if not equals:
-        raise ConfigError(f"command line: '{one_line(text, 60)}' is not a setting; write key=value, e.g. train.seed=1")
+        raise ConfigError(f"command line: '{one_line(text, 60)}' is not a setting; write section.key=value")
     parts = tuple(key.split("."))
     if len(parts) > _MAX_DEPTH or not all(re.fullmatch(r"\w[\w-]{0,99}", part) for part in parts):
-        raise ConfigError(f"command line: '{one_line(key, 60)}' is not a key; write names joined by dots, e.g. train.seed=1")
+        raise ConfigError(f"command line: '{one_line(key, 60)}' is not a key; write names joined by dots: section.key=value")
     if not value.strip():
         raise ConfigError(f"command line: {key}: no value; write {key}=null for none or {key}='\"\"' for empty text")
     return parts, parse(value, f"command line: {key}")

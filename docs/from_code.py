@@ -157,7 +157,7 @@ def write_programs() -> str:
             call = f"accelerate launch {module.replace('.', '/')}.py" if launch else f"python -m {name}"
             script = f" Installed as `{also[module]}`, too." if module in also else ""
             parts.append(f"### {name} {{ #{name.replace('.', '-')} }}\n\n`{call}`{script}\n\n{_docstring(parser.description)}")
-            parts.append(_table(("option", "what it does"), [_option(parser, action) for action in parser._actions[1:]]))
+            parts.append(_table(("option", "what it does"), [_option(parser, action) for action in parser._actions[2:]]))
             parts += [_told(part) for part in (parser.epilog or "").split("\n\n") if part.strip()]
     return "\n\n".join(parts)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 from encoder.analysis.action_units import READERS
 from encoder.analysis.columns import KEY, PICTURE_COLUMN, Columns, parse_keep
 from encoder.analysis.listing import Listing
@@ -29,6 +29,7 @@ EXAMPLES = f"""examples:
   python -m encoder.analyze photo.jpg
   python -m encoder.analyze photos/ holiday.mp4 --out faces.csv --annotate annotated
   python -m encoder.analyze 'archive/**/*.png' --out faces.parquet --largest --min-size 60
+  python -m encoder.analyze photo.jpg --explain                    pictures of what spoke for the emotion, in out/explained
   python -m encoder.analyze interview.mp4 --fps 5 --out faces.jsonl --annotate annotated --explain
   python -m encoder.analyze --camera 0 --seconds 30 --out me.csv
   python -m encoder.analyze photos/ --action-units py-feat --out faces.csv
@@ -97,7 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--landmarks", action="store_true", help="add the landmarks to the rows, where the detector has them")
     parser.add_argument("--annotate", type=Path, metavar="FOLDER", help="write pictures and videos with boxes and bars")
-    parser.add_argument("--explain", action="store_true", help="show in them what spoke for the emotion (Grad-CAM)")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="show in them what spoke for the emotion, by Grad-CAM; without --annotate in out/explained",
+    )
     parser.add_argument("--detector", default=DEFAULT_DETECTOR, metavar="NAME", help="see below (default: %(default)s)")
     parser.add_argument(
         "--min-size", type=int, default=24, metavar="PIXELS", help="leave out smaller faces (default: %(default)s)"
@@ -109,8 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="whether pictures are cropped faces, to be read whole: all, none, or those that look so (default: %(default)s)",
     )
     parser.add_argument("--largest", action="store_true", help="only the largest face of each picture")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
-    parser.add_argument("--fps", type=float, metavar="RATE", help="instead of --every: so many frames a second of a video")
+    frames = parser.add_mutually_exclusive_group()
+    frames.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
+    frames.add_argument("--fps", type=float, metavar="RATE", help="instead of --every: so many frames a second of a video")
     parser.add_argument("--gender", action="store_true", help="add gender as data sets record it")
     parser.add_argument(
         "--gender-weights", default="pretrained/gender", metavar="NAME", help="a folder or deepface (default: %(default)s)"
@@ -126,8 +132,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights", default="pretrained/encoder", metavar="FOLDER", help="the encoder (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="faces read together (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="print no rows, only the summary")
+    add_overwrite(parser)
     return parser
 
 
@@ -153,6 +160,7 @@ def main(argv: Sequence[str]) -> int:
     found = FoundInputs((), 0) if live else find_inputs(arguments.paths)
     columns = checked_columns(found.inputs, columns)
     names = [each.name for each in found.inputs]
+    _refuse_overwriting(arguments, names)
     listing = Listing(names, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
     analyzer = _make_analyzer(arguments, arguments.device)
     with contextlib.ExitStack() as stack:
@@ -180,8 +188,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("give either PATHs or --camera N (python -m encoder.analyze --help shows examples)")
     if arguments.action_units and arguments.out is None:
         raise UserError("--action-units fills columns of the rows; add --out FILE")
-    if arguments.explain and arguments.annotate is None:
-        raise UserError("--explain draws on annotated pictures; add --annotate FOLDER")
     if arguments.seconds is not None and (arguments.camera is None or not arguments.seconds > 0):
         raise UserError("--seconds is for --camera and must be positive")
     if arguments.camera is not None and (arguments.camera < 0 or arguments.fps is not None):
@@ -191,8 +197,10 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.csv_as_is and not (arguments.out or "").lower().endswith(".csv"):
         raise UserError("--csv-as-is is for --out FILE.csv")
     by_parts = _is_folder(arguments.out)
-    if by_parts and (arguments.camera is not None or arguments.annotate is not None):
-        raise UserError(f"--out {arguments.out} is a folder of parts, which goes without --camera and --annotate; name a table")
+    if by_parts and (arguments.camera is not None or arguments.annotate is not None or arguments.explain):
+        raise UserError(
+            f"--out {arguments.out} is a folder of parts, which goes without --camera, --annotate and --explain; name a table"
+        )
     if arguments.out is not None and "://" in arguments.out and arguments.out.lower().endswith(ENDINGS):
         raise UserError(f"--out {arguments.out}: one table is written to disk only; name a folder there for parts")
     if not by_parts and (arguments.share is not None or os.environ.get("WORLD_SIZE", "1") != "1"):
@@ -200,6 +208,21 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("every", "batch_size", "part_size"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(arguments, name)}")
+
+
+def _refuse_overwriting(arguments: argparse.Namespace, sources: Sequence[str]) -> None:
+    """Refuse to replace the table, or annotated pictures of these sources. ``--explain`` alone gets a folder of its own."""
+    from engine.storage.atomic import free_folder, require_new
+
+    require_new([arguments.out], arguments.overwrite)
+    if arguments.explain and arguments.annotate is None:
+        arguments.annotate = free_folder(Path("out") / "explained")
+    elif arguments.annotate is not None and arguments.annotate.is_dir():
+        from encoder.analysis.annotate import annotated_names
+
+        there = {path.name.lower() for path in arguments.annotate.iterdir()}
+        taken = [name for name in annotated_names(sources) if name.lower() in there]
+        require_new([arguments.annotate / name for name in taken], arguments.overwrite, "--annotate")
 
 
 def _share(text: str | None) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import command, command_parser
+from configs.cli import add_overwrite, command, command_parser
 
 EXAMPLES = """examples:
   python -m encoder.calibrate --data DATA --weights runs/encoder/weights --out runs/encoder/calibrated
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="where the eyes lie in the crops that were learnt from, as shares of the side (default: as stored)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the calibrated encoder")
+    add_overwrite(parser)
     return parser
 
 
@@ -50,8 +51,10 @@ def main(argv: Sequence[str]) -> int:
     from encoder.fitting.averaging import average
     from encoder.fitting.calibration import calibrate
     from encoder.inference.emotion_encoder import KIND, EmotionEncoder
-    from engine.storage.weights import OPTIONAL_KEYS, read_config, resolve_folder
+    from engine.storage.atomic import require_new
+    from engine.storage.weights import CONFIG_FILE, OPTIONAL_KEYS, read_config, resolve_folder
 
+    require_new([arguments.out / CONFIG_FILE], arguments.overwrite)
     folders = [resolve_folder(name) for name in (arguments.weights, *arguments.average)]
     stored = read_config(folders[-1], KIND)
     encoder = average(folders, arguments.shares)

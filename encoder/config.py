@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.loader import StrictModel
+from configs.loader import StrictModel, refuse_unread
 
 LandmarkModelName = Literal[
     "landmarks-lightgbm", "landmarks-forest", "landmarks-linear-svc", "landmarks-svc", "landmarks-knn", "landmarks-mlp",
@@ -102,6 +102,12 @@ class DataConfig(StrictModel):
     sixfold_rotation: float | None = Field(
         None, gt=0, le=180, description="degrees; every training face is replaced by six turned copies; null: off"
     )
+
+    @model_validator(mode="after")
+    def _nothing_unread(self) -> DataConfig:
+        files = {"real": "configs/encoder/base.yaml", "drawn": "configs/encoder/drawn.yaml"}
+        refuse_unread("data", self, {"path": "real", "drawn_count": "drawn"}, files)
+        return self
 
 
 class TrainConfig(StrictModel):

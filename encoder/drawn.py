@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.cli import command, command_parser
+from configs.cli import add_overwrite, command, command_parser
 from encoder.drawing.faces import DrawnFaces, draw_faces
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
 from encoder.pictures.face_images import png_bytes
@@ -40,18 +40,20 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m encoder.drawn", "Draw a contact sheet of faces: the seven emotions in turn, one a column.", EXAMPLES
     )
     parser.add_argument("--count", type=int, default=49, help="faces on the sheet (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--size", type=int, default=64, help="pixels of one face (default: %(default)s)")
     parser.add_argument("--strip", action="store_true", help="one person, intensity 0 to 1 for each emotion")
     parser.add_argument("--out", type=Path, default=Path("drawn.png"), help="default: %(default)s")
+    add_overwrite(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Draw and write the sheet."""
-    from engine.storage.atomic import atomic_write_bytes
+    from engine.storage.atomic import atomic_write_bytes, require_new
 
     arguments = build_parser().parse_args(argv)
+    require_new([arguments.out], arguments.overwrite)
     if arguments.strip:
         levels = 8
         faces = draw_faces(

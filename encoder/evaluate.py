@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--as-seeds", action="store_true", help="the --weights are trainings of one recipe: mean and deviation")
     parser.add_argument("--on-error", choices=("refuse", "skip"), default="refuse", help="what to do with broken rows")
     parser.add_argument("--views", choices=("plain", "mirror", "ten-crop"), default="mirror", help="default: %(default)s")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the tables (several models: a list)")
+    add_overwrite(parser)
     return parser
 
 
@@ -173,13 +174,15 @@ def _load_beyond(arguments: argparse.Namespace) -> BeyondLabels:
 
 def _output_folders(arguments: argparse.Namespace, names: Sequence[str]) -> list[Path]:
     """Makes every folder that is written to, before any work; one for each model's JSON, or none with --report alone."""
-    from engine.storage.atomic import make_folder
+    from engine.storage.atomic import make_folder, require_new
 
     outs = []
     if arguments.out is not None:
         outs = [arguments.out if len(names) == 1 else arguments.out / name for name in names]
     elif arguments.report is None:
         outs = [Path("out") / f"evaluation-{name}-{arguments.split}" for name in names]
+    require_new([folder / "evaluation.json" for folder in outs], arguments.overwrite)
+    require_new([arguments.report and arguments.report / "report.html"], arguments.overwrite, "--report")
     for folder in outs:
         make_folder(folder)
     if arguments.report is not None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import command, command_parser
+from configs.cli import add_overwrite, command, command_parser
 
 EXAMPLES = """examples:
   python -m encoder.evaluate_gender --data DATA                                  the shipped classifier, test split
@@ -25,7 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "valid", "test"), default="test", help="default: %(default)s")
     parser.add_argument("--split-seed", type=int, default=0, help="data.split_seed of the training (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for gender.json (default: out/evaluation-gender-SPLIT)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    add_overwrite(parser)
     return parser
 
 
@@ -35,14 +36,15 @@ def main(argv: Sequence[str]) -> int:
     from encoder.people.gender import create_gender
     from encoder.people.gender_assessment import assess_gender, format_table
     from encoder.people.gender_data import load_gendered
-    from engine.storage.atomic import write_json
+    from engine.storage.atomic import require_new, write_json
 
+    out = arguments.out or Path("out") / f"evaluation-gender-{arguments.split}"
+    require_new([out / "gender.json"], arguments.overwrite)
     model = create_gender(arguments.weights, device=arguments.device)
     path = Path(arguments.data).expanduser()
     faces = load_gendered(path, arguments.split, seed=arguments.split_seed, size=128)
     report = {"weights": arguments.weights, "split": arguments.split, "split_seed": arguments.split_seed}
     report |= assess_gender(model, faces)
-    out = arguments.out or Path("out") / f"evaluation-gender-{arguments.split}"
     write_json(out / "gender.json", report)
     print(format_table(report))
     print(f"\nwritten: {out / 'gender.json'}")

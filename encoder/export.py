@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 from encoder.inference.onnx_graph import TOLERANCE, largest_gap, metadata, to_onnx, with_metadata
+from engine.storage.atomic import atomic_write_bytes, require_new
 
 if TYPE_CHECKING:
     from encoder.inference.emotion_encoder import EmotionEncoder
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="default: %(default)s")
     parser.add_argument("--data", help='int8: folder with FER-2013, or "drawn", to calibrate with and to compare on')
+    add_overwrite(parser)
     return parser
 
 
@@ -47,11 +49,11 @@ def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     if not arguments.out.parent.is_dir():
         raise UserError(f"--out {arguments.out}: there is no folder {arguments.out.parent}; make it first")
+    require_new([arguments.out], arguments.overwrite)
     if (arguments.precision == "int8") != (arguments.data is not None):
         raise UserError("--precision int8 and --data belong together: say which faces to calibrate with and to compare on")
     _require_packages()
     from encoder.inference.emotion_encoder import EmotionEncoder
-    from engine.storage.atomic import atomic_write_bytes
     from engine.storage.weights import resolve_folder
 
     encoder = EmotionEncoder.from_pretrained(resolve_folder(arguments.weights))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.cli import command, command_parser
+from configs.cli import add_overwrite, command, command_parser
 from encoder.models.deepface_weights import load_published_weights
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
     parser = command_parser("python -m encoder.import_deepface", __doc__, EXAMPLES)
     parser.add_argument("--out", type=Path, required=True, help="folder for config.json and model.safetensors")
+    add_overwrite(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Convert and write; exit code 0."""
     arguments = build_parser().parse_args(argv)
+    from engine.storage.atomic import require_new
+    from engine.storage.weights import CONFIG_FILE
+
+    require_new([arguments.out / CONFIG_FILE], arguments.overwrite)
     encoder = published_encoder()
     encoder.save_pretrained(
         arguments.out, data={"source": "DeepFace's published weights, trained on FER-2013 by its authors; not calibrated"}

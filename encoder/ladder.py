@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these rungs; the rows of the others stay as they are")
     parser.add_argument("--max-minutes", type=float, help="longest training of one network")
     parser.add_argument("--split", choices=("valid", "test"), default="test", help="judged on (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings for every training, after its own")
     return parser
 

@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 from configs.loader import validate
 from encoder.config import CropConfig
 from encoder.data.face_parquet import new_split_files, write_parquet_splits
 from encoder.data.face_set import FER_SIZE, SPLITS
 from encoder.data.inventory import report, table
 from encoder.data.load import load_faces
-from engine.storage.atomic import atomic_write_text, draft, make_folder, write_json
+from engine.storage.atomic import atomic_write_text, draft, make_folder, require_new, write_json
 
 _READ = CropConfig()
 _SHOWN_PROBLEMS = 20
@@ -66,12 +66,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--colour", action="store_true", help="with --align: keep colour (default: grey)")
     parser.add_argument("--found-only", action="store_true", help="with --align: leave out faces that are not found")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON")
+    add_overwrite(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns 0 (clean) or 1 (problems skipped). Raises UserError: the data set or an output is refused."""
     args = _parser().parse_args(argv)
+    require_new([args.json], args.overwrite, "--json")
     if args.align is not None:
         return _align(args)
     for name in ("eyes", "colour", "found_only"):
@@ -82,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
     splits = {split: load_faces(args.path, split, on_error=args.on_error, size=args.size) for split in SPLITS}
     if not any(len(faces) for faces in splits.values()):
         problems = [line for faces in splits.values() for line in faces.problems]
-        reason = f"first of {len(problems)} problems: {problems[0]}" if problems else "it is empty"
+        more = f"first of {len(problems)} problems: " if len(problems) > 1 else ""
+        reason = f"{more}{problems[0]}" if problems else "it is empty"
         raise UserError(f"{args.path}: holds no readable face; {reason}")
     facts = report(splits)
     print(table(facts))

@@ -133,9 +133,12 @@ def main(argv: Sequence[str]) -> int:
 def _files(pictures: Sequence[str], out: Path) -> list[str]:
     """The pictures named, without those that an earlier command wrote into an ``--out`` inside a folder of pictures."""
     from encoder.pictures.sources import find_files
+    from engine.storage.stored_files import is_url
 
     edited = os.path.realpath(out)
     for name in pictures:
+        if is_url(name):
+            raise UserError(f"{name}: is a URL, and pictures are edited on disk; save it first: curl -O '{name}'")
         if os.path.isdir(name) and os.path.realpath(name) == edited:
             raise UserError(f"--out {out}: is the folder of the pictures; choose another, such as {out / 'edited'}")
     found = find_files(pictures).files
@@ -166,7 +169,8 @@ def _edit_all(
         if not arguments.quiet and not arguments.json:
             tqdm.write(_line(source, records[-1]), file=sys.stdout)
     if not records:
-        more = f" (and {len(skipped) - 1} more pictures)" if len(skipped) > 1 else ""
+        others = len(skipped) - 1
+        more = f" (and {others} more picture{'s' if others > 1 else ''})" if others else ""
         raise UserError(skipped[0] + more)
     write_manifest(arguments.out, records, skipped)
     return records, skipped

@@ -25,6 +25,17 @@ def made_now() -> dict[str, Any]:
     return {"generator": generator(), "ai_generated": True, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def remove_former(folder: Path) -> None:
+    """Take away the files of a manifest that is to be replaced, so that no face lies there that the new one does not list."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["faces"]
+        names = [str(entry["file"]) for entry in listed]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return
+    for name in (MANIFEST, SHEET, STRIP, *(name for name in names if Path(name).name == name)):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
     settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]

@@ -24,6 +24,8 @@ _LEFT_OPEN = {
     "realism": f"{REALISM:g} where there is a critic",
     "landmarks": "on for photographs of 128 pixels",
 }
+# What the help says where there is no value, and of a switch.
+_NO_DEFAULT = {False: "none", True: "off"}
 # Options that would do nothing without another.
 _PARTNERS = {"avoidance": "avoid", "candidates": "encoder_guidance"}
 
@@ -54,7 +56,7 @@ def add_field_options(
         else:
             how = {"type": kind if kind in (int, float) else str, "metavar": _METAVARS.get(name, "N" if kind is int else "X")}
         shown = f"{default:g}" if isinstance(default, float) else default
-        text = "" if default is None or default is False else f" (default: {shown})"
+        text = f" (default: {_NO_DEFAULT[kind is bool] if default is None or default is False else shown})"
         names = (_option(name), *_ALIASES.get(name, ()))
         parser.add_argument(*names, dest=name, default=None, help=f"{field.description}{text}", **how)
 
@@ -72,7 +74,7 @@ def _option(name: str) -> str:
 def add_network_options(parser: argparse.ArgumentParser, devices: Sequence[str] | None = None) -> None:
     """``--weights``, ``--encoder`` and ``--device``, one of ``devices`` if given, and ``--quiet``."""
     parser.add_argument("--weights", default="pretrained", help="folder with encoder, tokenizer, prior (default: %(default)s)")
-    parser.add_argument("--encoder", help="another encoder than the one in --weights")
+    parser.add_argument("--encoder", help="another encoder (default: the one in --weights)")
     names = ", ".join(devices or ("auto", "cpu", "cuda", "cuda:1", "…"))
     parser.add_argument("--device", choices=devices, default="auto", help=f"{names} (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from configs.cli import INTERRUPT_EXIT, UserError, command, command_parser
+from configs.cli import INTERRUPT_EXIT, UserError, add_overwrite, command, command_parser
 from encoder.emotions import describe
 from generation.options import add_field_options, add_network_options, given, read_request
 from generation.request import FaceRequest
+
+if TYPE_CHECKING:
+    from generation.faces import FaceBatch
 
 INCOMPLETE_EXIT = 3
 _DEFAULTS = {"count": "16; rows of a strip: 1", "max_tries": "32; of a strip 4", "identity": "in strips"}
@@ -53,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="faces computed at once (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for the files (default: out/EMOTION-sSEED)")
     parser.add_argument("--json", action="store_true", help="print the manifest instead of the table")
+    add_overwrite(parser)
     add_network_options(parser)
     return parser
 
@@ -67,10 +71,11 @@ def main(argv: Sequence[str]) -> int:
     request = read_request(arguments)
     from generation.draw import FaceModel
     from generation.faces import FaceBatch
-    from generation.files import FaceWriter
+    from generation.files import FaceWriter, remove_former
 
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
     asked = FaceBatch(model.settled(request), (), 0, 0.0, model.weights)
+    remove_former(folder)
     writer = FaceWriter(asked, folder, size=arguments.size, mark=arguments.mark)
     with _bar(arguments, arguments.emotion, request.count, "face") as advance:
         batch = model.generate(request, batch_size=arguments.batch_size, progress=advance, taken=writer.add)
@@ -83,10 +88,20 @@ def main(argv: Sequence[str]) -> int:
     # A veto that refused more than the encoder did is the one to be lowered.
     vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off"}
     worst = max(batch.refused, key=lambda cause: batch.refused[cause], default="emotion")
+    kept = f"they are in {folder}; " if batch.faces else ""
     return _incomplete(
-        f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries; "
-        f"raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
+        f"only {len(batch.faces)} of {request.count} faces were accepted in {batch.tried} tries, none of {_missing(batch)}; "
+        f"{kept}take another --seed, raise --max-tries or --guidance, or {vetoes.get(worst, 'lower --threshold')}"
     )
+
+
+def _missing(batch: FaceBatch) -> str:
+    """The seeds that gave no face: ``"seed 12"``, ``"seeds 3, 4, 9 and 5 more"``."""
+    asked = batch.request
+    found = {face.seed for face in batch.faces}
+    seeds = [seed for seed in range(asked.seed, asked.seed + asked.count) if seed not in found]
+    more = f" and {len(seeds) - 3} more" if len(seeds) > 3 else ""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds[:3]))}{more}"
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -100,18 +115,13 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _folder(arguments: argparse.Namespace) -> Path:
     """``--out``, or the first free folder under ``out/`` named after the request; one where faces can be written."""
-    from engine.storage.atomic import require_place
+    from engine.storage.atomic import free_folder, require_new
 
     if arguments.out is None:
         asked = arguments.emotion or f"strip-{arguments.strip}"
         stem = "-".join("".join(asked.lower().split()).replace(",", ":").split(":")) + f"-s{arguments.seed or 0}"
-        names = (stem + suffix for suffix in ("", *(f"-{number}" for number in range(2, 10_000))))
-        arguments.out = next((Path("out") / name for name in names if not (Path("out") / name).exists()), None)
-        if arguments.out is None:
-            raise UserError("out/ is full of requests like this one; choose --out")
-    if (arguments.out / "manifest.json").exists():
-        raise UserError(f"{arguments.out}: already holds manifest.json; choose another --out, or remove it")
-    require_place(arguments.out)
+        arguments.out = free_folder(Path("out") / stem)
+    require_new([arguments.out / "manifest.json"], arguments.overwrite)
     return Path(arguments.out)
 
 
@@ -119,7 +129,7 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     settings = {"count": 1, "intensity": arguments.intensity, **given(arguments)}
     frames = 9 if arguments.frames is None else arguments.frames
     from generation.draw import FaceModel
-    from generation.files import FaceWriter
+    from generation.files import FaceWriter, remove_former
     from generation.strip import FaceStrip, make_strip, strip_requests
 
     requests = strip_requests(arguments.strip, frames, **settings)
@@ -127,6 +137,7 @@ def _strip(arguments: argparse.Namespace, folder: Path) -> int:
     first, *rest = map(model.settled, requests)
     emotions, count = (first.emotion, *(each.emotion for each in rest)), first.count
     asked = FaceStrip(first, (), 0, 0.0, model.weights, path=arguments.strip, emotions=emotions)
+    remove_former(folder)
     writer = FaceWriter(asked, folder, size=arguments.size, mark=arguments.mark)
     with _bar(arguments, arguments.strip, count, "row") as advance:
         strip = make_strip(model, arguments.strip, frames, progress=advance, taken=writer.add_row, **settings)

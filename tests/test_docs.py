@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,28 +17,17 @@ import pytest
 import yaml
 
 from configs.explain import all_keys, dotted
-from docs import from_code
+from docs import commands, from_code
+from docs.commands import blocks, prose
 
 ROOT, DOCS = from_code.ROOT, from_code.DOCS
 CARDS = list(from_code.cards().values())
 PAGES = [*from_code.pages(), *CARDS]
 MOST_WORDS = 900
-# The configuration that a program reads, where its command line takes key=value.
-READS = {"encoder.train": "EncoderConfig", "encoder.train_gender": "GenderConfig", "vqvae.train": "VqvaeConfig"}
 
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def blocks(text: str) -> Iterator[tuple[str, str]]:
-    """The fenced blocks of a page: their language ("" for commands) and what they hold."""
-    yield from re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def prose(text: str) -> str:
-    """A page without its fenced blocks."""
-    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
@@ -54,26 +42,6 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-def commands(page: Path) -> Iterator[list[str]]:
-    """Every command that a page shows, in a block or in the text, as its words."""
-    text = text_of(page)
-    lines = [line for language, inside in blocks(text) if not language for line in inside.replace("\\\n", " ").splitlines()]
-    lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose(text))]
-    for line in lines:
-        if re.search(r"-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
-            yield shlex.split(line, comments=True)
-
-
-def program_of(words: list[str]) -> tuple[str, list[str]] | None:
-    """The program that a command starts, and the words after it."""
-    for place, word in enumerate(words):
-        if word == "-m" and words[place + 1].split(".")[0] in from_code.FLOORS:
-            return words[place + 1], words[place + 2 :]
-        if word in ("encoder/train.py", "vqvae/train.py"):
-            return word.removesuffix(".py").replace("/", "."), words[place + 1 :]
-    return None
-
-
 def wrong_links(page: Path) -> Iterator[str]:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(text_of(page))):
         path, _, anchor = target.partition("#")
@@ -84,21 +52,17 @@ def wrong_links(page: Path) -> Iterator[str]:
 
 
 def wrong_commands(page: Path) -> Iterator[str]:
-    for words in commands(page):
-        program, after = program_of(words) or ("", [])
-        if words[0] == "make":
-            if f"\n{words[1]}:" not in text_of(ROOT / "Makefile"):
-                yield " ".join(words)
-        elif program not in from_code.programs():
-            yield " ".join(words)
+    """Programs, targets of make and options that are not there; tests/test_commands.py gives the rest to the programs."""
+    for command in commands.on_page(text_of(page), page.name):
+        if command.words[0] == "make":
+            if f"\n{command.words[1]}:" not in text_of(ROOT / "Makefile"):
+                yield str(command)
+        elif command.program not in from_code.programs():
+            yield str(command)
         else:
-            known = from_code.parser_of(program)._option_string_actions
-            options = [word.partition("=")[0] for word in after if word.startswith("--")]
-            yield from (f"{program} {option}" for option in options if option not in known)
-            if program in READS:
-                keys = {dotted(key) for key in all_keys(from_code.settings()[READS[program]])}
-                given = [word.partition("=")[0] for word in after if re.match(r"[a-z][\w.]*=", word)]
-                yield from (f"{program} {key}" for key in given if key not in keys)
+            known = from_code.parser_of(command.program)._option_string_actions
+            options = [word.partition("=")[0] for word in command.arguments if word.startswith("--")]
+            yield from (f"{command.program} {option}" for option in options if option not in known)
 
 
 def wrong_names(page: Path) -> Iterator[str]:
@@ -137,7 +101,7 @@ def test_what_pages_show_exists(wrong: Callable[[Path], Iterator[str]]) -> None:
         (wrong_links, "[a](http://elsewhere)"),
         (wrong_commands, "```\npython -m generation.simple --emotion fear\n```"),
         (wrong_commands, "text `python -m generation.sample --emoton fear` text"),
-        (wrong_commands, "```\naccelerate launch vqvae/train.py --resume latest \\\n    tokenizer.sise=12\n```"),
+        (wrong_commands, "```\naccelerate launch vqvae/train.py --resume latest \\\n    --stag prior\n```"),
         (wrong_commands, "```\nmake faces\n```"),
         (wrong_names, "`generation.pipeline.FacePipe`"),
         (wrong_names, "```python\nfrom encoder.emotion import Emotion\n```"),

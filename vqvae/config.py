@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from configs.loader import StrictModel
+from configs.loader import StrictModel, refuse_unread
 from encoder.config import CropConfig, Width
 from vqvae.attributes import AttributeName
 
@@ -148,6 +148,13 @@ class FacesConfig(StrictModel):
     shuffle_block: int = Field(0, ge=0, description="neighbouring faces fetched together, for slow storage; 0: one by one")
     shuffle_window: int = Field(64, ge=1, le=128, description="blocks whose faces are shuffled among themselves")
     workers: int = Field(0, ge=0, le=64, description="processes per training process that make batches ahead of time")
+
+    @model_validator(mode="after")
+    def _nothing_unread(self) -> FacesConfig:
+        real = dict.fromkeys(("fer2013", "faces128", "colour128", "probe"), "real")
+        files = {"real": "configs/vqvae/base.yaml", "drawn": "configs/vqvae/drawn.yaml"}
+        refuse_unread("faces", self, {**real, "drawn_count": "drawn", "shards": "shards", "look": "shards"}, files)
+        return self
 
 
 class StageConfig(StrictModel):

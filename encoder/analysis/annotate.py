@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,16 @@ def _draw_panel(
         y += unit * 1.45
 
 
+def _stem(source: str) -> str:
+    # Room for the ending and a number.
+    return short_name(Path(source.replace(":", "-")).stem, 24)
+
+
+def annotated_names(sources: Iterable[str]) -> list[str]:
+    """Names of the files that an :class:`Annotator` may give to these sources, of which any may be a picture or a video."""
+    return [f"{stem}{ending}" for stem in dict.fromkeys(map(_stem, sources)) for ending in (".jpg", ".mp4")]
+
+
 class Annotator:
     """Writes annotated readings into a folder: ``<name>.jpg`` for a picture, ``<name>.mp4`` for a video or a camera.
 
@@ -209,12 +219,8 @@ class Annotator:
             self.files += 1
 
     def _new_path(self, source: str, ending: str) -> Path:
-        """A name after the source's: with its former ending, then with a number, where two sources share one."""
-        path = Path(source.replace(":", "-"))
-        # Room for the ending and a number.
-        stem = short_name(path.stem, 24)
-        if f"{stem}{ending}".lower() in self._used:
-            stem = short_name(path.name.replace(".", "-"), 24)
+        """A name after the source's, with a number where two sources share one."""
+        stem = _stem(source)
         name, number = f"{stem}{ending}", 2
         while name.lower() in self._used:
             name, number = f"{stem}-{number}{ending}", number + 1

@@ -49,8 +49,8 @@ class Listing:
     def finish(self, ignored: int, written: Sequence[str]) -> int:
         """Print the summary; the exit code. Raises UserError: no picture could be read."""
         if not self.pictures:
-            first = f"; first of {len(self.skipped)} problems: {self.skipped[0]}" if self.skipped else ""
-            raise UserError(f"nothing could be read{first}")
+            more = f"first of {len(self.skipped):,} problems: " if len(self.skipped) > 1 else ""
+            raise UserError("nothing could be read" + (f"; {more}{self.skipped[0]}" if self.skipped else ""))
         parts = [f"{_count(self.faces, 'face')} in {_count(self.pictures, 'picture')}"]
         parts += [f"{self.faceless:,} without a face"] if self.faceless else []
         parts += [f"{self.whole:,} taken for crops and read whole (--crops no: cut again)"] if self.whole else []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the folds of the fit (default: %(default)s)")
     parser.add_argument("--count", choices=("train", "valid", "test"), help="count in this split of --data instead of fitting")
     parser.add_argument("--probe", default="pretrained/attributes", help="the probe that counts (default: %(default)s)")
+    add_overwrite(parser)
     return parser
 
 
@@ -40,12 +41,12 @@ def _fit(arguments: argparse.Namespace) -> None:
     from encoder.attributes.labels import ATTRIBUTES, labelled_faces, read_labels, truths
     from encoder.attributes.probe import FEATURES, FaceAttributes, FaceFeatures, Linear, ProbeCalibration, ProbeConfig
     from encoder.inference.emotion_encoder import KIND, EmotionEncoder
-    from engine.storage.atomic import require_place
-    from engine.storage.weights import read_config, resolve_folder
+    from engine.storage.atomic import require_new
+    from engine.storage.weights import CONFIG_FILE, read_config, resolve_folder
 
     if arguments.out is None:
         raise UserError("--out: name a folder for the probe, or count with an existing one: --count train")
-    require_place(arguments.out)
+    require_new([arguments.out / CONFIG_FILE], arguments.overwrite)
     rows = read_labels()
     folder = resolve_folder(arguments.weights)
     encoder = EmotionEncoder.from_pretrained(folder)
@@ -96,10 +97,10 @@ def _count(arguments: argparse.Namespace) -> None:
     from encoder.attributes.assessment import format_shares, shares
     from encoder.attributes.probe import FaceAttributes
     from encoder.data.load import load_faces
-    from engine.storage.atomic import require_place, write_json
+    from engine.storage.atomic import require_new, write_json
 
     if arguments.out is not None:
-        require_place(arguments.out)
+        require_new([arguments.out / "attributes.json"], arguments.overwrite)
     probe = FaceAttributes.from_pretrained(arguments.probe, arguments.weights)
     faces = load_faces(arguments.data.expanduser(), arguments.count)
     table = shares(faces, probe.shown(faces.images))

@@ -126,7 +126,7 @@ class Ladder:
         self._keep(rung, None)
         weights = self._weights(rung, folder, log)
         out = folder / "evaluation"
-        judge = ["--data", self.data, "--weights", str(weights), "--split", self.split, "--out", str(out)]
+        judge = ["--data", self.data, "--weights", str(weights), "--split", self.split, "--out", str(out), "--overwrite"]
         _program("encoder.evaluate", [*judge, "--device", self.device], log)
         try:
             row = self._row(rung, weights, json.loads((out / "evaluation.json").read_text()))
@@ -146,7 +146,7 @@ class Ladder:
         if rung.weights == "deepface":
             weights = folder / "weights"
             if not (weights / CONFIG_FILE).is_file():
-                _program("encoder.import_deepface", ["--out", str(weights)], log)
+                _program("encoder.import_deepface", ["--out", str(weights), "--overwrite"], log)
             return weights
         if rung.weights is not None:
             return resolve_folder(rung.weights)

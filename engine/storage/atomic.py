@@ -8,7 +8,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -83,17 +83,41 @@ def require_place(folder: str | Path, option: str = "--out") -> None:
         raise UserError(f"{folder}: nothing may be written in {place}; choose another {option}")
 
 
-def require_file_place(path: str | Path | None, option: str) -> None:
-    """As :func:`require_place`, for a file; None, where ``option`` was not given, is no mistake.
+def require_new(paths: Iterable[str | Path | None], overwrite: bool, option: str = "--out") -> None:
+    """The one rule of overwriting, for every program that writes what it was told to, before its work.
+
+    A file that is there is replaced only with ``--overwrite``. Programs whose same command goes on where it was stopped have
+    rules of their own: they keep what is done and refuse what is not theirs.
+
+    Args:
+        paths: that will be written; of results in a folder the one that stands for all of them. None: not asked for.
+        overwrite: whether that option was given.
+        option: of the command line that named the place.
 
     Raises:
-        UserError: a folder has that name, or its own folder cannot be used.
+        UserError: a file is there; or a folder has that name, or its own folder cannot be used.
     """
-    if path is None:
-        return
-    if Path(path).is_dir():
-        raise UserError(f"{path}: is a folder; name a file in it with {option}")
-    require_place(Path(path).absolute().parent, option)
+    for path in paths:
+        if path is None:
+            continue
+        if Path(path).is_dir():
+            raise UserError(f"{path}: is a folder; name a file in it with {option}")
+        require_place(Path(path).absolute().parent, option)
+        if os.path.lexists(path) and not overwrite:
+            raise UserError(f"{path}: is there already; choose another {option}, or replace it with --overwrite")
+
+
+def free_folder(folder: Path) -> Path:
+    """``folder``, or the first of ``folder-2``, ``folder-3``, ... that is not there: for results whose place was not named.
+
+    Raises:
+        UserError: there are ten thousand.
+    """
+    names = (folder.name, *(f"{folder.name}-{number}" for number in range(2, 10_000)))
+    for name in names:
+        if not os.path.lexists(folder.with_name(name)):
+            return folder.with_name(name)
+    raise UserError(f"{folder.parent} is full of results like this one; choose a place with an option")
 
 
 def short_name(name: str, spare: int) -> str:

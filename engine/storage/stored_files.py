@@ -28,7 +28,8 @@ def locate(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise UserError(f"{url}: cannot be reached from here ({error})") from None
+        mend = f"{'install these with pip, or ' if isinstance(error, ImportError) else ''}copy it to disk first"
+        raise UserError(f"{url}: cannot be reached from here ({error}); {mend}") from None
 
 
 @contextmanager

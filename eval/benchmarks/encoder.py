@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from configs.cli import UserError, command, command_parser
 from encoder.drawing.faces import draw_faces
+from engine.storage.atomic import require_new
 from engine.threads import free_threads
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import measure_apart
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, faces=2, size=1, rounds=1, threads=1)
+    require_new([asked.out], asked.overwrite)
     from tqdm import tqdm
 
     groups = asked.contestants or [name for name in GROUPS if name not in ONNX or _onnx_installed()]

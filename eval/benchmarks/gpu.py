@@ -7,10 +7,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
+from engine.storage.atomic import require_new
+from eval.benchmarks.harness import add_out
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     parser.add_argument("--no-compile", action="store_true", help="leave the networks as they are")
     parser.add_argument("--peak", type=float, help="TFLOP/s of the GPU, where it is not known here")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-gpu.json"), help="default: %(default)s")
+    add_out(parser, "gpu")
     parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
     return parser
 
@@ -65,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
     for name in ("batch", "samples", "warmup", "steps", "rounds"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: give at least 1")
+    require_new([arguments.out], arguments.overwrite)
     import torch
 
     if arguments.device == "cuda" and not torch.cuda.is_available():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.cli import add_overwrite
 from engine.storage.atomic import write_json
 from eval.output.table import aligned
 
@@ -24,7 +25,13 @@ def add_options(parser: argparse.ArgumentParser, name: str, *, rounds: int, seed
     parser.add_argument("--threads", type=int, help="default: as many as cores are idle")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds{least} ({DEFAULT})")
     parser.add_argument("--seed", type=int, default=0, help=f"{seed} ({DEFAULT})")
+    add_out(parser, name)
+
+
+def add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    """``--out`` and ``--overwrite``; the program calls :func:`engine.storage.atomic.require_new` before it measures."""
     parser.add_argument("--out", type=Path, default=Path(f"out/benchmark-{name}.json"), help=DEFAULT)
+    add_overwrite(parser)
 
 
 def describe_machine(packages: Iterable[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
 from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS
+from engine.storage.atomic import require_new
 from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
@@ -67,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, positions=1, codes=2, width=16, depth=1, heads=1, steps=1, threads=1, rounds=LEAST_ROUNDS)
     at_least(asked, verified=0, groups=1, batch=1)
+    require_new([asked.out], asked.overwrite)
     if math.isqrt(asked.positions) ** 2 != asked.positions:
         raise UserError(f"--positions {asked.positions}: is no square number like 64")
     if asked.width % asked.heads:

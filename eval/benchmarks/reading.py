@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError, command, command_parser
+from engine.storage.atomic import require_new
 from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.contestants import deepface_analyze
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, photographs=2, frames=2, rounds=1, threads=1)
+    require_new([asked.out], asked.overwrite)
     threads = asked.threads or free_threads()
     # Read by the libraries when they are first imported, which is below.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))

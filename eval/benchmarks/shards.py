@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.cli import UserError, command, command_parser
+from engine.storage.atomic import require_new
 from engine.threads import allowed_cores
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", type=int, default=10, help=f"how much larger the other is ({DEFAULT})")
     parser.add_argument("--steps", type=int, default=100, help=f"of each stage ({DEFAULT})")
     parser.add_argument("--seed", type=int, default=0, help=f"of pixels and order ({DEFAULT})")
-    parser.add_argument("--out", type=Path, default=Path("out/benchmark-shards.json"), help=DEFAULT)
+    harness.add_out(parser, "shards")
     return parser
 
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
     """Write both sets, train on each, print the memory of both."""
     asked = build_parser().parse_args(argv)
     at_least(asked, faces=64, times=1, steps=1)
+    require_new([asked.out], asked.overwrite)
     if not Path("/proc/self/status").is_file():
         raise UserError("memory is read from /proc, which this system does not have; run this on Linux")
     rows: list[dict[str, float]] = []

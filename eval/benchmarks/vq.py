@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from configs.cli import command, command_parser
+from engine.storage.atomic import require_new
 from engine.threads import free_threads, use_threads
 from eval.benchmarks import harness
 from eval.benchmarks.harness import DEFAULT, LEAST_ROUNDS, held_against
@@ -118,6 +119,7 @@ def contestants(
 def main(argv: Sequence[str]) -> int:
     asked = build_parser().parse_args(argv)
     at_least(asked, positions=1, codes=2, dim=1, rounds=LEAST_ROUNDS, threads=1, groups=1)
+    require_new([asked.out], asked.overwrite)
     from tqdm import tqdm
 
     threads = use_threads(asked.threads or free_threads())

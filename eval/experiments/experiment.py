@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from tqdm import tqdm
 
-from configs.cli import command_parser
+from configs.cli import add_overwrite, command_parser
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import require_file_place, require_place
+from engine.storage.atomic import require_new, require_place
 from engine.storage.kept_rows import keep_row, kept_row
 from eval.output.table import aligned
 
@@ -47,12 +47,14 @@ class Experiment(ABC, Generic[T]):
         name: ``python -m eval.NAME``, and the files ``NAME.*`` of its results.
         examples: of the command line, with what the figures mean.
         columns: titles of the lines that are printed as points are done; none: no lines.
+        place_option: of the command line, that names the folder of the results.
         redrawn: write the results after every point, not only at the end.
     """
 
     name: ClassVar[str]
     examples: ClassVar[str]
     columns: ClassVar[Sequence[str]] = ()
+    place_option: ClassVar[str] = "--out"
     redrawn: ClassVar[bool] = False
 
     def __init__(self, arguments: argparse.Namespace, argv: Sequence[str] = ()) -> None:
@@ -66,7 +68,14 @@ class Experiment(ABC, Generic[T]):
         """The command line; imports nothing heavy."""
         parser = command_parser(f"python -m eval.{cls.name}", sys.modules[cls.__module__].__doc__, cls.examples)
         cls.options(parser)
+        if not cls.goes_on():
+            add_overwrite(parser)
         return parser
+
+    @classmethod
+    def goes_on(cls) -> bool:
+        """Whether points are kept, so that the same command goes on; what it writes is then its own."""
+        return cls.place is not Experiment.place
 
     @classmethod
     def main(cls, argv: Sequence[str]) -> int:
@@ -79,8 +88,10 @@ class Experiment(ABC, Generic[T]):
 
     def run(self) -> int:
         """Measure the points that are not there yet, and write and print the results of all."""
-        require_place(self.arguments.out)
-        require_file_place(getattr(self.arguments, "sheet", None), "--sheet")
+        require_place(self.arguments.out, self.place_option)
+        if not self.goes_on():
+            require_new([self.arguments.out / f"{self.name}.json"], self.arguments.overwrite, self.place_option)
+            require_new([getattr(self.arguments, "sheet", None)], self.arguments.overwrite, "--sheet")
         points = self.plan()
         self.load()
         done = {name: found for name in points if (found := self.kept(name)) is not None}

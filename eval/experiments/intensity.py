@@ -32,7 +32,7 @@ class Intensity(DrawingExperiment[str]):
   python -m eval.intensity
   python -m eval.intensity --count 64 --identity --out out/intensity-identity
   python -m eval.intensity --emotions fear,happiness --levels 6 --guidance 1.5
-  python -m eval.intensity --sheet docs/intensity.png
+  python -m eval.intensity --sheet intensity.png
 
 For each emotion but neutral the same seeds are drawn at every level, without any selection, and both readers say how
 probable the emotion is. "rank" is Spearman's correlation of level and probability over all faces, "person" its mean over

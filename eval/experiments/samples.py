@@ -26,8 +26,8 @@ class Samples(DrawingExperiment[str]):
     examples = """examples:
   python -m eval.samples
   python -m eval.samples --per-emotion 100 --seed 1000 --guidance 3 --data DATA
-  python -m eval.samples --sheet docs/emotions.png --columns 8
-  python -m eval.samples --identity --per-emotion 6 --sheet docs/people.png --columns 6
+  python -m eval.samples --sheet emotions.png --columns 8
+  python -m eval.samples --identity --per-emotion 6 --sheet people.png --columns 6
 
 Columns: "first try" is the share of first draws that the encoder accepts; "judge" the share of faces that the second
 judge, which takes no part in guidance or selection, gives the emotion asked for, among all first draws and among the

@@ -23,6 +23,7 @@ class Shortcut(Experiment[list[Path]]):
     """The points are the rows of an augmentation: the folders of their weights, one a seed."""
 
     name = "shortcut"
+    place_option = "--rows"
     examples = """examples:
   python -m eval.shortcut --data DATA --rows out/augmentation
   python -m eval.shortcut --data DATA --rows out/augmentation --emotions disgust --split valid

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import UserError, command_parser
+from configs.cli import UserError, add_overwrite, command_parser
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import atomic_write_text, make_folder, require_place, write_json
+from engine.storage.atomic import atomic_write_text, make_folder, require_new, write_json
 from eval.experiments.options import DEFAULT, add_data, add_networks, add_out, at_least
 from eval.faces.generated import FirstDraws, GeneratedSet, draw_first, obtain_set, read_set
 from eval.faces.real import load_splits, thinned
@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_networks(parser)
     parser.add_argument("--quick", action="store_true", help="few faces, real ones too: to try the program")
     parser.add_argument("--closest-pairs", action="store_true", help="also write OUT/private/closest_pairs.png; shows real faces")
+    add_overwrite(parser)
     return parser
 
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     from eval.report.measurements import Measurement
     from generation.pipeline import FacePipeline
 
-    require_place(asked.out)
+    require_new([asked.out / "report.html"], asked.overwrite)
     pipe = FacePipeline.from_pretrained(asked.weights).to(asked.device)
     judge_folder = resolve_folder(asked.judge)
     judge = EmotionEncoder.from_pretrained(judge_folder).to(pipe.encoder.device)

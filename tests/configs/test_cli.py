@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.cli import UserError, run
+from configs.cli import UserError, command_parser, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -156,3 +156,80 @@ def test_a_reader_that_goes_away_causes_no_noise() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def outcome(program: str, shell: str) -> tuple[int, str]:
+    """Exit code of a program of one line, and what it says on stderr, where ``shell`` says where both outputs go."""
+    line, python = f'"$0" -c "$1" {shell}; exit "${{PIPESTATUS[0]}}"', f"from configs.cli import *\n{program}"
+    words = ["bash", "-c", line, sys.executable, python]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+SAYS = "run(lambda argv: print('x'))"
+FAILS = "def fail(argv): raise UserError('no')\nrun(fail)"
+HELPS = "run(lambda argv: command_parser('p', 'd', 'e').parse_args(['--help']) and 0)"
+VERSION = "run(lambda argv: command_parser('p', 'd', 'e').parse_args(['--version']) and 0)"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("program", "shell", "code"),
+    [
+        (SAYS, "| true", (0, 141)),
+        (HELPS, "| true", (0, 141)),
+        (SAYS, "2>&1 | true", (0, 141)),
+        (FAILS, "2>&1 | true", (2,)),
+        (SAYS, ">&-", (0,)),
+        (FAILS, ">&- 2>&-", (2,)),
+        (FAILS, "> /dev/full 2>&1", (2,)),
+        (SAYS, "> /dev/full 2>&1", (2,)),
+    ],
+)
+def test_an_output_that_is_gone_causes_no_noise(
+    monkeypatch: pytest.MonkeyPatch, program: str, shell: str, code: tuple[int, ...], unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    ended, error = outcome(program, shell)
+    assert ended in code
+    assert error == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("program", [SAYS, VERSION])
+def test_an_output_that_is_full_is_one_line(monkeypatch: pytest.MonkeyPatch, program: str, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    full = "error: the output cannot be written: No space left on device\n"
+    assert outcome(program, "> /dev/full") == (2, full)
+
+
+def test_an_error_of_the_system_elsewhere_is_a_defect() -> None:
+    def main(argv):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run(main, [])
+
+
+def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert finish(lambda argv: command_parser("python -m p", "", "").parse_args(argv), ["--wrong"]) == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --wrong (python -m p --help shows what there is)\n"
+
+
+def test_help_says_every_default(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(argv):
+        parser = command_parser("python -m p", "", "")
+        parser.add_argument("--rate", type=float, default=0.0, help="of %% a second")
+        parser.add_argument("--told", default="a", help="as said (default: b)")
+        parser.add_argument("--steps", default=(4, 8), help="of it")
+        parser.add_argument("--more", action="append", default=[], help="of them")
+        parser.add_argument("--on", action="store_true", help="switch")
+        parser.parse_args(argv)
+
+    assert finish(main, ["--help"]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "--rate RATE of % a second (default: 0.0)" in shown
+    assert "--told TOLD as said (default: b)" in shown
+    assert "--steps STEPS of it (default: 4,8)" in shown
+    assert "--more MORE of them" in shown
+    assert "--on switch" in shown

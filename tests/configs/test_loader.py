@@ -97,7 +97,7 @@ def refusal(*overrides: str, model=Settings, path: str | Path | None = None) -> 
         ("quantizer.codebok_size=3", "quantizer.codebok_size: unknown key; did you mean codebook_size?"),
         ("quantizer.levels=[3]", "quantizer.levels: unknown key; the keys here are kind, codebook_size"),
         ("train.lr.x=1", "train.lr: got {'x': 1}, expected a number, more than 0 and at most 1"),
-        ("train.lr", "'train.lr' is not a setting; write key=value, e.g. train.seed=1"),
+        ("train.lr", "'train.lr' is not a setting; write section.key=value"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_says_how_to_mend_it(override: str, line: str) -> None:

@@ -197,6 +197,13 @@ def test_what_cannot_be_done_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_url_is_to_be_saved_first(tmp_path: Path) -> None:
+    url = "https://example.org/a.jpg"
+    with pytest.raises(UserError, match=f"^{url}: is a URL, and pictures are edited on disk; save it first: curl -O '{url}'$"):
+        main([url, "--emotion", "joy", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 class Small:
     def detect(self, picture: np.ndarray) -> list[DetectedFace]:
         return [DetectedFace((10, 10, 20, 20))]

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 
 import generation.files as output
 from configs.cli import UserError, run
-from generation.sample import INCOMPLETE_EXIT, main
+from generation.sample import INCOMPLETE_EXIT, _missing, main
 
 Sample = Callable[..., int]
 
@@ -55,7 +56,7 @@ def test_too_few_faces_are_written_and_the_exit_code_says_so(
 ) -> None:
     out = tmp_path / "none"
     assert sample(out, "--threshold", "1", "--max-tries", "2") == INCOMPLETE_EXIT
-    assert "only 0 of 3" in capsys.readouterr().err
+    assert "only 0 of 3 faces were accepted in 6 tries, none of seeds 0, 1, 2; take another --seed" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
@@ -99,6 +100,16 @@ def test_a_better_face_takes_the_place_of_another(sample: Sample, tmp_path: Path
     }
 
 
+def test_the_seeds_without_a_face_are_named() -> None:
+    def named(count: int, *found: int) -> str:
+        faces = [SimpleNamespace(seed=seed) for seed in found]
+        return _missing(SimpleNamespace(request=SimpleNamespace(seed=5, count=count), faces=faces))
+
+    assert named(3, 5, 7) == "seed 6"
+    assert named(4, 8) == "seeds 5, 6, 7"
+    assert named(6) == "seeds 5, 6, 7 and 3 more"
+
+
 def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sample(tmp_path / "a", "--json", "--quiet") == 0
     assert len(json.loads(capsys.readouterr().out)["faces"]) == 3
@@ -107,10 +118,26 @@ def test_json_and_quiet(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFi
     assert captured.out == captured.err == ""
 
 
-def test_an_earlier_request_is_not_overwritten(sample: Sample, tmp_path: Path) -> None:
+def test_an_earlier_request_is_replaced_as_a_whole_and_only_when_asked(sample: Sample, tmp_path: Path) -> None:
     sample(tmp_path / "a")
-    with pytest.raises(UserError, match=r"already holds manifest\.json"):
+    (tmp_path / "a" / "mine.png").write_text("mine")
+    before = sorted(path.name for path in (tmp_path / "a").iterdir())
+    with pytest.raises(UserError, match=r"manifest\.json: is there already; choose another --out, or replace it with --over"):
         sample(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == before
+    assert sample(tmp_path / "a", "--overwrite", "--seed", "9", "--count", "1") == 0
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    listed = {"manifest.json", "contact_sheet.png", "mine.png", *(face["file"] for face in manifest["faces"])}
+    assert {path.name for path in (tmp_path / "a").iterdir()} == listed
+    assert len(listed) == 4
+
+
+def test_a_manifest_of_somebody_else_takes_no_file_away(sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "kept.png").write_text("mine")
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps({"faces": [{"file": "../kept.png"}]}))
+    assert sample(tmp_path / "a", "--overwrite", "--count", "1") == 0
+    assert (tmp_path / "kept.png").read_text() == "mine"
 
 
 def test_default_folders_are_numbered(weights: Path, tmp_path: Path, likely: str, monkeypatch: pytest.MonkeyPatch) -> None:

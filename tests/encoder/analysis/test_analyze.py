@@ -189,7 +189,6 @@ def test_a_detector_that_takes_several_pictures_gets_them_together(encoder: Emot
         ([], "give either PATHs or --camera"),
         (["a.jpg", "--camera", "0"], "give either PATHs or --camera"),
         (["a.jpg", "--action-units", "py-feat"], "add --out FILE"),
-        (["a.jpg", "--explain"], "add --annotate FOLDER"),
         (["a.jpg", "--every", "0"], "--every must be at least 1"),
         (["a.jpg", "--batch-size", "0"], "--batch-size must be at least 1"),
         (["a.jpg", "--fps", "0"], "--fps must be positive"),
@@ -208,6 +207,53 @@ def test_what_cannot_be_meant_is_refused(
     with pytest.raises(UserError, match=message):
         analyze.main(arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--every", "2", "--fps", "3"], ["--fps", "3", "--every", "2"]])
+def test_frames_are_chosen_in_one_way(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        analyze.main(["clip.mp4", *arguments])
+    error = capsys.readouterr().err
+    assert "not allowed with argument --" in error
+    assert error.count("\n") == 1
+
+
+def test_explain_alone_gets_folders_of_its_own(run: Callable[..., int], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    for _ in range(2):
+        run(folder / "a-two.png", "--explain")
+    written = sorted(path.relative_to(folder.parent).as_posix() for path in Path("out").absolute().rglob("*.jpg"))
+    assert written == ["out/explained-2/a-two.jpg", "out/explained/a-two.jpg"]
+
+
+def test_one_problem_is_not_the_first_of_several(run: Callable[..., int], folder: Path) -> None:
+    with pytest.raises(UserError, match=r"^nothing could be read; [^;:]*empty\.jpg: the file is empty$"):
+        run(folder / "empty.jpg")
+
+
+def test_annotated_pictures_of_sources_with_one_name_are_numbered(run: Callable[..., int], folder: Path, tmp_path: Path) -> None:
+    for name in ("x.png", "x.jpg", "below/x.png"):
+        (tmp_path / "same" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(folder / "a-two.png").convert("RGB").save(tmp_path / "same" / name)
+    assert run(tmp_path / "same", "--annotate", tmp_path / "seen") == 0
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["x-2.jpg", "x-3.jpg", "x.jpg"]
+
+
+def test_neither_a_table_nor_an_annotated_picture_is_replaced_unasked(
+    run: Callable[..., int], folder: Path, tmp_path: Path
+) -> None:
+    table, seen = tmp_path / "faces.csv", tmp_path / "seen"
+    one = (folder / "a-two.png", "--annotate", seen)
+    assert run(*one) == 0
+    with pytest.raises(UserError, match=r"a-two\.jpg: is there already; choose another --annotate, or replace it with --over"):
+        run(*one)
+    assert run(folder / "c-one.png", "--annotate", seen) == 0  # another picture, the same folder
+    table.write_text("mine")
+    with pytest.raises(UserError, match=r"faces\.csv: is there already; choose another --out"):
+        run(*one[:1], "--out", table)
+    assert table.read_text() == "mine"
+    assert run(*one, "--out", table, "--overwrite") == 0
+    assert table.read_text() != "mine"
 
 
 def test_a_table_that_cannot_be_written_is_one_line(run: Callable[..., int], folder: Path) -> None:

@@ -127,6 +127,10 @@ def test_only_bad_files_are_no_data_set(tmp_path: Path) -> None:
         (tmp_path / split / "sad" / "a.png").write_bytes(b"x")
     with pytest.raises(UserError, match=r"no readable face.*first of 3 problems"):
         main([str(tmp_path)])
+    for split in ("train", "test"):
+        (tmp_path / split / "sad" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"no readable face; (?!first of).*a\.png"):
+        main([str(tmp_path)])
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

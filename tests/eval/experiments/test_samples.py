@@ -61,7 +61,7 @@ def test_reconstruction_of_a_tokenizer_that_paints_photographs(
     with Image.open(tmp_path / "out" / "reconstructions.png") as picture:
         assert picture.mode == "RGB"
     with pytest.raises(UserError, match="paints no colour"):
-        reconstruction.main([*options, *readers, f"--weights={weights / 'tokenizer'}"])
+        reconstruction.main([*options, *readers, f"--weights={weights / 'tokenizer'}", "--overwrite"])
 
 
 def test_a_perfect_reconstruction_keeps_every_emotion(weights: Path) -> None:

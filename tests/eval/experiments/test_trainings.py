@@ -192,10 +192,10 @@ def test_augmentation_sets_generated_faces_against_the_best_baseline(
     with pytest.raises(UserError, match="holds no trained rows"):
         shortcut.main([*asked, "--rows", str(tmp_path / "data")])
     with pytest.raises(UserError, match="is not the tokenizer that made the generated set"):
-        shortcut.main([*asked, "--weights", "pretrained"])
+        shortcut.main([*asked, "--weights", "pretrained", "--overwrite"])
     (tmp_path / "plan.json").unlink()
     with pytest.raises(UserError, match="does not say which generated set"):
-        shortcut.main(asked)
+        shortcut.main([*asked, "--overwrite"])
 
 
 def test_faces_take_the_look_of_the_tokenizer_that_made_the_set(
