@@ -16,6 +16,8 @@ BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/installed-runtime
 DEV     := $(VENV)/installed-dev
 DOCS    := $(VENV)/installed-docs
+# For who clones: every package of the design, where a wheel brings those that making and reading faces need.
+EXTRAS  := train,eval,deepface
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -63,19 +65,19 @@ endef
 $(RUNTIME): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(RUNTIME)
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $(RUNTIME)
 
 $(DEV): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(DEV) $(RUNTIME)
-	$(PIP) install -c constraints.txt -e '.[dev,eval]'
+	$(PIP) install -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	@touch $(RUNTIME) $(DEV)
 
 $(DOCS): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(DOCS) $(RUNTIME)
-	$(PIP) install -c constraints.txt -e '.[docs]'
+	$(PIP) install -c constraints.txt -e '.[docs,$(EXTRAS)]'
 	@touch $(RUNTIME) $(DOCS)
 
 clean:

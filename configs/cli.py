@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -21,6 +22,7 @@ _FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") el
 
 
 _farewells: list[Callable[[], object]] = []
+_called: dict[str, str] = {}
 
 
 class UserError(Exception):
@@ -73,6 +75,17 @@ def _ended_by_signal() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def call_programs(names: Mapping[str, str]) -> None:
+    """How programs are called from now on, for their help: ``{"python -m generation.sample": "mimique sample"}``."""
+    _called.update(names)
+
+
+def _as_called(text: str) -> str:
+    for own, shown in _called.items():
+        text = re.sub(rf"{re.escape(own)}(?![\w.])", shown, text)
+    return text
+
+
 def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
     """The head that all command lines share: what it does, its options, and examples and exit codes as they were typed.
 
@@ -82,7 +95,10 @@ def command_parser(prog: str, description: str | None, examples: str) -> argpars
         examples: shown below the options with its line breaks.
     """
     return argparse.ArgumentParser(
-        prog=prog, description=description, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=_as_called(prog),
+        description=_as_called(description or ""),
+        epilog=_as_called(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

@@ -41,6 +41,7 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     folders = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/__init__.py")}
     assert folders == {name for name in listed if "." not in name}
     assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}
+    assert [name for name in folders - {"pretrained"} if not (ROOT / name / "py.typed").is_file()] == []
 
 
 @pytest.mark.parametrize("package", ["encoder.evaluation", "eval.report", "generation.dataset"])
