@@ -3,22 +3,84 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from encoder.emotions import describe
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from engine.storage.provenance import generator, png, weights_text
-from generation.faces import Face, FaceBatch
-from generation.strip import FaceStrip
-from generation.verify import rounded
+from generation.request import FaceRequest
+from generation.verify import Cause, Verdict, rounded
 
 MANIFEST, SHEET, STRIP = "manifest.json", "contact_sheet.png", "strip.png"
+
+
+class Face(Protocol):
+    """What is written of a :class:`generation.faces.Face`."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def tries(self) -> int: ...
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def told(self) -> Mapping[str, str | None]: ...
+    @property
+    def refused(self) -> Cause | None: ...
+    @property
+    def asked(self) -> tuple[float, ...] | None: ...
+    @property
+    def accepted(self) -> bool: ...
+    def as_record(self) -> dict[str, Any]: ...
+
+
+class Faces(Protocol):
+    """What is written of a :class:`generation.faces.FaceBatch`, a strip or not."""
+
+    @property
+    def request(self) -> FaceRequest: ...
+    @property
+    def faces(self) -> Sequence[Face]: ...
+    @property
+    def tried(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def weights(self) -> dict[str, str]: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def columns(self) -> int: ...
+
+
+class FaceBatch(Faces, Protocol):
+    """And of one that is no strip."""
+
+    @property
+    def refused(self) -> Mapping[Cause, int]: ...
+    @property
+    def asked(self) -> Sequence[Sequence[float]] | None: ...
+    @property
+    def seeds(self) -> Sequence[int] | None: ...
+
+
+class FaceStrip(Faces, Protocol):
+    """And of a :class:`generation.strip.FaceStrip`."""
+
+    @property
+    def rows(self) -> Sequence[Sequence[Face]]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def emotions(self) -> Sequence[Sequence[float]]: ...
 
 
 def made_now() -> dict[str, Any]:
@@ -26,7 +88,7 @@ def made_now() -> dict[str, Any]:
     return {"generator": generator(), "ai_generated": True, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
+def _texts(made: Faces, emotion: str) -> dict[str, str]:
     settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]
     return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(made.weights)}
@@ -34,7 +96,7 @@ def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
 
 def face_png(
     face: Face,
-    made: FaceBatch,
+    made: Faces,
     emotion: Sequence[float],
     size: int | None = None,
     *,
@@ -59,17 +121,13 @@ def face_png(
     return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
-def face_sheet(made: FaceBatch) -> bytes:
+def face_sheet(made: Faces) -> bytes:
     """All faces of a batch or a strip on one PNG, the reading under each."""
-    if isinstance(made, FaceStrip):
-        columns, title = len(made.emotions), made.path
-        seeds = ", ".join(str(row[0].seed) for row in made.rows)
-    else:
-        columns, title = min(8, max(len(made.faces), 1)), describe(made.request.emotion)
-        seeds = f"{made.request.seed} and following"
     labels = [str(face.verdict) for face in made.faces]
-    picture = sheet([face.image for face in made.faces], labels, columns, 128, f"{title} - AI-generated")
-    return png(picture, {**_texts(made, title), "Seed": seeds})
+    picture = sheet([face.image for face in made.faces], labels, made.columns, 128, f"{made.title} - AI-generated")
+    every = list(dict.fromkeys(str(face.seed) for face in made.faces))
+    seeds = ", ".join(every) if len(every) <= 64 else f"{every[0]} to {every[-1]}"
+    return png(picture, {**_texts(made, made.title), "Seed": seeds})
 
 
 def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
@@ -93,12 +151,13 @@ def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, 
     return made
 
 
-def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]]) -> Any:
+def _manifest(
+    made: Faces, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]], **further: Any
+) -> dict[str, Any]:
     """Everything needed to make and to trust these faces again."""
     matches = [face.verdict.match for face in made.faces]
     mean = round(float(np.mean(matches)), 4) if matches else None
-    by = {} if isinstance(made, FaceStrip) else {"refused": dict(made.refused)}
-    result = {**count, "tried": made.tried, **by, "mean_match": mean, "seconds": round(made.seconds, 3)}
+    result = {**count, "tried": made.tried, **further, "mean_match": mean, "seconds": round(made.seconds, 3)}
     return {**made_now(), "request": request, "weights_sha256": made.weights, "result": result, "faces": faces}
 
 
@@ -117,10 +176,19 @@ def write_batch(batch: FaceBatch, folder: Path, *, size: int | None = None, mark
         UserError: the folder cannot be written.
     """
     names = [f"{face.verdict.top.label}-{face.seed:06d}.png" for face in batch.faces]
-    pngs = (face_png(face, batch, batch.request.emotion, size, mark=mark) for face in batch.faces)
+    if len(set(names)) < len(names):
+        names = [f"{number:04d}-{name}" for number, name in enumerate(names)]
+    pngs = (face_png(face, batch, face.asked or batch.request.emotion, size, mark=mark) for face in batch.faces)
     records = [_record(name, face) for name, face in zip(names, batch.faces, strict=True)]
+    request = batch.request.as_record()
+    if batch.asked is not None:
+        request["emotion"] = [rounded(emotion) for emotion in batch.asked]
+        for record, face in zip(records, batch.faces, strict=True):
+            record["asked"] = rounded(face.asked or batch.request.emotion)
+    if batch.seeds is not None:
+        request["seed"] = list(batch.seeds)
     count = {"asked": batch.request.count, "accepted": len(batch.faces)}
-    made = _manifest(batch, batch.request.as_record(), count, records)
+    made = _manifest(batch, request, count, records, refused=dict(batch.refused))
     return _write(folder, zip(names, pngs, strict=True), {SHEET: face_sheet(batch)} if batch.faces else {}, made)
 
 
