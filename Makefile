@@ -22,12 +22,13 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help sample test lint train docs clean
+.PHONY: help sample test wheel lint train docs clean
 
 help:
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
+	@echo "make wheel                 build the wheel and try it in an empty environment; no network; two minutes"
 	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
 	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
@@ -45,6 +46,9 @@ lint: $(DEV)
 
 test: lint
 	$(BIN)/python .ci/offline.py "$(OFFLINE)" $(BIN)/python -m pytest $(ARGS)
+
+wheel: $(DEV)
+	$(BIN)/python .ci/wheel.py
 
 docs: $(DOCS)
 	$(BIN)/mkdocs build --clean

@@ -19,6 +19,7 @@ import yaml
 
 from configs.explain import all_keys, dotted
 from docs import from_code
+from mimique.__main__ import PROGRAMS
 
 ROOT, DOCS = from_code.ROOT, from_code.DOCS
 CARDS = list(from_code.cards().values())
@@ -60,12 +61,14 @@ def commands(page: Path) -> Iterator[list[str]]:
     lines = [line for language, inside in blocks(text) if not language for line in inside.replace("\\\n", " ").splitlines()]
     lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose(text))]
     for line in lines:
-        if re.search(r"-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
+        if re.search(r"^mimique |-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
             yield shlex.split(line, comments=True)
 
 
 def program_of(words: list[str]) -> tuple[str, list[str]] | None:
     """The program that a command starts, and the words after it."""
+    if words[0] == "mimique" and len(words) > 1 and words[1] in PROGRAMS:
+        return PROGRAMS[words[1]].module.removesuffix(".__main__"), words[2:]
     for place, word in enumerate(words):
         if word == "-m" and words[place + 1].split(".")[0] in from_code.FLOORS:
             return words[place + 1], words[place + 2 :]
@@ -89,6 +92,8 @@ def wrong_commands(page: Path) -> Iterator[str]:
         if words[0] == "make":
             if f"\n{words[1]}:" not in text_of(ROOT / "Makefile"):
                 yield " ".join(words)
+        elif words[:2] in (["mimique", "--help"], ["mimique", "--version"]):
+            continue
         elif program not in from_code.programs():
             yield " ".join(words)
         else:
@@ -139,6 +144,8 @@ def test_what_pages_show_exists(wrong: Callable[[Path], Iterator[str]]) -> None:
         (wrong_commands, "text `python -m generation.sample --emoton fear` text"),
         (wrong_commands, "```\naccelerate launch vqvae/train.py --resume latest \\\n    tokenizer.sise=12\n```"),
         (wrong_commands, "```\nmake faces\n```"),
+        (wrong_commands, "```\nmimique simple --emotion fear\n```"),
+        (wrong_commands, "```\nmimique sample --emoton fear\n```"),
         (wrong_names, "`generation.pipeline.FacePipe`"),
         (wrong_names, "```python\nfrom encoder.emotion import Emotion\n```"),
         (wrong_names, "`configs/vqvae/bass.yaml`"),

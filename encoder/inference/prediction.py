@@ -122,6 +122,6 @@ class Prediction:
         return pd.DataFrame(self.to_dict())
 
     def __repr__(self) -> str:
-        shown = "; ".join(describe(reading.distribution, 0.1) for reading in self[:3])
+        shown = ", ".join(f"{reading.top.label} {reading[reading.top]:.2f}" for reading in self[:3])
         count = f"{len(self)} face{'' if len(self) == 1 else 's'}"
-        return f"Prediction({count}{': ' if shown else ''}{shown}{'; …' if len(self) > 3 else ''})"
+        return f"Prediction({count}{': ' if shown else ''}{shown}{', …' if len(self) > 3 else ''})"

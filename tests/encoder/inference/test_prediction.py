@@ -36,7 +36,7 @@ def test_a_prediction_is_read_by_emotion_and_by_face(encoder: EmotionEncoder, rn
     assert list(table.columns) == ["top", *EMOTION_NAMES]
     assert list(table["top"]) == [emotion.label for emotion in read.top] == [reading.to_dict()["top"] for reading in read]
     assert repr(read).startswith("Prediction(4 faces: ")
-    assert len(repr(read)) < 300
+    assert len(repr(read)) < 100
     with pytest.raises(IndexError):
         read[4]
     with pytest.raises(UserError, match="unknown emotion"):
