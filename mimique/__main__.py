@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from configs.cli import UserError, call_programs, command, command_parser
+from configs.cli import call_programs, command, command_parser
 
 
 class Program(NamedTuple):
@@ -30,12 +30,6 @@ PROGRAMS = {
     "export": Program("encoder.export", "the encoder as one ONNX file", ("python -m encoder.export",)),
     "prepare": Program("encoder.prepare", "a data set, checked and written as Parquet", ("python -m encoder.prepare",)),
     "shard": Program("encoder.shard", "a data set as shards", ("python -m encoder.shard",)),
-}
-# Which extra brings a package that reading and making faces do without.
-EXTRAS = {
-    **{"accelerate": "train", "lpips": "train", "torchvision": "train", "wandb": "train"},
-    **{"matplotlib": "eval", "scipy": "eval", "torchmetrics": "eval"},
-    **{"deepface": "deepface", "onnxscript": "onnx", "dlib": "dlib", "sklearn": "ladder", "lightgbm": "ladder"},
 }
 EXAMPLES = """programs:
 {programs}
@@ -69,14 +63,7 @@ def main(argv: Sequence[str]) -> int:
     name = build_parser().parse_args(argv[:1]).program
     call_programs({called: f"mimique {word}" for word, program in PROGRAMS.items() for called in program.called})
     sys.argv[0] = f"mimique {name}"
-    try:
-        return import_module(PROGRAMS[name].module).main(argv[1:]) or 0
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in EXTRAS:
-            raise
-        extra = EXTRAS[package]
-        raise UserError(f"mimique {name}: needs the package {package}; pip install 'mimique[{extra}]'") from None
+    return import_module(PROGRAMS[name].module).main(argv[1:]) or 0
 
 
 cli = command(main)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 import mimique
 from configs import cli
@@ -17,7 +15,6 @@ from configs.cli import UserError
 from mimique import __main__ as door
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,26 +78,3 @@ def test_a_word_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert "'sample'" in capsys.readouterr().err
     assert door.main(["--version"]) == 0
     assert capsys.readouterr().out == f"Mimique {mimique.__version__}\n"
-
-
-@pytest.mark.parametrize("package", door.EXTRAS)
-def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(argv: object) -> None:
-        raise ModuleNotFoundError(f"No module named '{package}.core'", name=f"{package}.core")
-
-    monkeypatch.setattr(import_module("generation.sample"), "main", without)
-    extra = door.EXTRAS[package]
-    with pytest.raises(UserError, match=rf"mimique sample: needs the package {package}; pip install 'mimique\[{extra}\]'"):
-        door.main(["sample"])
-    brought = {Requirement(text).name for text in PROJECT["optional-dependencies"][extra]}
-    assert {"sklearn": "scikit-learn", "dlib": "dlib-bin"}.get(package, package) in brought
-    assert package not in {Requirement(text).name for text in PROJECT["dependencies"]}
-
-
-def test_another_missing_module_is_a_defect_and_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(argv: object) -> None:
-        raise ModuleNotFoundError("No module named 'generation.nothing'", name="generation.nothing")
-
-    monkeypatch.setattr(import_module("generation.sample"), "main", broken)
-    with pytest.raises(ModuleNotFoundError):
-        door.main(["sample"])
