@@ -286,9 +286,12 @@ def _boxes(region: str | Sequence[float], place: Placement, face: DetectedFace) 
             for point in (None if face.eyes is None else face.eyes.mean(axis=0), face.mouth)
         )
         return region_boxes(parse_regions(region), points, eyes=eyes, mouth=mouth)
-    if not isinstance(region, Sequence | np.ndarray) or len(region) != 4 or region[2] <= 0 or region[3] <= 0:
-        raise UserError(f"region: a box is x, y, width, height in pixels, got {region!r}")
-    x, y, w, h = region
+    try:
+        x, y, w, h = (float(value) for value in region)
+    except (TypeError, ValueError):
+        refuse("region", "parts such as 'mouth,eyes', or a box (x, y, width, height) in pixels", region)
+    if w <= 0 or h <= 0:
+        raise UserError(f"region: a box is x, y, width, height in pixels, got {tuple(region)}")
     corners = place.to_crop(np.array([(x, y), (x + w, y), (x, y + h), (x + w, y + h)]))
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return ((left, top, right, bottom),)
