@@ -215,3 +215,32 @@ def test_weights_are_saved_whole_and_load_again(
         next(changed.prior.parameters()).add_(0.5)
     with pytest.raises(UserError, match="critic was trained on faces of another tokenizer or prior"):
         changed.save_pretrained(tmp_path / "changed")
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda pipe: pipe.strip(3), "a strip: must be a path such as 'happiness:fear', got 3"),
+        (lambda pipe: pipe.strip("fear:joy", "3"), "frames: must be a whole number"),
+        (lambda pipe: pipe.dataset("absent", counts="fear"), "counts: must be a mapping"),
+        (lambda pipe: pipe.dataset("absent", per_emotion="3"), "counts.anger: got '3', expected an integer"),
+        (lambda pipe: pipe.dataset("absent"), "give either per_emotion or counts"),
+        (lambda pipe: pipe.edit(None, "fear"), "picture: cannot read NoneType; give a path or URL"),
+        (lambda pipe: pipe.edit("a.png", "fear", keep="much"), "keep: must be a number"),
+        (lambda pipe: pipe.edit("a.png", "fear", face="first"), "face: must be a whole number"),
+        (lambda pipe: pipe.edit("a.png", "fear", count="3"), "count: must be a whole number"),
+        (lambda pipe: pipe.edit("a.png", "fear", strip=0.5), "strip: must be a list of intensities"),
+        (lambda pipe: pipe.edit("a.png", "fear", detector=3), "detector: must be an object with the method detect"),
+        (lambda pipe: pipe.edit("a.png", "fear", judge="pretrained/judge"), "judge: must be an object with the method predict"),
+        (lambda pipe: pipe.edit("a.png", "fear", embedder="dlib"), "embedder: must be an object with the method embed"),
+        (lambda pipe: FacePipeline.from_pretrained(3), "3: no such folder"),
+        (lambda pipe: pipe.to(3), "device '3' cannot be used"),
+    ],
+)
+def test_wrong_types_are_refused_by_what_else_a_pipeline_does(
+    pipe: FacePipeline, act: Callable[[FacePipeline], object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        act(pipe)
+    assert list(tmp_path.iterdir()) == []
