@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from configs.cli import UserError
-from encoder.pictures.face_images import BadImage
-from encoder.pictures.pictures import MAX_BYTES, Picture, decode_picture, picture_of_image, read_picture
+from encoder.pictures.face_images import BadImage, decoding
+from encoder.pictures.pictures import MAX_BYTES, Picture, decode_picture, read_picture
 from encoder.pictures.sources import View
 from engine.storage.stored_files import StoredFile, is_url
 
@@ -40,7 +41,7 @@ def picture_of(given: Any) -> Picture:
     if isinstance(given, bytes | bytearray | memoryview):
         return decode_picture(bytes(given))
     if isinstance(given, Image.Image):
-        return picture_of_image(given)
+        return decode_picture(_png(given))
     if hasattr(given, "read"):
         return decode_picture(given.read(MAX_BYTES + 1))
     if not _has_pixels(given):
@@ -84,6 +85,18 @@ def view_given(given: Any, number: int) -> View:
         return View(source, problem=str(error))
     except UserError as error:
         raise UserError(f"{kind} {number}: {error}" if kind == "array" else f"picture {number}: {error}") from None
+
+
+def _png(image: Image.Image) -> bytes:
+    """The file that a PIL image would be saved as, so that size, orientation and transparency are treated as those of files."""
+    if image.mode == "F":
+        raise BadImage("its grey levels are floating-point numbers of unknown range; give an array of floats in [0, 1]")
+    known = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+    out = io.BytesIO()
+    with decoding("its pixels cannot be had"):
+        plain = image if known else image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
+        plain.save(out, format="PNG", compress_level=0, exif=image.getexif())
+    return out.getvalue()
 
 
 def _has_pixels(given: Any) -> bool:

@@ -94,12 +94,6 @@ def decode_picture(data: bytes) -> Picture:
         return _decode(image)
 
 
-def picture_of_image(image: Image.Image) -> Picture:
-    """As :func:`read_picture`, from a PIL image. Raises BadImage: its pixels cannot be had, or are too many."""
-    with decoding("its header is damaged"), _quiet():
-        return _decode(image)
-
-
 def _require_picture(start: bytes, size: int) -> None:
     if not looks_like_picture(start):
         raise BadImage(f"not an image in one of the formats {', '.join(PICTURE_FORMATS)}")
@@ -122,7 +116,7 @@ def _open(file: IO[bytes], start: bytes) -> ImageFile.ImageFile:
     return Image.open(file, formats=PICTURE_FORMATS)
 
 
-def _decode(image: Image.Image) -> Picture:
+def _decode(image: ImageFile.ImageFile) -> Picture:
     width, height = image.size
     pixels = width * height
     # A progressive JPEG is held whole, two bytes a coefficient, before it is reduced.

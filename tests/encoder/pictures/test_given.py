@@ -57,6 +57,11 @@ def test_grey_becomes_colour_and_a_pil_image_is_held_upright() -> None:
     turned = Image.fromarray(grey)
     turned.getexif()[0x0112] = 6
     assert picture_of(turned).pixels.shape == (5, 4, 3)
+    clear = Image.new("RGBA", (5, 4), (9, 9, 9, 0))
+    assert picture_of(clear).pixels.min() == 255
+    assert np.abs(picture_of(Image.fromarray(grey).convert("CMYK")).pixels[..., 0].astype(int) - grey).max() <= 2
+    with pytest.raises(BadImage, match="floating-point"):
+        picture_of(Image.fromarray(grey.astype(np.float32)))
 
 
 @pytest.mark.parametrize(
