@@ -88,8 +88,9 @@ class FaceModel(FaceNetworks):
                 for places in _batches(pending, batch_size):
                     wanted = None if emotions is None else [emotions[place] for place in places]
                     faces = self.draw(request, [own[place] for place in places], attempt, people, wanted, on_step)
-                    kept = zip(places, faces, strict=True)
-                    accepted |= {place: face for place, face in kept if face.beats(accepted.get(place))}
+                    drawn = zip(places, faces, strict=True)
+                    better = {place: face for place, face in drawn if face.beats(accepted.get(place))}
+                    accepted |= better
                     refused.update(face.refused for face in faces if face.refused is not None)
                     tried += len(places)
                     if progress is not None:
