@@ -17,11 +17,13 @@ BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/installed-runtime
 DEV     := $(VENV)/installed-dev
 DOCS    := $(VENV)/installed-docs
+# For who clones: every package of the design, where a wheel brings those that making and reading faces need.
+EXTRAS  := train,eval,deepface
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sample test fuzz lint train docs clean
+.PHONY: help install sample test fuzz wheel lint train docs clean
 
 help:
 	@echo "make install               set up .venv; then: source .venv/bin/activate"
@@ -29,6 +31,7 @@ help:
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
 	@echo "make fuzz MINUTES=60       broken inputs of every kind, with bounds on time and memory; see SECURITY.md"
+	@echo "make wheel                 build the wheel and try it in an empty environment; no network; two minutes"
 	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
 	@echo "make clean                 remove caches and build files; keeps .venv, runs and outputs"
@@ -53,6 +56,9 @@ test: lint
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)
 
+wheel: $(DEV)
+	$(BIN)/python .ci/wheel.py
+
 docs: $(DOCS)
 	$(BIN)/mkdocs build --clean
 	@echo "open build/site/index.html"
@@ -72,19 +78,19 @@ endef
 $(RUNTIME): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(RUNTIME)
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $(RUNTIME)
 
 $(DEV): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(DEV) $(RUNTIME)
-	$(PIP) install -c constraints.txt -e '.[dev,eval]'
+	$(PIP) install -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	@touch $(RUNTIME) $(DEV)
 
 $(DOCS): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@rm -f $(DOCS) $(RUNTIME)
-	$(PIP) install -c constraints.txt -e '.[docs]'
+	$(PIP) install -c constraints.txt -e '.[docs,$(EXTRAS)]'
 	@touch $(RUNTIME) $(DOCS)
 
 clean:

@@ -6,11 +6,12 @@ import argparse
 import importlib.util
 import io
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -29,6 +30,7 @@ _FAREWELLS = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") el
 LAUNCHER = os.getppid() if {"ACCELERATE_DYNAMO_MODE", "TORCHELASTIC_RUN_ID"} & os.environ.keys() else None
 
 _farewells: list[Callable[[], object]] = []
+_called: dict[str, str] = {}
 _running = False
 
 
@@ -104,6 +106,17 @@ def _ended_by_signal() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def call_programs(names: Mapping[str, str]) -> None:
+    """How programs are called from now on, for their help: ``{"python -m generation.sample": "mimique sample"}``."""
+    _called.update(names)
+
+
+def _as_called(text: str) -> str:
+    for own, shown in _called.items():
+        text = re.sub(rf"{re.escape(own)}(?![\w.])", shown, text)
+    return text
+
+
 def command_parser(prog: str, description: str | None, examples: str) -> argparse.ArgumentParser:
     """The head that all command lines share: what it does, its options, and examples and exit codes as they were typed.
 
@@ -112,7 +125,9 @@ def command_parser(prog: str, description: str | None, examples: str) -> argpars
         description: usually the program's ``__doc__``.
         examples: shown below the options with its line breaks.
     """
-    parser = _Parser(prog=prog, description=description, epilog=examples, formatter_class=_Help)
+    parser = _Parser(
+        prog=_as_called(prog), description=_as_called(description or ""), epilog=_as_called(examples), formatter_class=_Help
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="say which version this is, and which weights ship with it")
     return parser
 

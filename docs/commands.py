@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docs import from_code
+from mimique.__main__ import PROGRAMS
 
 _SCRIPTS = ("encoder/train.py", "vqvae/train.py")
-_COMMAND = re.compile(r"-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
+_COMMAND = re.compile(r"^mimique |-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Command:
         return self._split()[1]
 
     def _split(self) -> tuple[str, list[str]]:
+        if self.words[0] == "mimique" and self.words[1:] and self.words[1] in PROGRAMS:
+            return PROGRAMS[self.words[1]].module.removesuffix(".__main__"), list(self.words[2:])
         for place, word in enumerate(self.words):
             if word == "-m" and self.words[place + 1].split(".")[0] in from_code.FLOORS:
                 return self.words[place + 1], list(self.words[place + 2 :])
@@ -66,7 +69,7 @@ def on_page(text: str, where: str) -> Iterator[Command]:
 def in_help(program: str) -> Iterator[Command]:
     """The examples under the options of a program; what a line says of them stands behind two spaces or more."""
     for line in (from_code.parser_of(program).epilog or "").splitlines():
-        if re.match(r"  (?:python|accelerate|torchrun) ", line) and _COMMAND.search(line):
+        if re.match(r"  (?:python|accelerate|torchrun|mimique) ", line) and _COMMAND.search(line):
             words = shlex.split(re.split(r"\s{2,}", line.strip())[0], comments=True)
             yield Command(f"{program} --help", tuple(words), whole=True)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 FLOORS = {
+    "mimique": "one name to import, one command to type",
     "encoder": "reads faces",
     "vqvae": "turns faces into tokens and back, and learns which tokens show which emotion",
     "generation": "makes faces and checks them",

@@ -12,6 +12,8 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from numbers import Integral, Real
+from typing import Any
 
 from configs.cli import UserError
 
@@ -161,12 +163,67 @@ def parse_distribution(text: str) -> tuple[float, ...]:
     return tuple(weights.get(emotion, 0.0) / total for emotion in Emotion)
 
 
+def as_emotion(asked: Any) -> Emotion:
+    """The emotion that a name, an :class:`Emotion`, or its number in FER-2013 (an int of Python, NumPy or torch) means.
+
+    Raises UserError: it is none of these.
+    """
+    if isinstance(asked, str):
+        return parse_emotion(asked)
+    number = asked.item() if getattr(asked, "ndim", None) == 0 else asked
+    if isinstance(number, Integral) and not isinstance(number, bool) and int(number) in range(NUM_EMOTIONS):
+        return Emotion(int(number))
+    raise UserError(f"{_shown(asked)} is no emotion: give one of {', '.join(EMOTION_NAMES)}, an Emotion, or its number 0 to 6")
+
+
+def as_distribution(asked: Any, what: str = "emotion") -> tuple[float, ...]:
+    """Whatever asks for an emotion, as a distribution over the seven, in enum order.
+
+    Args:
+        asked: text as for :func:`parse_distribution`; an emotion as for :func:`as_emotion`; a mapping of emotions to weights,
+            which are relative (``{"fear": 2, Emotion.SURPRISE: 1}``); or seven probabilities (list, array, tensor), not checked.
+        what: that it is called in errors.
+
+    Raises UserError: something else.
+    """
+    if isinstance(asked, str):
+        return parse_distribution(asked)
+    if isinstance(asked, Mapping):
+        weights = dict.fromkeys(Emotion, 0.0)
+        for name, weight in asked.items():
+            if not (_is_number(weight) and math.isfinite(weight) and float(weight) >= 0):
+                raise UserError(f"{what}: the weight of {name!r} must be a number of 0 or more, got {_shown(weight)}")
+            weights[as_emotion(name)] += float(weight)
+        total = sum(weights.values())
+        if not total:
+            raise UserError(f"{what}: the mapping gives no emotion a weight above 0")
+        return tuple(weight / total for weight in weights.values())
+    plain = asked.tolist() if hasattr(asked, "tolist") else asked
+    if isinstance(plain, Integral) and not isinstance(plain, bool):
+        return one_hot(as_emotion(plain))
+    if isinstance(plain, Sequence) and len(plain) == NUM_EMOTIONS and all(map(_is_number, plain)):
+        return tuple(float(p) for p in plain)
+    raise UserError(
+        f"{what}: cannot read {_shown(asked)}; give a name, an Emotion, a mapping such as {{'fear': 0.7, 'surprise': 0.3}}, "
+        "or seven probabilities"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | Emotion)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
 def at_intensity(distribution: Sequence[float], intensity: float) -> tuple[float, ...]:
     """Mix a distribution with neutral: 0 is neutral, 1 the distribution itself.
 
     Raises UserError: ``intensity`` outside [0, 1].
     """
-    if not 0.0 <= intensity <= 1.0:
+    if not (_is_number(intensity) and 0.0 <= intensity <= 1.0):
         raise UserError(f"intensity must lie between 0 (neutral) and 1 (full), got {intensity}")
     neutral = one_hot(Emotion.NEUTRAL)
     return tuple(intensity * p + (1.0 - intensity) * q for p, q in zip(distribution, neutral, strict=True))

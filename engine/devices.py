@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterable
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -38,14 +39,16 @@ def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf1
     ``auto`` precision is bf16 where the hardware has it, else float32.
 
     Raises:
-        UserError: a CUDA device is asked for and there is none, or the launched processes do not find each other.
+        UserError: accelerate is not installed, a CUDA device is asked for and there is none, or the launched processes do
+            not find each other.
     """
+    _require_accelerate()
     from accelerate import Accelerator, PartialState
     from accelerate.utils import TorchDynamoPlugin
 
     _require_cuda_if_asked(device)
     # Accelerate runs several processes on the CPU only if it is told to use it: else each of them trains alone.
-    cpu = device == "cpu" or (_launched() > 1 and not torch.cuda.is_available())
+    cpu = device == "cpu" or (launched() > 1 and not torch.cuda.is_available())
     state = PartialState(cpu=True) if cpu else PartialState()
     _require_all(state)
     settle_threads()
@@ -58,14 +61,16 @@ def process_state(device: str = "auto") -> PartialState:
     """Accelerate's view of this process, for work that is shared and no training: its rank, how many there are, its device.
 
     Raises:
-        UserError: CUDA is asked for and there is none, or the launched processes do not find each other.
+        UserError: accelerate is not installed, CUDA is asked for and there is none, or the launched processes do not find
+            each other.
     """
+    _require_accelerate()
     from accelerate import PartialState
 
     _require_cuda_if_asked(device)
     # Without a GPU, Accelerate makes a process group only where the CPU is asked for by name.
     cpu = device == "cpu" or not torch.cuda.is_available()
-    state = PartialState(cpu=cpu) if _launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
+    state = PartialState(cpu=cpu) if launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
     _require_all(state)
     settle_threads()
     return state
@@ -76,15 +81,21 @@ def _require_cuda_if_asked(device: str) -> None:
         raise UserError("device cuda: this machine has no CUDA device that torch can use; choose --device cpu")
 
 
-def _launched() -> int:
+def _require_accelerate() -> None:
+    if find_spec("accelerate") is None:
+        raise UserError("training, and work that several processes share, need accelerate: pip install 'mimique[train]'")
+
+
+def launched() -> int:
+    """How many processes do this work together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _require_all(state: PartialState) -> None:
     """See to it that the launched processes found each other, and that they part in order."""
-    if state.num_processes != _launched():
+    if state.num_processes != launched():
         raise UserError(
-            f"{_launched()} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
+            f"{launched()} processes were launched, but this one sees {state.num_processes}; start them with torchrun or "
             "accelerate launch, and with device=cpu where there is no GPU"
         )
     if dist.is_available() and dist.is_initialized():

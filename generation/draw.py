@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any, Self
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,74 +14,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.cli import UserError
+from configs.values import whole
 from encoder.detection.face import BatchDetector
-from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.counter_random import hash64, uniforms
-from engine.devices import resolve_device
-from generation.faces import Face, FaceBatch
+from generation.faces import Face, FaceBatch, count_causes
 from generation.people import People
 from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
 from generation.settle import attributes_of, in_words, known_looks, settle
-from generation.verify import CAUSES, Cause, Verdict, judge, log_match
+from generation.verify import Cause, Verdict, judge, log_match
 from generation.vetoes import EYES, MOUTH, examine
-from generation.weights import load_networks
+from generation.weights import FaceNetworks
 from vqvae.attributes import AttributeName
 from vqvae.colour.degradation import NUM_UNIFORMS, degrade, luma
 from vqvae.colour.ycbcr import luma as grey
 from vqvae.config import SamplingConfig
-from vqvae.critics.critic import RealismCritic
 from vqvae.faces import SOURCES
-from vqvae.prior import MaskedPrior
 from vqvae.sampler import Rerank, sample_tokens
-from vqvae.tokenizer import Tokenizer
 
 _DEGRADATION = 48
 Progress = Callable[[int, int, int], None]
+# Called after every step of unmasking with the seeds, the step from 0, the number of steps, the tokens so far (N, L, G), and
+# (N, L) bool where they are hidden still.
+OnStep = Callable[[Sequence[int], int, int, Tensor, Tensor], object]
 
 
-class FaceModel:
-    """Encoder, tokenizer and prior as one, and a realism critic where there is one.
-
-    Attributes:
-        weights: SHA-256 of the weights of each part.
-    """
-
-    def __init__(
-        self,
-        encoder: EmotionEncoder,
-        tokenizer: Tokenizer,
-        prior: MaskedPrior,
-        weights: dict[str, str] | None = None,
-        critic: RealismCritic | None = None,
-    ) -> None:
-        shape, config = prior.shape, tokenizer.config
-        have = (config.grid**2, config.groups, config.codebook_size)
-        if (shape.positions, shape.groups, shape.codebook_size) != have:
-            raise UserError("prior and tokenizer do not belong together: they differ in positions, groups or codebook size")
-        self.encoder, self.tokenizer, self.prior, self.critic = encoder, tokenizer, prior, critic
-        self.weights = weights or {}
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path = "pretrained", *, encoder: str | Path | None = None) -> Self:
-        """Load ``encoder``, ``tokenizer``, ``prior`` and, if it is there, ``critic`` from the folders of these names.
-
-        Args:
-            folder: that holds them; from the current directory, or as shipped with the project.
-            encoder: another folder for the encoder.
-
-        Raises:
-            UserError: a part is missing or refused, or the prior or the critic was trained on what others make.
-        """
-        return cls(*load_networks(folder, encoder))
-
-    def to(self, device: torch.device | str) -> Self:
-        """Move all parts to ``device`` (``auto``: CUDA where there is one); returns self."""
-        place = resolve_device(str(device))
-        for part in (self.encoder, self.tokenizer, self.prior, self.critic):
-            if part is not None:
-                part.to(place)
-        return self
+class FaceModel(FaceNetworks):
+    """Encoder, tokenizer and prior as one, and a realism critic where there is one."""
 
     @property
     def looks(self) -> tuple[str, ...]:
@@ -104,12 +62,16 @@ class FaceModel:
         *,
         batch_size: int = 32,
         progress: Progress | None = None,
+        on_step: OnStep | None = None,
+        seeds: Sequence[int] | None = None,
+        emotions: Sequence[tuple[float, ...]] | None = None,
         taken: Callable[[Face], object] | None = None,
     ) -> FaceBatch:
         """The accepted faces; fewer than asked where ``max_tries`` ran out. Ctrl-C ends early with those accepted by then.
 
         Args:
             batch_size: faces computed at once. progress: called with (accepted, asked, tried) after every batch.
+            seeds, emotions: of each face, where they are not as ``request`` says; of ``request.count`` faces.
             taken: called with every face that is accepted, at once; with ``best_of`` one may take the place of another.
 
         Raises:
@@ -119,30 +81,42 @@ class FaceModel:
         request = self.settled(request)
         refused: Counter[Cause] = Counter()
         accepted: dict[int, Face] = {}
-        pending: Sequence[int] = range(request.seed, request.seed + request.count)
+        own = range(request.seed, request.seed + request.count) if seeds is None else seeds
+        pending: Sequence[int] = range(request.count)
         people = People(self, request) if request.identity else None
         tried, interrupted = 0, False
         try:
             for attempt in range(request.max_tries):
-                for seeds in _batches(pending, batch_size):
-                    faces = self.draw(request, seeds, attempt, people)
-                    better = {face.seed: face for face in faces if _is_better(face, accepted.get(face.seed))}
+                for places in _batches(pending, batch_size):
+                    wanted = None if emotions is None else [emotions[place] for place in places]
+                    faces = self.draw(request, [own[place] for place in places], attempt, people, wanted, on_step)
+                    drawn = zip(places, faces, strict=True)
+                    better = {place: face for place, face in drawn if face.beats(accepted.get(place))}
                     accepted |= better
                     for face in better.values() if taken is not None else ():
                         taken(face)
                     refused.update(face.refused for face in faces if face.refused is not None)
-                    tried += len(seeds)
+                    tried += len(places)
                     if progress is not None:
                         progress(len(accepted), request.count, tried)
-                pending = [seed for seed in pending if seed not in accepted or attempt + 1 < request.best_of]
+                pending = [place for place in pending if place not in accepted or attempt + 1 < request.best_of]
                 if not pending:
                     break
         except KeyboardInterrupt:
             if not accepted:
                 raise
             interrupted = True
-        kept = tuple(accepted[seed] for seed in sorted(accepted))
-        return FaceBatch(request, kept, tried, time.monotonic() - started, self.weights, interrupted, _by_cause(refused))
+        return FaceBatch(
+            request,
+            tuple(accepted[place] for place in sorted(accepted)),
+            tried,
+            time.monotonic() - started,
+            self.weights,
+            interrupted,
+            count_causes(refused),
+            None if emotions is None else tuple(emotions),
+            None if seeds is None else tuple(seeds),
+        )
 
     def draw_all(self, request: FaceRequest, *, batch_size: int = 32, people: People | None = None) -> FaceBatch:
         """The first draw of every face, accepted or not: what the prior makes before any selection.
@@ -155,7 +129,7 @@ class FaceModel:
         people = people or (People(self, request) if request.identity else None)
         seeds = range(request.seed, request.seed + request.count)
         faces = tuple(face for part in _batches(seeds, batch_size) for face in self.draw(request, part, 0, people))
-        refused = _by_cause(Counter(face.refused for face in faces if face.refused is not None))
+        refused = count_causes(face.refused for face in faces if face.refused is not None)
         return FaceBatch(request, faces, request.count, time.monotonic() - started, self.weights, refused=refused)
 
     def draw(
@@ -165,6 +139,7 @@ class FaceModel:
         attempt: int,
         people: People | None = None,
         emotions: Sequence[Sequence[float]] | None = None,
+        on_step: OnStep | None = None,
     ) -> list[Face]:
         """One face a seed, read and judged by the request, or by an emotion of its own.
 
@@ -176,7 +151,7 @@ class FaceModel:
         emotions = [request.emotion] * len(seeds) if emotions is None else emotions
         known = (people or People(self, request)).tokens(seeds) if request.identity else None
         hidden = None if known is None else self.expression_mask()
-        tokens = self.draw_tokens(request, emotions, seeds, attempt, known, hidden)
+        tokens = self.draw_tokens(request, emotions, seeds, attempt, known, hidden, on_step=on_step)
         return self.judged(request, tokens, emotions, seeds, attempt)
 
     def judged(
@@ -198,8 +173,8 @@ class FaceModel:
         found = examine(painted, [verdict.accepted for verdict in verdicts], self.critic, request.realism, detector)
         told = [in_words(row, self.attributes) for row in attributes_of(request, seeds, self.attributes).tolist()]
         return [
-            Face(image, seed, attempt + 1, verdict, about, each.realism, each.landmarks, each.refused)
-            for image, seed, verdict, about, each in zip(images, seeds, verdicts, told, found, strict=True)
+            Face(image, seed, attempt + 1, verdict, about, each.realism, each.landmarks, each.refused, tuple(asked))
+            for image, seed, verdict, about, each, asked in zip(images, seeds, verdicts, told, found, emotions, strict=True)
         ]
 
     def draw_tokens(
@@ -211,6 +186,7 @@ class FaceModel:
         known: Tensor | None = None,
         hidden: Tensor | None = None,
         prefer: Tensor | None = None,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Tokens (N, L, G) of N faces under the request's settings, each with its own emotion and seed.
 
@@ -236,6 +212,7 @@ class FaceModel:
                 hidden=hidden,
                 prefer=prefer,
                 rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
+                on_step=None if on_step is None else partial(on_step, seeds),
             )
 
     def pixels(self, tokens: Tensor) -> Tensor:
@@ -288,15 +265,7 @@ def _detector() -> BatchDetector:
     return CenterFaceDetector()
 
 
-def _by_cause(refused: Counter[Cause]) -> dict[Cause, int]:
-    return {cause: refused[cause] for cause in CAUSES if refused[cause]}
-
-
-def _is_better(face: Face, other: Face | None) -> bool:
-    return face.accepted and (other is None or face.verdict.match > other.verdict.match)
-
-
 def _batches(seeds: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    if size < 1:
+    if whole("batch_size", size) < 1:
         raise UserError(f"batch_size must be at least 1, got {size}")
     return (seeds[start : start + size] for start in range(0, len(seeds), size))

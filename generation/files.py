@@ -3,21 +3,86 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from encoder.emotions import describe
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder
 from engine.storage.provenance import generator, png, weights_text
-from generation.faces import Face, FaceBatch
-from generation.strip import FaceStrip
-from generation.verify import rounded
+from generation.request import FaceRequest
+from generation.verify import Cause, Verdict, rounded
 
 MANIFEST, SHEET, STRIP = "manifest.json", "contact_sheet.png", "strip.png"
+
+
+class Face(Protocol):
+    """What is written of a :class:`generation.faces.Face`."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def tries(self) -> int: ...
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def told(self) -> Mapping[str, str | None]: ...
+    @property
+    def refused(self) -> Cause | None: ...
+    @property
+    def asked(self) -> tuple[float, ...] | None: ...
+    @property
+    def accepted(self) -> bool: ...
+    def as_record(self) -> dict[str, Any]: ...
+
+
+class Faces(Protocol):
+    """What is written of a :class:`generation.faces.FaceBatch`, a strip or not."""
+
+    @property
+    def request(self) -> FaceRequest: ...
+    @property
+    def faces(self) -> Sequence[Face]: ...
+    @property
+    def tried(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def weights(self) -> dict[str, str]: ...
+    @property
+    def interrupted(self) -> bool: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def columns(self) -> int: ...
+
+
+class FaceBatch(Faces, Protocol):
+    """And of one that is no strip."""
+
+    @property
+    def refused(self) -> Mapping[Cause, int]: ...
+    @property
+    def asked(self) -> Sequence[Sequence[float]] | None: ...
+    @property
+    def seeds(self) -> Sequence[int] | None: ...
+
+
+@runtime_checkable
+class FaceStrip(Faces, Protocol):
+    """And of a :class:`generation.strip.FaceStrip`."""
+
+    @property
+    def rows(self) -> Sequence[Sequence[Face]]: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def emotions(self) -> Sequence[Sequence[float]]: ...
 
 
 def made_now() -> dict[str, Any]:
@@ -36,7 +101,7 @@ def remove_former(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
+def _texts(made: Faces, emotion: str) -> dict[str, str]:
     settings = made.request.as_record()
     del settings["emotion"], settings["seed"], settings["count"]
     return {"Emotion": emotion, "Settings": json.dumps(settings), "Weights SHA-256": weights_text(made.weights)}
@@ -44,7 +109,7 @@ def _texts(made: FaceBatch, emotion: str) -> dict[str, str]:
 
 def face_png(
     face: Face,
-    made: FaceBatch,
+    made: Faces,
     emotion: Sequence[float],
     size: int | None = None,
     *,
@@ -69,17 +134,13 @@ def face_png(
     return png(picture, {**_texts(made, describe(emotion)), **own, **texts}, mark=mark)
 
 
-def face_sheet(made: FaceBatch) -> bytes:
+def face_sheet(made: Faces) -> bytes:
     """All faces of a batch or a strip on one PNG, the reading under each."""
-    if isinstance(made, FaceStrip):
-        columns, title = len(made.emotions), made.path
-        seeds = ", ".join(str(row[0].seed) for row in made.rows)
-    else:
-        columns, title = min(8, max(len(made.faces), 1)), describe(made.request.emotion)
-        seeds = f"{made.request.seed} and following"
     labels = [str(face.verdict) for face in made.faces]
-    picture = sheet([face.image for face in made.faces], labels, columns, 128, f"{title} - AI-generated")
-    return png(picture, {**_texts(made, title), "Seed": seeds})
+    picture = sheet([face.image for face in made.faces], labels, made.columns, 128, f"{made.title} - AI-generated")
+    every = list(dict.fromkeys(str(face.seed) for face in made.faces))
+    seeds = ", ".join(every) if len(every) <= 64 else f"{every[0]} to {every[-1]}"
+    return png(picture, {**_texts(made, made.title), "Seed": seeds})
 
 
 def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, title: str) -> Any:
@@ -103,12 +164,13 @@ def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int, 
     return made
 
 
-def _manifest(made: FaceBatch, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]]) -> Any:
+def _manifest(
+    made: Faces, request: dict[str, Any], count: dict[str, int], faces: list[dict[str, Any]], **further: Any
+) -> dict[str, Any]:
     """Everything needed to make and to trust these faces again."""
     matches = [face.verdict.match for face in made.faces]
     mean = round(float(np.mean(matches)), 4) if matches else None
-    by = {} if isinstance(made, FaceStrip) else {"refused": dict(made.refused)}
-    result = {**count, "tried": made.tried, **by, "mean_match": mean, "seconds": round(made.seconds, 3)}
+    result = {**count, "tried": made.tried, **further, "mean_match": mean, "seconds": round(made.seconds, 3)}
     result |= {"interrupted": True} if made.interrupted else {}
     import torch
 
@@ -134,11 +196,11 @@ class FaceWriter:
         size, mark: as for :func:`face_png`.
     """
 
-    def __init__(self, asked: FaceBatch, folder: Path, *, size: int | None = None, mark: bool = False) -> None:
+    def __init__(self, asked: Faces, folder: Path, *, size: int | None = None, mark: bool = False) -> None:
         self._asked, self._folder, self._size, self._mark = asked, folder, size, mark
         self._written: dict[tuple[int, int], tuple[Face, str]] = {}
 
-    def add(self, face: Face, column: int = 0) -> str:
+    def add(self, face: Face, column: int = 0, prefix: str = "") -> str:
         """Write a face, once, in the place of an earlier one of its seed (and column of a strip); its file's name.
 
         Raises:
@@ -151,7 +213,8 @@ class FaceWriter:
         if isinstance(asked, FaceStrip):
             name, emotion, texts = f"strip-{face.seed:06d}-{column:02d}.png", asked.emotions[column], {"Strip": asked.path}
         else:
-            name, emotion, texts = f"{face.verdict.top.label}-{face.seed:06d}.png", asked.request.emotion, {}
+            name, texts = f"{prefix}{face.verdict.top.label}-{face.seed:06d}.png", {}
+            emotion = face.asked or asked.request.emotion
         make_folder(self._folder)
         png = face_png(face, asked, emotion, self._size, mark=self._mark, **texts)
         atomic_write_bytes(self._folder / name, png)
@@ -165,22 +228,37 @@ class FaceWriter:
         for column, face in enumerate(row):
             self.add(face, column)
 
-    def finish(self, made: FaceBatch) -> dict[str, Any]:
+    def finish(self, made: FaceBatch | FaceStrip) -> dict[str, Any]:
         """Write the faces of ``made`` that are not written yet, the contact sheet and the manifest, which is returned.
 
         The manifest comes last: when it is there, everything is.
         """
         make_folder(self._folder)
-        if isinstance(made, FaceStrip):
-            content = self._strip_manifest(made)
-        else:
-            records = [_record(self.add(face), face) for face in made.faces]
-            count = {"asked": made.request.count, "accepted": len(made.faces)}
-            content = _manifest(made, made.request.as_record(), count, records)
+        strip = isinstance(made, FaceStrip)
+        content = self._strip_manifest(made) if isinstance(made, FaceStrip) else self._batch_manifest(made)
         if made.faces:
-            atomic_write_bytes(self._folder / (STRIP if isinstance(made, FaceStrip) else SHEET), face_sheet(made))
+            atomic_write_bytes(self._folder / (STRIP if strip else SHEET), face_sheet(made))
         atomic_write_text(self._folder / MANIFEST, json.dumps(content, indent=2) + "\n")
         return content
+
+    def _batch_manifest(self, made: FaceBatch) -> dict[str, Any]:
+        """With what was asked of each face, where they were not all asked for alike."""
+        names = [(face.verdict.top, face.seed) for face in made.faces]
+        # Seeds that were given one by one may come twice.
+        twice = len(set(names)) < len(names)
+        records = [
+            _record(self.add(face, number, f"{number:04d}-") if twice else self.add(face), face)
+            for number, face in enumerate(made.faces)
+        ]
+        request = made.request.as_record()
+        if made.asked is not None:
+            request["emotion"] = [rounded(emotion) for emotion in made.asked]
+            for record, face in zip(records, made.faces, strict=True):
+                record["asked"] = rounded(face.asked or made.request.emotion)
+        if made.seeds is not None:
+            request["seed"] = list(made.seeds)
+        count = {"asked": made.request.count, "accepted": len(made.faces)}
+        return _manifest(made, request, count, records, refused=dict(made.refused))
 
     def _strip_manifest(self, made: FaceStrip) -> dict[str, Any]:
         """With what was asked of each face."""
@@ -193,3 +271,12 @@ class FaceWriter:
         del request["emotion"]
         count = {"faces": len(records), "accepted": sum(face.accepted for face in made.faces)}
         return _manifest(made, request, count, records)
+
+
+def write_faces(made: FaceBatch | FaceStrip, folder: Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
+    """Write each face, the contact sheet and the manifest, which is returned. Faces of a strip are ``strip-SEED-COLUMN.png``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    return FaceWriter(made, folder, size=size, mark=mark).finish(made)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any, Literal, TypedDict, Unpack
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from configs.cli import UserError
 from configs.loader import StrictModel, validate
-from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, as_mapping, at_intensity, parse_distribution
+from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, Emotion, as_distribution, as_mapping, at_intensity
 
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
@@ -22,6 +23,9 @@ Age = Literal["0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69"
 Group = Literal[
     "black", "east-asian", "indian", "latino", "middle-eastern", "southeast-asian", "white", "any", "even"
 ]  # fmt: skip
+
+# What asks for an emotion; see encoder.emotions.as_distribution.
+Asked = str | Emotion | int | Mapping[Any, float] | Sequence[float]
 
 
 class FaceRequest(StrictModel):
@@ -100,34 +104,61 @@ class FaceRequest(StrictModel):
         return {**self.model_dump(mode="json"), "emotion": dict(as_mapping(self.emotion)), "avoid": avoid}
 
 
+class FaceSettings(TypedDict, total=False):
+    """What a :class:`FaceRequest` may be given by name besides emotion, count and seed; ``source`` is an older ``look``."""
+
+    avoid: Asked | None
+    avoidance: float
+    look: Look | None
+    source: Look | None
+    hands: Literal["no", "yes", "any"] | None
+    eyes: Literal["open", "closed", "any"] | None
+    gender: Literal["female", "male", "any", "even"] | None
+    age: Age | None
+    group: Group | None
+    guidance: float | None
+    guided: tuple[float, float] | None
+    encoder_guidance: float
+    candidates: int
+    steps: int | None
+    temperature: float | None
+    threshold: float
+    realism: float | None
+    landmarks: Literal["on", "off"] | None
+    max_tries: int
+    best_of: int
+    precision: Literal["float32", "bf16"]
+    identity: bool
+
+
 def make_request(
-    emotion: str | Sequence[float],
-    count: int = 16,
-    seed: int = 0,
-    *,
-    intensity: float = 1.0,
-    avoid: str | Sequence[float] | None = None,
-    **settings: Any,
+    emotion: Asked, count: int = 16, seed: int = 0, *, intensity: float = 1.0, **settings: Unpack[FaceSettings]
 ) -> FaceRequest:
     """A checked request.
 
     Args:
-        emotion, avoid: a name (``"fear"``, ``"peur"``), a compound (``"happily surprised"``), a mixture
-            (``"fear:0.7,surprise:0.3"``) or seven probabilities.
+        emotion: a name (``"fear"``, ``"peur"``), a compound (``"happily surprised"``), a mixture (``"fear:0.7,surprise:0.3"``
+            or ``{"fear": 0.7, "surprise": 0.3}``), an :class:`encoder.emotions.Emotion` or its number, or seven probabilities.
         intensity: 0 (neutral) to 1.
-        settings: the other fields of :class:`FaceRequest`; ``source`` is an older name of ``look``.
+        settings: the other fields of :class:`FaceRequest`, ``avoid`` given as ``emotion`` is; ``source`` is an older name of
+            ``look``.
 
     Raises:
         UserError: a setting is unknown or out of range.
     """
-    if "source" in settings:
-        look = settings.pop("source")
-        if settings.setdefault("look", look) != look:
-            raise UserError(f"look and source are one setting, and differ: {settings['look']} and {look}")
-    asked = at_intensity(_distribution(emotion), intensity)
-    avoided = None if avoid is None else _distribution(avoid)
-    return validate(FaceRequest, {"emotion": asked, "count": count, "seed": seed, "avoid": avoided, **settings}, "request")
+    given: dict[str, Any] = {name: _plain(value) for name, value in settings.items()}
+    if "source" in given:
+        look = given.pop("source")
+        if given.setdefault("look", look) != look:
+            raise UserError(f"look and source are one setting, and differ: {given['look']} and {look}")
+    if given.get("avoid") is not None:
+        given["avoid"] = as_distribution(given["avoid"], "avoid")
+    asked = at_intensity(as_distribution(emotion), _plain(intensity))
+    return validate(FaceRequest, {"emotion": asked, "count": _plain(count), "seed": _plain(seed), **given}, "request")
 
 
-def _distribution(emotion: str | Sequence[float]) -> tuple[float, ...]:
-    return parse_distribution(emotion) if isinstance(emotion, str) else tuple(float(p) for p in emotion)
+def _plain(value: Any) -> Any:
+    """A number of NumPy or torch as one of Python; all else as it is."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool | Emotion) else value

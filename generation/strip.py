@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack, cast
 
 from configs.cli import UserError
+from configs.values import refuse, whole
 from encoder.emotions import parse_distribution
 from generation.draw import FaceModel, Progress
 from generation.faces import Face, FaceBatch
+from generation.files import write_faces
 from generation.people import People
-from generation.request import FaceRequest, make_request
+from generation.request import FaceRequest, FaceSettings, make_request
 
 MAX_FRAMES = 101
 # Draws of a whole row, of which the best is kept.
@@ -22,7 +25,7 @@ _TRIES = 4
 Distribution = tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FaceStrip(FaceBatch):
     """Faces whose emotion changes in even steps, row by row; fewer rows than asked for after Ctrl-C.
 
@@ -45,6 +48,22 @@ class FaceStrip(FaceBatch):
         """Whether all rows are there."""
         return len(self.rows) == self.request.count
 
+    @property
+    def title(self) -> str:
+        """The path as it was asked for."""
+        return self.path
+
+    @property
+    def columns(self) -> int:
+        """Faces in a row."""
+        return len(self.emotions)
+
+    def _write(self, folder: Path, size: int | None, mark: bool) -> dict[str, Any]:
+        return write_faces(self, folder, size=size, mark=mark)
+
+    def __repr__(self) -> str:
+        return f"FaceStrip({self.path}: {len(self.rows)} of {self.request.count} rows of {self.columns}, {self.seconds:.1f} s)"
+
 
 def parse_path(text: str) -> tuple[Distribution, ...]:
     """``"happiness:fear"`` as the distributions of its stops; two or more, each an emotion or a compound.
@@ -52,6 +71,8 @@ def parse_path(text: str) -> tuple[Distribution, ...]:
     Raises:
         UserError: an unknown name, or fewer than two stops.
     """
+    if not isinstance(text, str):
+        refuse("a strip", "a path such as 'happiness:fear'", text)
     names = text.split(":")
     if len(names) < 2:
         raise UserError(f"a strip goes from one emotion to another: write e.g. happiness:fear, got {text!r}")
@@ -64,7 +85,7 @@ def interpolate(stops: tuple[Distribution, ...], frames: int) -> tuple[Distribut
     Raises:
         UserError: fewer frames than 2 or more than ``MAX_FRAMES``.
     """
-    if not 2 <= frames <= MAX_FRAMES:
+    if not 2 <= whole("frames", frames) <= MAX_FRAMES:
         raise UserError(f"frames must lie between 2 and {MAX_FRAMES}, got {frames}")
     legs = list(pairwise(stops))
     made = []
@@ -76,13 +97,15 @@ def interpolate(stops: tuple[Distribution, ...], frames: int) -> tuple[Distribut
     return tuple(made)
 
 
-def strip_requests(path: str, frames: int = 9, count: int = 1, seed: int = 0, **settings: Any) -> list[FaceRequest]:
+def strip_requests(
+    path: str, frames: int = 9, count: int = 1, seed: int = 0, *, intensity: float = 1.0, **settings: Unpack[FaceSettings]
+) -> list[FaceRequest]:
     """What is asked of each column; arguments and errors as for :func:`make_strip`."""
     if "best_of" in settings:
         raise UserError("best_of: is for single faces; of a strip the first of max_tries rows that is read as asked is kept")
-    settings = {"identity": True, "max_tries": _TRIES, **settings}
+    settings = cast(FaceSettings, {"identity": True, "max_tries": _TRIES, **settings})
     # Each column is checked like a request of its own: an avoided emotion may lie on the way.
-    return [make_request(step, count, seed, **settings) for step in interpolate(parse_path(path), frames)]
+    return [make_request(step, count, seed, intensity=intensity, **settings) for step in interpolate(parse_path(path), frames)]
 
 
 def make_strip(
@@ -92,9 +115,10 @@ def make_strip(
     count: int = 1,
     seed: int = 0,
     *,
+    intensity: float = 1.0,
     progress: Progress | None = None,
     taken: Callable[[tuple[Face, ...]], object] | None = None,
-    **settings: Any,
+    **settings: Unpack[FaceSettings],
 ) -> FaceStrip:
     """Draw a strip. Ctrl-C ends early with the rows that are finished by then.
 
@@ -107,13 +131,13 @@ def make_strip(
         frames: faces a row.
         count: people. seed: row i uses ``seed + i``.
         progress: called with (rows finished, rows asked, faces tried) after every row. taken: called with every row.
-        settings: see :class:`generation.request.FaceRequest`, and ``intensity``.
+        intensity: of every column, 0 (neutral) to 1. settings: see :class:`generation.request.FaceRequest`.
 
     Raises:
         UserError: an unknown emotion, or a setting out of range.
     """
     started = time.monotonic()
-    requests = [model.settled(each) for each in strip_requests(path, frames, count, seed, **settings)]
+    requests = [model.settled(each) for each in strip_requests(path, frames, count, seed, intensity=intensity, **settings)]
     request, emotions = requests[0], tuple(each.emotion for each in requests)
     people = People(model, request) if request.identity else None
     tried = 0

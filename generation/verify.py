@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from encoder.emotions import Emotion, as_mapping
+from encoder.inference.prediction import ByEmotion
 
 # An emotion counts as asked for when its weight is at least this share of the largest: 0.7 fear with 0.3 surprise is a
 # request for fear, half and half is one for either.
@@ -20,8 +21,8 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The encoder's reading of one face.
+class Verdict(ByEmotion):
+    """The encoder's reading of one face: ``verdict["fear"]`` is a probability, ``verdict.top`` the likeliest emotion.
 
     Attributes:
         distribution: calibrated probabilities of the seven, enum order.
@@ -39,6 +40,11 @@ class Verdict:
     def __str__(self) -> str:
         """``"fear 0.83"``, as it stands under a face."""
         return f"{self.top.label} {self.distribution[self.top]:.2f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """``top`` by name, ``match``, ``accepted``, then the seven probabilities by name."""
+        mine = {"top": self.top.label, "match": self.match, "accepted": self.accepted}
+        return {**mine, **as_mapping(self.distribution)}
 
     def as_record(self) -> dict[str, Any]:
         """What every manifest says of a reading."""

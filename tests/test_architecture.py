@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("configs", "engine", "encoder", "vqvae", "generation", "eval")
+PACKAGES = ("configs", "engine", "encoder", "vqvae", "generation", "eval", "mimique")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # Slow to import or only needed by some users: imported where they are used.
 HEAVY = {

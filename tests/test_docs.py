@@ -57,6 +57,8 @@ def wrong_commands(page: Path) -> Iterator[str]:
         if command.words[0] == "make":
             if f"\n{command.words[1]}:" not in text_of(ROOT / "Makefile"):
                 yield str(command)
+        elif command.words[:2] in (("mimique", "--help"), ("mimique", "--version")):
+            continue
         elif command.program not in from_code.programs():
             yield str(command)
         else:
@@ -103,6 +105,8 @@ def test_what_pages_show_exists(wrong: Callable[[Path], Iterator[str]]) -> None:
         (wrong_commands, "text `python -m generation.sample --emoton fear` text"),
         (wrong_commands, "```\naccelerate launch vqvae/train.py --resume latest \\\n    --stag prior\n```"),
         (wrong_commands, "```\nmake faces\n```"),
+        (wrong_commands, "```\nmimique simple --emotion fear\n```"),
+        (wrong_commands, "```\nmimique sample --emoton fear\n```"),
         (wrong_names, "`generation.pipeline.FacePipe`"),
         (wrong_names, "```python\nfrom encoder.emotion import Emotion\n```"),
         (wrong_names, "`configs/vqvae/bass.yaml`"),

@@ -38,6 +38,7 @@ FLOORS = (
     "vqvae",
     "generation",
     "eval",
+    "mimique",
 )
 PACKAGES = tuple(dict.fromkeys(floor.split(".")[0] for floor in FLOORS))
 # What may stand at a package's root beside its programs: words that every room uses.

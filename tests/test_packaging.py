@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -41,6 +43,7 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     folders = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/__init__.py")}
     assert folders == {name for name in listed if "." not in name}
     assert {f"{name}.*" for name in folders} == {name for name in listed if "." in name}
+    assert [name for name in folders - {"pretrained"} if not (ROOT / name / "py.typed").is_file()] == []
 
 
 @pytest.mark.parametrize("package", ["encoder.evaluation", "eval.report", "generation.dataset"])
@@ -49,3 +52,25 @@ def test_templates_are_shipped(package: str) -> None:
     folder = ROOT / package.replace(".", "/")
     shipped = {path for pattern in patterns for path in folder.glob(pattern)}
     assert set((folder / "templates").iterdir()) <= shipped
+
+
+def test_who_clones_gets_every_package_of_the_design() -> None:
+    (extras,) = re.findall(r"^EXTRAS\s*:= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    brought = {
+        Requirement(text).name
+        for group in (
+            PROJECT["project"]["dependencies"],
+            *(PROJECT["project"]["optional-dependencies"][extra] for extra in extras.split(",")),
+        )
+        for text in group
+    }
+    assert {"accelerate", "deepface", "lpips", "matplotlib", "scipy", "torchmetrics", "torchvision", "wandb"} <= brought
+
+
+def test_the_version_is_one_in_every_file() -> None:
+    version = PROJECT["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

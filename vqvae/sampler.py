@@ -141,6 +141,7 @@ def sample_tokens(
     hidden: Tensor | None = None,
     prefer: Tensor | None = None,
     rerank: Rerank | None = None,
+    on_step: Callable[[int, int, Tensor, Tensor], object] | None = None,
 ) -> Tensor:
     """Tokens (N, L, G) of N new faces, or of N known faces some of whose positions are made anew.
 
@@ -158,6 +159,8 @@ def sample_tokens(
         known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
         prefer: (N, L, G, K) added to the logits of every code.
         rerank: guidance by a scorer; the first candidates alone make the face that would be made without it.
+        on_step: called after every step with its number from 0, the number of steps, the tokens so far, and (N, L) bool where
+            they are hidden still; copies, both.
 
     Raises:
         ValueError: only one of ``known`` and ``hidden`` is given.
@@ -207,6 +210,8 @@ def sample_tokens(
             best = (scores + luck[:, step].T).argmax(dim=0)
             tokens[:, chosen] = torch.stack(made)[best, torch.arange(count, device=device)]
         filled += number
+        if on_step is not None:
+            on_step(step, len(counts), tokens.clone(), masked.clone())
     return tokens
 
 

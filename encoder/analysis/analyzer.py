@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from configs.values import whole
 from encoder.analysis.columns import Columns
 from encoder.analysis.cuts import cut_for_all
 from encoder.analysis.inputs import find_inputs
-from encoder.analysis.rows import NO_FACE, FaceRow, to_dataframe
+from encoder.analysis.rows import NO_FACE, Analysis, FaceRow
 from encoder.analysis.shard_views import view_inputs
 from encoder.detection.face import BatchDetector, DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.detection.whole import CROPS, Crops, whole_face
-from encoder.emotions import EMOTION_NAMES
 from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.inference.stored_network import StoredNetwork
 from encoder.inference.views import mirrored_distributions
-from encoder.pictures.sources import View, view_arrays
+from encoder.pictures.given import each_picture, view_given
+from encoder.pictures.sources import View
 from engine.devices import resolve_device
 from engine.storage.weights import resolve_folder
 
@@ -53,44 +56,6 @@ class Reading:
     overlays: tuple[NDArray[np.uint8], ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """The faces of many pictures, in the order of the pictures.
-
-    Attributes:
-        rows: one a face, and one for every picture without a face and every problem.
-    """
-
-    rows: tuple[FaceRow, ...]
-
-    @property
-    def faces(self) -> tuple[FaceRow, ...]:
-        """The rows that are faces."""
-        return tuple(row for row in self.rows if row.problem is None)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """One line for each picture that could not be read; a picture without a face is none."""
-        return tuple(f"{row.place}: {row.problem}" for row in self.rows if row.problem not in (None, NO_FACE))
-
-    @property
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """The N faces as arrays: ``source`` (N,) text, ``box`` (N, 4) int32, ``distribution`` (N, 7) float32 and
-        ``emotion`` (N,) int64 indices into :class:`encoder.emotions.Emotion`."""
-        faces = self.faces
-        distribution = np.array([row.distribution for row in faces], np.float32).reshape(-1, len(EMOTION_NAMES))
-        return {
-            "source": np.array([row.source for row in faces], dtype=np.str_),
-            "box": np.array([row.box for row in faces], np.int32).reshape(-1, 4),
-            "distribution": distribution,
-            "emotion": distribution.argmax(axis=1),
-        }
-
-    def to_dataframe(self, *, landmarks: bool = False) -> Any:
-        """All rows as a ``pandas.DataFrame``; the column ``problem`` is empty where there is a face."""
-        return to_dataframe(self.rows, landmarks=landmarks)
-
-
 class FaceAnalyzer:
     """Finds and reads the faces of pictures.
 
@@ -118,7 +83,7 @@ class FaceAnalyzer:
         largest: bool = False,
         crops: Crops = "auto",
     ) -> None:
-        if batch_size < 1:
+        if whole("batch_size", batch_size) < 1:
             raise UserError(f"batch size must be at least 1, got {batch_size}")
         if crops not in CROPS:
             raise UserError(f"crops must be one of {', '.join(CROPS)}, got {crops!r}")
@@ -128,33 +93,76 @@ class FaceAnalyzer:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path = "pretrained/encoder", *, detector: str = DEFAULT_DETECTOR, device: str = "auto", **options: Any
+        cls,
+        folder: str | Path = "pretrained/encoder",
+        *,
+        detector: str = DEFAULT_DETECTOR,
+        device: torch.device | str = "auto",
+        gender: GenderModel | None = None,
+        gallery: Gallery | None = None,
+        action_units: ActionUnitReader | None = None,
+        batch_size: int = 64,
+        min_size: int = 24,
+        largest: bool = False,
+        crops: Crops = "auto",
     ) -> Self:
-        """Load the encoder from ``folder`` and make the detector of that name; ``options`` as for the class.
+        """Load the encoder from ``folder`` and make the detector of that name; the others as for the class.
 
         Raises:
             UserError: weights, detector or device cannot be had.
         """
-        encoder = EmotionEncoder.from_pretrained(resolve_folder(str(folder))).to(resolve_device(device))
-        return cls(encoder, create_detector(detector), **options)
+        encoder = EmotionEncoder.from_pretrained(resolve_folder(str(folder))).to(resolve_device(str(device)))
+        return cls(
+            encoder,
+            create_detector(detector),
+            gender=gender,
+            gallery=gallery,
+            action_units=action_units,
+            batch_size=batch_size,
+            min_size=min_size,
+            largest=largest,
+            crops=crops,
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the networks that read faces to ``device`` (``auto``: CUDA where there is one); returns self."""
+        for network in (self.encoder, self.gender):
+            if isinstance(network, StoredNetwork):
+                network.to(resolve_device(str(device)))
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder's weights are."""
+        return self.encoder.device
 
     def analyze(self, pictures: Any, *, every: int = 1) -> Analysis:
-        """Read files, folders, patterns, videos, shards and URLs by name, or arrays of pixels.
+        """Read pictures in whatever form they are.
 
         Args:
-            pictures: one or several names, or one or several (H, W, 3) RGB or (H, W) grey uint8 arrays, not both.
+            pictures: one or several (list, generator, Series): files, folders, patterns, videos, shards and URLs by name; and
+                what :func:`encoder.pictures.given.picture_of` takes, such as bytes, PIL images, arrays and tensors.
             every: of the frames of a video one in so many.
 
         Raises:
-            UserError: a folder or pattern with no picture behind it, or an array of another kind. A file that cannot be
+            UserError: a folder or pattern with no picture behind it, or something that is no picture. A file that cannot be
                 read is a row, not an error.
         """
-        several = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
-        if all(isinstance(each, str | Path) for each in several):
-            views = view_inputs(find_inputs(several).inputs, Columns(), every=every)
-        else:
-            views = view_arrays(several)
-        return Analysis(tuple(row for reading in self.stream(views) for row in reading.rows))
+        return Analysis(tuple(row for reading in self.stream(self._views(pictures, every)) for row in reading.rows))
+
+    @staticmethod
+    def _views(pictures: Any, every: int) -> Iterator[View]:
+        whole("every", every)
+        several = list(each_picture(pictures)) if isinstance(pictures, str | Path) or hasattr(pictures, "__len__") else None
+        # Names that are all known are looked up together, so that none is read twice and a wrong one is refused at once.
+        if several and all(isinstance(each, str | Path) for each in several):
+            yield from view_inputs(find_inputs(several).inputs, Columns(), every=every)
+            return
+        for number, given in enumerate(each_picture(pictures) if several is None else several):
+            if isinstance(given, str | Path):
+                yield from view_inputs(find_inputs([given]).inputs, Columns(), every=every)
+            else:
+                yield view_given(given, number)
 
     def stream(
         self, views: Iterable[View], *, keep_pictures: bool = False, explain: bool = False, at_once: bool = False
@@ -222,15 +230,8 @@ class FaceAnalyzer:
         waiting = _Waiting(kept, [])
         for number, face in enumerate(faces[:1] if self.largest else faces):
             waiting.rows.append(replace(_face_row(place, number, face, scale), whole_picture=whole is not None))
-            cuts = cut_for_all(
-                pixels,
-                face,
-                self.encoder,
-                self.gender,
-                gallery=self.gallery is not None,
-                explain=explain,
-                whole=whole is not None,
-            )
+            how = {"gallery": self.gallery is not None, "explain": explain, "whole": whole is not None}
+            cuts = cut_for_all(pixels, face, self.encoder, self.gender, **how)
             if self.action_units is not None:
                 cuts["action_units"] = self.action_units.cut(pixels, face)
             waiting.cuts.append(cuts)

@@ -1,10 +1,10 @@
-"""One face as a row of results: what is in it, and the same rows as a DataFrame."""
+"""One face as a row of results, and the rows of many pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,3 +98,65 @@ def to_dataframe(rows: Sequence[FaceRow], *, landmarks: bool = False) -> Any:
     whole = ("frame", "face", "x", "y", "width", "height")
     real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance", *units)
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64") | {"whole_picture": "boolean"})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis:
+    """The faces of many pictures, in the order of the pictures.
+
+    Attributes:
+        rows: one a face, and one for every picture without a face and every problem.
+
+    ``len(analysis)``, ``analysis[0]`` and ``for face in analysis`` are about the faces; a notebook shows all rows.
+    """
+
+    rows: tuple[FaceRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @overload
+    def __getitem__(self, key: int) -> FaceRow: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[FaceRow, ...]: ...
+
+    def __getitem__(self, key: int | slice) -> FaceRow | tuple[FaceRow, ...]:
+        return self.faces[key]
+
+    def __iter__(self) -> Iterator[FaceRow]:
+        return iter(self.faces)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{face.emotion} ({face.source})" for face in self.faces[:3])
+        more = ", …" if len(self) > 3 else ""
+        return f"Analysis({len(self)} face{'' if len(self) == 1 else 's'}{': ' if shown else ''}{shown}{more})"
+
+    def _repr_html_(self) -> str:
+        return str(self.to_dataframe().dropna(axis=1, how="all").round(3)._repr_html_())
+
+    @property
+    def faces(self) -> tuple[FaceRow, ...]:
+        """The rows that are faces."""
+        return tuple(row for row in self.rows if row.problem is None)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line for each picture that could not be read; a picture without a face is none."""
+        return tuple(f"{row.place}: {row.problem}" for row in self.rows if row.problem not in (None, NO_FACE))
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The N faces as arrays: ``source`` (N,) text, ``box`` (N, 4) int32, ``distribution`` (N, 7) float32 and
+        ``emotion`` (N,) int64 indices into :class:`encoder.emotions.Emotion`."""
+        faces = self.faces
+        distribution = np.array([row.distribution for row in faces], np.float32).reshape(-1, len(EMOTION_NAMES))
+        return {
+            "source": np.array([row.source for row in faces], dtype=np.str_),
+            "box": np.array([row.box for row in faces], np.int32).reshape(-1, 4),
+            "distribution": distribution,
+            "emotion": distribution.argmax(axis=1),
+        }
+
+    def to_dataframe(self, *, landmarks: bool = False) -> Any:
+        """All rows as a ``pandas.DataFrame``; the column ``problem`` is empty where there is a face."""
+        return to_dataframe(self.rows, landmarks=landmarks)

@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 
 from configs.cli import UserError
+from configs.values import refuse
 from encoder.data.face_folder import read_folder_split, split_folders
 from encoder.data.face_parquet import read_parquet_split, read_rows
 from encoder.data.face_set import SPLITS, FaceCollector, FaceSet, OnError, Split
@@ -35,6 +36,8 @@ def load_faces(path: str | Path, split: Split, *, on_error: OnError = "refuse", 
         UserError: nothing readable at ``path``, or bad data while ``on_error`` is ``refuse``.
     """
     check_split(split)
+    if not isinstance(path, str | Path):
+        refuse("load_faces", "the path of a data set", path)
     place = Path(path)
     if not place.exists():
         raise UserError(f"{place}: no such file or folder")

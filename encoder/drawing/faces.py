@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from configs.cli import UserError
+from configs.values import real, refuse, whole
 from encoder.drawing import action_units
 from encoder.drawing.geometry import shape_face
 from encoder.drawing.landmarks import landmarks
 from encoder.drawing.renderer import render
 from encoder.drawing.traits import sample_traits, sample_views
-from encoder.emotions import NUM_EMOTIONS
+from encoder.emotions import NUM_EMOTIONS, Emotion, as_distribution
 from engine.counter_random import hash64, uniforms
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def draw_faces(
     *,
     seed: int,
     size: int = 64,
-    distribution: ArrayLike | None = None,
+    distribution: ArrayLike | Mapping[Any, float] | None = None,
     intensity: ArrayLike | None = None,
     identities: ArrayLike | None = None,
     variation: float = 1.0,
@@ -67,7 +69,8 @@ def draw_faces(
     Args:
         seed: of who they are, how they are seen and how they move.
         size: side in pixels.
-        distribution: (7,) or (N, 7) over the emotions; None: each emotion in turn, face i shows ``i mod 7``.
+        distribution: (7,) or (N, 7) over the emotions; or a name, an Emotion or a mapping, or a list of such, one a face; None:
+            each emotion in turn, face i shows ``i mod 7``.
         intensity: scalar or (N,) in [0, 1]; None: uniform from 0.6 to 1.
         identities: (N,) integers, equal for equal people; None: everybody is somebody else.
         variation: 0 frontal, sharp and evenly lit, without jitter of the action units; 1 as in photographs.
@@ -76,6 +79,8 @@ def draw_faces(
     Raises:
         UserError: a count, size, intensity or distribution that cannot be drawn.
     """
+    count, seed, size, first = whole("count", count), whole("seed", seed), whole("size", size), whole("first", first)
+    variation = real("variation", variation)
     if not 0 <= count <= MAX_COUNT:
         raise UserError(f"count of drawn faces must lie between 0 and {MAX_COUNT}, got {count}")
     if not MIN_SIZE <= size <= MAX_SIZE:
@@ -97,10 +102,15 @@ def draw_faces(
     return DrawnFaces(images, shown, units, asked.argmax(axis=1).astype(np.int8), people, strength, points)
 
 
-def _distributions(given: ArrayLike | None, index: NDArray[np.int64]) -> NDArray[np.float32]:
+def _distributions(given: ArrayLike | Mapping[Any, float] | None, index: NDArray[np.int64]) -> NDArray[np.float32]:
     if given is None:
         return np.eye(NUM_EMOTIONS, dtype=np.float32)[index % NUM_EMOTIONS]
-    rows = np.asarray(given, np.float32)
+    asked: Any = given
+    if isinstance(given, str | Emotion | Mapping):
+        asked = as_distribution(given, "distribution")
+    elif isinstance(given, list | tuple):
+        asked = [as_distribution(each, "distribution") if isinstance(each, str | Emotion | Mapping) else each for each in given]
+    rows = _floats("distribution", asked)
     if rows.shape not in ((NUM_EMOTIONS,), (len(index), NUM_EMOTIONS)):
         raise UserError(f"distribution: need shape (7,) or ({len(index)}, 7), got {rows.shape}")
     if not np.isfinite(rows).all() or (rows < 0).any() or (np.abs(rows.sum(axis=-1) - 1) > 1e-3).any():
@@ -108,11 +118,18 @@ def _distributions(given: ArrayLike | None, index: NDArray[np.int64]) -> NDArray
     return np.broadcast_to(rows, (len(index), NUM_EMOTIONS)).copy()
 
 
+def _floats(name: str, given: Any) -> NDArray[np.float32]:
+    try:
+        return np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        refuse(name, "numbers, for all faces or one a face", given)
+
+
 def _intensities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) -> NDArray[np.float32]:
     if given is None:
         chance = uniforms(seed, index, _INTENSITY_STREAM, count=1)[:, 0]
         return (WEAKEST + (STRONGEST - WEAKEST) * chance).astype(np.float32)
-    values = np.asarray(given, np.float32)
+    values = _floats("intensity", given)
     if values.shape not in ((), (len(index),)):
         raise UserError(f"intensity: need one number or {len(index)} of them, got shape {values.shape}")
     if not np.isfinite(values).all() or (values < 0).any() or (values > 1).any():
@@ -123,7 +140,10 @@ def _intensities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) -
 def _identities(given: ArrayLike | None, seed: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
     if given is None:
         return (hash64(seed, index, _IDENTITY_STREAM) >> np.uint64(24)).astype(np.int64)
-    people = np.asarray(given, np.int64)
+    try:
+        people = np.asarray(given, np.int64)
+    except (TypeError, ValueError):
+        refuse("identities", f"{len(index)} integers", given)
     if people.shape != (len(index),):
         raise UserError(f"identities: need {len(index)} integers, got shape {people.shape}")
     return people

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from encoder.config import CalibrationConfig, HeadCalibration, ModelConfig, Prep
 from encoder.emotions import NUM_EMOTIONS
 from encoder.inference.calibration import calibrated_log_probabilities, fold_to_seven
 from encoder.inference.folded import FoldedCopy
+from encoder.inference.prediction import Prediction
 from encoder.inference.preprocessing import normalise, resize
 from encoder.inference.stored_network import StoredNetwork
 from encoder.models.create import check_input, create_model
@@ -20,21 +20,6 @@ from encoder.models.emotion_net import HEAD_CLASSES, EmotionNet, EncoderOutput
 from engine.progress import in_chunks
 
 KIND = "encoder"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the encoder says of N faces, on the CPU.
-
-    Attributes:
-        distributions: (N, 7) probabilities in :class:`encoder.emotions.Emotion` order: the product's answer.
-        heads: per label scheme, (N, classes) calibrated probabilities (``ferplus`` has contempt as its eighth).
-        embeddings: (N, D) pooled features.
-    """
-
-    distributions: Tensor
-    heads: Mapping[str, Tensor]
-    embeddings: Tensor
 
 
 class CalibratedNet(StoredNetwork[EmotionNet, CalibrationConfig]):

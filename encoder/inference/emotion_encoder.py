@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 
+from configs.cli import UserError
+from configs.values import refuse, whole
 from encoder.config import CalibrationConfig, PreprocessingConfig
-from encoder.inference.calibrated_net import KIND, CalibratedNet, Prediction
+from encoder.inference.calibrated_net import KIND, CalibratedNet
 from encoder.inference.graph_copy import GraphCopy
-from encoder.inference.preprocessing import resize, to_grey
+from encoder.inference.prediction import Prediction
+from encoder.inference.preprocessing import faces_as_grey, resize
 from encoder.models.emotion_net import EmotionNet
 from engine.progress import in_chunks
+from engine.storage.weights import shipped
 
 __all__ = ["KIND", "EmotionEncoder", "Prediction"]
 
@@ -31,9 +35,12 @@ class EmotionEncoder(CalibratedNet):
         self._graph: GraphCopy | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """As :meth:`StoredNetwork.from_pretrained`. Stored weights stay as they are: on the CPU ONNX Runtime may read them."""
-        encoder = super().from_pretrained(folder)
+    def from_pretrained(cls, folder: str | Path = "pretrained/encoder") -> Self:
+        """As :meth:`StoredNetwork.from_pretrained`; ``pretrained/…`` is found where the project is installed, too.
+
+        Stored weights stay as they are: on the CPU ONNX Runtime may read them.
+        """
+        encoder = super().from_pretrained(shipped(folder))
         encoder._graph = GraphCopy()
         return encoder
 
@@ -42,7 +49,9 @@ class EmotionEncoder(CalibratedNet):
         """Read a batch of tightly cropped faces.
 
         Args:
-            faces: see :func:`encoder.inference.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB, any size.
+            faces: arrays or tensors as for :func:`encoder.inference.preprocessing.to_grey`: uint8 or [0, 1] floats, grey or RGB,
+                any size; or one or several pictures (list, generator, Series), each as for
+                :func:`encoder.pictures.given.picture_of`, such as paths and PIL images.
             batch_size: faces that go through the network at once; None: :attr:`preferred_batch`.
             runtime: ``auto``: on the CPU ONNX Runtime reads stored networks (:class:`encoder.inference.graph_copy.GraphCopy`);
                 ``pytorch``: as it reads all others, on the CPU through :class:`encoder.inference.folded.FoldedCopy`. The
@@ -51,7 +60,11 @@ class EmotionEncoder(CalibratedNet):
         Raises:
             UserError: faces of another shape, type or range.
         """
-        grey, together = to_grey(faces), batch_size or self.preferred_batch
+        if batch_size is not None and whole("batch_size", batch_size) < 1:
+            raise UserError(f"batch_size: must be at least 1, got {batch_size}")
+        if runtime not in get_args(Runtime):
+            refuse("runtime", f"one of {', '.join(get_args(Runtime))}", runtime)
+        grey, together = faces_as_grey(faces, self.preprocessing.size), batch_size or self.preferred_batch
         graph = None if runtime == "pytorch" or self._graph is None or not len(grey) else self._graph.of(self)
         if graph is None:
             return self.read(grey, together)

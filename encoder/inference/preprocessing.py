@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from configs.cli import UserError
 from encoder.config import PreprocessingConfig
+from encoder.pictures.face_images import BadImage
+from encoder.pictures.given import each_picture, picture_of
 
 # ITU-R BT.601 luma, the weights with which PIL's "L" mode (and so FER-2013) turns colour to grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -51,6 +54,30 @@ def to_grey(faces: Any) -> Tensor:
         # Pixels mostly lie in memory as three numbers each, and then this is one pass over them.
         tensor = (tensor.movedim(1, -1) @ torch.tensor(LUMA, dtype=tensor.dtype, device=tensor.device)).unsqueeze(1)
     return tensor
+
+
+def faces_as_grey(faces: Any, size: int) -> Tensor:
+    """As :func:`to_grey`, of one face or several in any form, see :func:`encoder.pictures.given.each_picture`.
+
+    Where they are no array and no tensor, those of another size are resized to ``size``, so that they go together.
+
+    Raises:
+        UserError: as there, or a picture that cannot be read.
+    """
+    if isinstance(faces, Tensor | np.ndarray):
+        return to_grey(faces)
+    given = list(each_picture(faces))
+    shapes = {tuple(face.shape) if isinstance(face, Tensor | np.ndarray) else None for face in given}
+    if len(shapes) == 1 and None not in shapes:
+        return to_grey(torch.stack([torch.as_tensor(face) for face in given]))
+    rows = [torch.empty(0, 1, size, size)]
+    for number, face in enumerate(given):
+        try:
+            pixels = to_grey(picture_of(face).pixels)
+        except BadImage as error:
+            raise UserError(f"face {number}{f' ({face})' if isinstance(face, str | Path) else ''}: {error}") from None
+        rows.append(resize(pixels, size))
+    return torch.cat(rows)
 
 
 def resize(grey: Tensor, size: int) -> Tensor:

@@ -78,7 +78,7 @@ def import_deepface(module: str) -> Any:
         with warnings.catch_warnings():
             return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"DeepFace cannot be imported ({one_line(error)}); pip install -c constraints.txt -e .") from None
+        raise UserError(f"DeepFace cannot be imported ({one_line(error)}); pip install 'mimique[deepface]'") from None
     except OSError as error:  # it makes its weight folder at import
         raise UserError(f"DeepFace cannot make its weight folder ({error}); set DEEPFACE_HOME to a place you may write") from None
 

@@ -36,12 +36,17 @@ _XMP = (
 )
 
 
+def version() -> str:
+    """Version of this program; ``source checkout`` where it is not installed."""
+    try:
+        return metadata.version("mimique")
+    except metadata.PackageNotFoundError:
+        return "source checkout"
+
+
 def generator() -> str:
     """Name and version of this program."""
-    try:
-        return f"{SOFTWARE} {metadata.version('mimique')}"
-    except metadata.PackageNotFoundError:
-        return f"{SOFTWARE} source checkout"
+    return f"{SOFTWARE} {version()}"
 
 
 def weights_text(weights: Mapping[str, str]) -> str:

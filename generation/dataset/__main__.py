@@ -83,15 +83,16 @@ def main(argv: Sequence[str]) -> int:
     asked = given(arguments) | given(arguments, DatasetRequest) | {"counts": counts}
     names = {"valid_share": "valid", "form": "format"}
     request = ask(**{names.get(name, name): value for name, value in asked.items()})
-    from engine.devices import process_state
+    from engine.devices import launched, process_state
     from generation.dataset.make import make_dataset
     from generation.draw import FaceModel
 
-    state = process_state(arguments.device)
-    model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(str(state.device))
+    state = process_state(arguments.device) if launched() > 1 else None
+    device = arguments.device if state is None else str(state.device)
+    model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(device)
     command = shlex.join(["python", "-m", "generation.dataset", *argv])
     content = make_dataset(model, request, arguments.out, command=command, state=state)
-    if not state.is_main_process:
+    if state is not None and not state.is_main_process:
         return 0
     if not arguments.quiet:
         print(format_table(content, arguments.out))

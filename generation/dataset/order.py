@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pydantic import Field, field_validator, model_validator
 
 from configs.cli import UserError
 from configs.loader import StrictModel, validate
+from configs.values import refuse
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from generation.request import MAX_COUNT, MAX_SEED, FaceRequest, make_request
+from generation.request import MAX_COUNT, MAX_SEED, FaceRequest, FaceSettings, make_request
 
 if TYPE_CHECKING:
     from generation.draw import FaceModel
@@ -93,13 +94,15 @@ def ask(
     format: str = "folders",
     least_difference: float = 10.0,
     mark: bool = False,
-    **settings: Any,
+    **settings: Unpack[FaceSettings],
 ) -> DatasetRequest:
     """A checked order under the names of the command line; ``settings`` as of :class:`generation.request.FaceRequest`.
 
     Raises:
         UserError: a setting is unknown or out of range.
     """
+    if not isinstance(counts, Mapping):
+        refuse("counts", "a mapping such as {'disgust': 40, 'fear': 20}", counts)
     for name, why in NOT_FOR_SETS.items():
         if name in settings:
             raise UserError(f"{name}: {why}; leave it out")

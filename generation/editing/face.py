@@ -6,16 +6,15 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from configs.cli import UserError
+from configs.values import real, refuse, whole
 from encoder.config import CropConfig
 from encoder.detection.align import Placement, crop_face, face_square
 from encoder.detection.face import DetectedFace, Detector
@@ -23,12 +22,12 @@ from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
-from encoder.pictures.pictures import read_picture
+from encoder.pictures.given import picture_of
 from generation.draw import FaceModel
 from generation.editing import DEFAULTS, LOOKS, NOT_FOR_EDITS
 from generation.editing.seam import as_web_picture, luma, paste, soft_mask, without_luma
 from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
-from generation.request import FaceRequest, make_request
+from generation.request import Asked, FaceRequest, FaceSettings, make_request
 from generation.verify import Verdict
 
 MIN_SIDE = 32
@@ -106,8 +105,8 @@ class EditedFace:
 
 def edit_face(
     model: FaceModel,
-    picture: NDArray[np.uint8] | Image.Image | str | Path,
-    emotion: str | Sequence[float],
+    picture: Any,
+    emotion: Asked,
     *,
     intensity: float = 1.0,
     count: int = 8,
@@ -119,12 +118,12 @@ def edit_face(
     detector: Detector | str = DEFAULT_DETECTOR,
     judge: EmotionEncoder | None = None,
     embedder: Embedder | None = None,
-    **settings: Any,
+    **settings: Unpack[FaceSettings],
 ) -> EditedFace:
     """Change the expression of one face.
 
     Args:
-        picture: a file, a PIL image, or (H, W, 3) uint8 RGB.
+        picture: see :func:`encoder.pictures.given.picture_of`.
         emotion, intensity, seed: as for generating; intensity 0 gives a neutral face. Proposal i uses ``seed + i``.
         count: proposals.
         region: parts (``"mouth,eyes"``; brows, eyes, nose, mouth, all) or a box (x, y, width, height) in pixels. Parts are
@@ -139,20 +138,27 @@ def edit_face(
             know no photo, the temperature 0.5, and of gender, age and group the model is told nothing.
 
     Raises:
-        UserError: no such face, a face below 32 pixels, or a setting that is unknown or out of range.
-        BadImage: the file cannot be read as a picture.
+        UserError: no such face, a face below 32 pixels, a setting that is unknown or out of range, or something that is no
+            picture.
+        BadImage: a file or its bytes cannot be read as a picture.
     """
     started = time.monotonic()
     for name in NOT_FOR_EDITS:
         if name in settings:
             raise UserError(f"{name}: has no meaning for an edit; leave it out")
+    seed, count, face, keep = whole("seed", seed), whole("count", count), whole("face", face), real("keep", keep)
     if not (math.isfinite(keep) and 0.0 <= keep <= 100.0):
         raise UserError(f"keep must lie between 0 and 100, got {keep}")
+    if not isinstance(strip, Sequence | np.ndarray) or isinstance(strip, str):
+        refuse("strip", "a list of intensities from 0 to 1", strip)
+    for name, part, does in (("detector", detector, "detect"), ("judge", judge, "predict"), ("embedder", embedder, "embed")):
+        if part is not None and not hasattr(part, does) and not (name == "detector" and isinstance(part, str)):
+            refuse(name, f"an object with the method {does}", part)
     look = next((look for look in LOOKS if look in model.looks), None)
-    settings = DEFAULTS | ({} if "source" in settings else {"look": look}) | settings
-    request = model.settled(make_request(emotion, count, seed, intensity=intensity, **settings))
-    levels = [model.settled(make_request(emotion, 1, seed, intensity=level, **settings)) for level in strip]
-    pixels = _pixels(picture)
+    asked: dict[str, Any] = DEFAULTS | ({} if "source" in settings else {"look": look}) | dict(settings)
+    request = model.settled(make_request(emotion, count, seed, intensity=intensity, **asked))
+    levels = [model.settled(make_request(emotion, 1, seed, intensity=level, **asked)) for level in strip]
+    pixels = picture_of(picture).pixels
     chosen = _find(pixels, detector, face)
     work = _Work(model, pixels, chosen, region, keep, judge, embedder)
     before = work.read(request, work.part, 0.0, seed, 0.0)
@@ -172,17 +178,6 @@ def edit_face(
         seconds=time.monotonic() - started,
         weights=model.weights,
     )
-
-
-def _pixels(picture: Any) -> NDArray[np.uint8]:
-    if isinstance(picture, (str, Path)):
-        return read_picture(picture).pixels
-    if isinstance(picture, Image.Image):
-        return np.array(picture.convert("RGB"))
-    pixels = np.asarray(picture)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise UserError(f"picture: need (H, W, 3) RGB in uint8, got {pixels.dtype} of shape {pixels.shape}")
-    return pixels
 
 
 def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> DetectedFace:
@@ -291,9 +286,12 @@ def _boxes(region: str | Sequence[float], place: Placement, face: DetectedFace) 
             for point in (None if face.eyes is None else face.eyes.mean(axis=0), face.mouth)
         )
         return region_boxes(parse_regions(region), points, eyes=eyes, mouth=mouth)
-    if len(region) != 4 or region[2] <= 0 or region[3] <= 0:
+    try:
+        x, y, w, h = (float(value) for value in region)
+    except (TypeError, ValueError):
+        refuse("region", "parts such as 'mouth,eyes', or a box (x, y, width, height) in pixels", region)
+    if w <= 0 or h <= 0:
         raise UserError(f"region: a box is x, y, width, height in pixels, got {tuple(region)}")
-    x, y, w, h = region
     corners = place.to_crop(np.array([(x, y), (x + w, y), (x, y + h), (x + w, y + h)]))
     (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return ((left, top, right, bottom),)

@@ -79,11 +79,28 @@ def test_splits_share_nobody() -> None:
         ({"distribution": [1, 0, 0]}, "shape"),
         ({"distribution": [0.9, 0.9, 0, 0, 0, 0, 0]}, "sum to 1"),
         ({"variation": 2.0}, "variation"),
+        ({"count": "3"}, r"count: must be a whole number, got '3' \(str\)"),
+        ({"seed": "x"}, "seed: must be a whole number"),
+        ({"size": 64.5}, "size: must be a whole number"),
+        ({"variation": "some"}, "variation: must be a number"),
+        ({"intensity": "full"}, "intensity: must be numbers"),
+        ({"identities": ["a", "b"]}, "identities: must be 2 integers"),
+        ({"distribution": "fera"}, "did you mean 'fear'"),
+        ({"distribution": object()}, "distribution: must be numbers"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        draw_faces(2, seed=0, **settings)
+        draw_faces(**{"count": 2, "seed": 0, **settings})
+
+
+def test_emotions_are_drawn_by_name_too() -> None:
+    fear, anger = np.eye(NUM_EMOTIONS)[Emotion.FEAR], np.eye(NUM_EMOTIONS)[Emotion.ANGER]
+    by_numbers = draw_faces(np.int64(2), seed=np.int64(3), size=32, distribution=[fear, anger]).images
+    for form in (["fear", Emotion.ANGER], ["peur", {"anger": 2}]):
+        np.testing.assert_array_equal(draw_faces(2, seed=3, size=32, distribution=form).images, by_numbers)
+    for one in ("fear", Emotion.FEAR, {"fear": 1}):
+        assert set(draw_faces(2, seed=3, size=32, distribution=one).labels) == {Emotion.FEAR}
 
 
 def test_the_command_writes_a_sheet(tmp_path) -> None:
