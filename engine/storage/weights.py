@@ -27,6 +27,7 @@ from engine.storage.weights_folder import CONFIG_FILE as CONFIG_FILE
 from engine.storage.weights_folder import PICKLES, WANTED, checked_folder, open_member, read_member
 from engine.storage.weights_folder import WEIGHTS_FILE as WEIGHTS_FILE
 from engine.storage.weights_folder import resolve_folder as resolve_folder
+from engine.storage.weights_folder import shipped as shipped
 from engine.threads import settle_threads
 
 Net = TypeVar("Net", bound=nn.Module)

@@ -72,7 +72,13 @@ def resolve_folder(name: str) -> Path:
     Raises:
         UserError: no such folder in either place.
     """
-    for folder in (Path(name), Path(__file__).resolve().parents[2] / name):
-        if folder.is_dir():
-            return folder
-    raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    place = shipped(name)
+    if not place.is_dir():
+        raise UserError(f"{name}: no such folder; give one that holds config.json and model.safetensors")
+    return place
+
+
+def shipped(name: str | Path) -> Path:
+    """``name`` where it is there or nothing of that name was shipped, else its place under the installed project."""
+    own = Path(__file__).resolve().parents[2] / str(name)
+    return own if not os.path.exists(str(name)) and own.is_dir() else Path(str(name))
