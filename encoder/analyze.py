@@ -201,6 +201,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--out {arguments.out} is a folder of parts, which goes without --camera, --annotate and --explain; name a table"
         )
+    if by_parts and arguments.overwrite:
+        raise UserError(
+            f"--out {arguments.out} is a folder of parts, whose command goes on; --overwrite is for tables and pictures"
+        )
     if arguments.out is not None and "://" in arguments.out and arguments.out.lower().endswith(ENDINGS):
         raise UserError(f"--out {arguments.out}: one table is written to disk only; name a folder there for parts")
     if not by_parts and (arguments.share is not None or os.environ.get("WORLD_SIZE", "1") != "1"):

@@ -212,6 +212,7 @@ def test_parts_of_other_settings_weights_or_inputs_are_refused(
     ("options", "message"),
     [
         (["--out", "faces", "--annotate", "seen"], "goes without --camera, --annotate and --explain"),
+        (["--out", "faces", "--overwrite"], "--overwrite is for tables and pictures"),
         (["--out", "faces", "--share", "3"], "--share 3: write I/N"),
         (["--out", "faces", "--share", "3/2"], "--share 3/2: write I/N"),
         (["--out", "faces.csv", "--share", "1/2"], "name a folder with --out"),
