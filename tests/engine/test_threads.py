@@ -127,6 +127,7 @@ def test_beside_busy_cores_a_program_takes_one_thread_and_an_import_none() -> No
 def test_a_run_goes_on_with_as_many_threads_as_before(nobody_said: None, monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     monkeypatch.setattr(threads, "_settled", False)
+    monkeypatch.setattr(configs.cli, "_running", False)
     try:
         assert threads.keep_threads(before + 1) is False
         monkeypatch.setattr(configs.cli, "_running", True)
