@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from configs.cli import UserError
+from configs.wording import one_line
 from encoder.analysis.columns import Columns, kept_of_sample
 from encoder.analysis.inputs import Input
 from encoder.pictures import sources
@@ -102,13 +103,14 @@ def view_parquet(name: str, columns: Columns, groups: range | None = None) -> It
     """The pictures of a Parquet file; a source is ``NAME#ROW``, rows counted from 0 over the whole file."""
     import pyarrow as pa
 
-    damage = (pa.ArrowException, OSError)
+    # Those of Python: text that is no UTF-8, times that no calendar has.
+    damage = (pa.ArrowException, OSError, ValueError, OverflowError)
     with StoredFile(name) as stream:
         try:
             table = open_parquet(stream)
             problem = missing_columns(table.schema_arrow, columns)
         except damage as error:
-            problem = f"cannot be read as Parquet ({_words(error)})"
+            problem = f"cannot be read as Parquet ({one_line(error)})"
         if problem is not None:
             yield View(name, problem=problem)
             return
@@ -124,7 +126,7 @@ def view_parquet(name: str, columns: Columns, groups: range | None = None) -> It
                         row += 1
             except damage as error:
                 last = first + sizes[group] - 1
-                yield View(f"{name}#{row}", problem=f"rows {row} to {last} cannot be read ({_words(error)})")
+                yield View(f"{name}#{row}", problem=f"rows {row} to {last} cannot be read ({one_line(error)})")
 
 
 def _rows_of(batch: Any, columns: Columns) -> Iterator[tuple[bytes | None, dict[str, Any] | None]]:
@@ -162,9 +164,10 @@ def view_tar(name: str, columns: Columns) -> Iterator[View]:
                     raise tarfile.ReadError("no header and no end where one must be")
                 if not pictures:
                     yield View(name, problem=f"holds no picture ({', '.join(PICTURE_ENDINGS)})")
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+            # The last three: numbers, names and chains of headers that no tar has.
             what = f"damaged after {pictures} pictures" if pictures else "cannot be read as an uncompressed tar"
-            yield View(name, problem=f"{what} ({_words(error)}); copy it anew or unpack it")
+            yield View(name, problem=f"{what} ({one_line(error)}); copy it anew or unpack it")
 
 
 Sample = tuple[str, list[tuple[str, bytes | None]], dict[str, bytes]]
@@ -208,7 +211,3 @@ def samples(tar: tarfile.TarFile, columns: Columns) -> Iterator[Sample]:
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member)
     return b"" if stream is None else stream.read()
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -24,8 +24,10 @@ from configs.cli import UserError
 from configs.loader import load_config
 from encoder.analysis.analyzer import Reading
 from encoder.analysis.annotate import Annotator
+from encoder.analysis.columns import Columns
 from encoder.analysis.listing import Listing
 from encoder.analysis.rows import FaceRow
+from encoder.analysis.shard_views import view_parquet, view_tar
 from encoder.analysis.tables import create_table
 from encoder.config import EncoderConfig
 from encoder.data.sharded_faces import open_shards
@@ -236,6 +238,10 @@ def check_shard(case: Case, folder: Path) -> None:
         faces.read(index)
 
     refused_in_one_line(read)
+    name = str(folder / "data" / f"train-0.{case[0].decode()}")
+    keep = {"emotion": "emotion"} if case[0] == b"tar" else {}
+    for shown in (view_tar if case[0] == b"tar" else view_parquet)(name, Columns(keep=keep)):
+        assert (shown.picture is None) != (shown.problem is None)
 
 
 # ---- settings
