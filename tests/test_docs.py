@@ -61,7 +61,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     lines = [line for language, inside in blocks(text) if not language for line in inside.replace("\\\n", " ").splitlines()]
     lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose(text))]
     for line in lines:
-        if re.search(r"^mimique |-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
+        if re.search(r"^mimique (?:[a-z-]+)(?: |$)|-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
             yield shlex.split(line, comments=True)
 
 
