@@ -26,6 +26,7 @@ CARDS = list(from_code.cards().values())
 PAGES = [*from_code.pages(), *CARDS]
 MOST_WORDS = 900
 # The configuration that a program reads, where its command line takes key=value.
+COMMAND = re.compile(r"^mimique [a-z-]+(?: |$)|-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
 READS = {"encoder.train": "EncoderConfig", "encoder.train_gender": "GenderConfig", "vqvae.train": "VqvaeConfig"}
 
 
@@ -61,7 +62,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     lines = [line for language, inside in blocks(text) if not language for line in inside.replace("\\\n", " ").splitlines()]
     lines += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", prose(text))]
     for line in lines:
-        if re.search(r"^mimique (?:[a-z-]+)(?: |$)|-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ", line):
+        if COMMAND.search(line):
             yield shlex.split(line, comments=True)
 
 
