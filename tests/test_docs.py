@@ -25,8 +25,8 @@ ROOT, DOCS = from_code.ROOT, from_code.DOCS
 CARDS = list(from_code.cards().values())
 PAGES = [*from_code.pages(), *CARDS]
 MOST_WORDS = 900
-# The configuration that a program reads, where its command line takes key=value.
 COMMAND = re.compile(r"^mimique [a-z-]+(?: |$)|-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
+# The configuration that a program reads, where its command line takes key=value.
 READS = {"encoder.train": "EncoderConfig", "encoder.train_gender": "GenderConfig", "vqvae.train": "VqvaeConfig"}
 
 
