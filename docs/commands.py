@@ -12,7 +12,7 @@ from docs import from_code
 from mimique.__main__ import PROGRAMS
 
 _SCRIPTS = ("encoder/train.py", "vqvae/train.py")
-_COMMAND = re.compile(r"^mimique |-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
+_COMMAND = re.compile(r"^mimique [a-z-]+(?: |$)|-m (?:encoder|vqvae|generation|eval)\.|(?:encoder|vqvae)/train\.py|^make ")
 
 
 @dataclass(frozen=True)
