@@ -57,6 +57,7 @@ WORK = (
     "generation.draw.FaceModel.from_pretrained",
     "generation.pipeline.FacePipeline.from_pretrained",
     "vqvae.stages.train_stages",
+    "vqvae.tokenizer.Tokenizer.from_pretrained",
 )
 # What stands for something of the reader's own.
 PLACEHOLDERS = {"$TASK": "3", "…": "pretrained/tokenizer"}
@@ -85,6 +86,8 @@ def make_household(folder: Path, program: str, words: list[str]) -> None:
         (folder / name).symlink_to(ROOT / name)
     (folder / "out/augmentation/rows/a-s0/weights").mkdir(parents=True)
     (folder / "out/augmentation/rows/a-s0/weights/config.json").touch()
+    for split in ("train", "valid"):
+        (folder / "runs/colour/cache" / f"tokens-{split}").mkdir(parents=True)
     (folder / "out/augmentation/plan.json").write_text('{"generated": {}}')
     # Trained encoders, which must differ; of the generator's programs all of its weights.
     shipped = itertools.cycle(("encoder", "fast", "judge") if program.startswith("encoder.") else ("",))
