@@ -93,8 +93,9 @@ class FaceModel(FaceNetworks):
                     drawn = zip(places, faces, strict=True)
                     better = {place: face for place, face in drawn if face.beats(accepted.get(place))}
                     accepted |= better
-                    for face in better.values() if taken is not None else ():
-                        taken(face)
+                    if taken is not None:
+                        for face in better.values():
+                            taken(face)
                     refused.update(face.refused for face in faces if face.refused is not None)
                     tried += len(places)
                     if progress is not None:

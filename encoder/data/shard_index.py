@@ -142,7 +142,7 @@ def _index_in_cache(files: ShardFiles, shard: ShardFile, cache: Path) -> Path:
 
 def _stored_index(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample] | None:
     """The index of a tar; None where there is none, or one of another file."""
-    places: list[Callable[[], BinaryIO]] = [partial(path.open, "rb") for path in _index_places(files, shard, cache)]
+    places: list[Callable[[], BinaryIO]] = [partial(open, path, "rb") for path in _index_places(files, shard, cache)]
     if files.remote:
         places.append(partial(files.open, shard.name + INDEX_ENDING))
     for open_index in places:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -42,7 +43,7 @@ def pack(store: TokenStore, path: Path, codebook_size: int, tokenizer_sha256: st
     rows = store.tokens.reshape(2 * len(store), -1)
     pieces = [_to_bits(np.asarray(rows[start : start + _PIECE]), bits) for start in range(0, len(rows), _PIECE)]
     about = {"kind": KIND, "tokenizer": tokenizer_sha256, "codebook_size": codebook_size, "shape": list(store.tokens.shape)}
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "tokens": np.concatenate(pieces),
         "labels": np.asarray(store.labels, np.float16),
         "sources": np.array(store.sources, np.int8),
