@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,15 +142,20 @@ def _index_in_cache(files: ShardFiles, shard: ShardFile, cache: Path) -> Path:
 
 def _stored_index(files: ShardFiles, shard: ShardFile, cache: Path) -> list[Sample] | None:
     """The index of a tar; None where there is none, or one of another file."""
-    places: list[Callable[[], BinaryIO]] = [partial(open, path, "rb") for path in _index_places(files, shard, cache)]
+    reads: list[Callable[[], bytes]] = [path.read_bytes for path in _index_places(files, shard, cache)]
     if files.remote:
-        places.append(partial(files.open, shard.name + INDEX_ENDING))
-    for open_index in places:
-        with suppress(OSError, UserError, KeyError, TypeError, ValueError), open_index() as stream:
-            content = parse_json(stream.read(), shard.name)
+        reads.append(partial(_fetched, files, shard.name + INDEX_ENDING))
+    for read in reads:
+        with suppress(OSError, UserError, KeyError, TypeError, ValueError):
+            content = parse_json(read(), shard.name)
             if (content["format_version"], content["tar_bytes"]) == (FORMAT_VERSION, shard.size):
                 return [_checked(sample, shard) for sample in content["samples"]]
     return None
+
+
+def _fetched(files: ShardFiles, name: str) -> bytes:
+    with files.open(name) as stream:
+        return stream.read()
 
 
 def _checked(sample: Any, shard: ShardFile) -> Sample:
