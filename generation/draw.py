@@ -128,8 +128,9 @@ class FaceModel:
                     faces = self.draw(request, seeds, attempt, people)
                     better = {face.seed: face for face in faces if _is_better(face, accepted.get(face.seed))}
                     accepted |= better
-                    for face in better.values() if taken is not None else ():
-                        taken(face)
+                    if taken is not None:
+                        for face in better.values():
+                            taken(face)
                     refused.update(face.refused for face in faces if face.refused is not None)
                     tried += len(seeds)
                     if progress is not None:
