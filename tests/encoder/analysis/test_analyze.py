@@ -232,9 +232,9 @@ def test_one_problem_is_not_the_first_of_several(run: Callable[..., int], folder
 
 
 def test_annotated_pictures_of_sources_with_one_name_are_numbered(run: Callable[..., int], folder: Path, tmp_path: Path) -> None:
-    for name in ("x.png", "x.jpg", "below/x.png"):
+    for name in ("x.png", "below/x.png", "deeper/x.png"):
         (tmp_path / "same" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.open(folder / "a-two.png").convert("RGB").save(tmp_path / "same" / name)
+        (tmp_path / "same" / name).write_bytes((folder / "a-two.png").read_bytes())
     assert run(tmp_path / "same", "--annotate", tmp_path / "seen") == 0
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["x-2.jpg", "x-3.jpg", "x.jpg"]
 
@@ -247,7 +247,7 @@ def test_neither_a_table_nor_an_annotated_picture_is_replaced_unasked(
     assert run(*one) == 0
     with pytest.raises(UserError, match=r"a-two\.jpg: is there already; choose another --annotate, or replace it with --over"):
         run(*one)
-    assert run(folder / "c-one.png", "--annotate", seen) == 0  # another picture, the same folder
+    assert run(folder / "deep" / "c-one.png", "--annotate", seen) == 0  # another picture, the same folder
     table.write_text("mine")
     with pytest.raises(UserError, match=r"faces\.csv: is there already; choose another --out"):
         run(*one[:1], "--out", table)
