@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import configs as configs  # says what is missing where `python -m mimique` is started without its packages
+
 if TYPE_CHECKING:
     from configs.cli import UserError as UserError
     from encoder.analysis.analyzer import FaceAnalyzer as FaceAnalyzer

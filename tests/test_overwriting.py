@@ -34,6 +34,7 @@ FILES = {
     "eval.benchmarks.reading": ("--out b.json", "b.json"),
     "eval.benchmarks.shards": ("--out b.json", "b.json"),
     "eval.benchmarks.vq": ("--out b.json", "b.json"),
+    "vqvae.pack": ("RUN --out packed", "packed/train.safetensors"),
     "generation.sample": ("--emotion fear --out faces", "faces/manifest.json"),
 }
 MORE = [
@@ -47,8 +48,8 @@ MORE = [
 # The same command goes on where it was stopped, and refuses what is not its own; encoder.shard refuses a folder with shards.
 GO_ON = {
     "encoder.ablation", "encoder.ladder", "encoder.train", "encoder.train_gender", "vqvae.train", "generation.dataset",
-    "generation.edit", "eval.ablation", "eval.augmentation", "eval.cas", "eval.knobs", "eval.people", "eval.sweep",
-    "encoder.shard",
+    "generation.edit", "eval.ablation", "eval.augmentation", "eval.cas", "eval.knobs", "eval.people", "eval.realism",
+    "eval.sweep", "encoder.shard",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import UserError, command, command_parser
+from configs.cli import UserError, add_overwrite, command, command_parser
 
 EXAMPLES = """examples:
   python -m vqvae.pack runs/colour --out runs/packed
@@ -21,17 +21,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser("python -m vqvae.pack", __doc__, EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two files")
+    add_overwrite(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Parse and pack; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    from engine.storage.atomic import make_folder
+    from engine.storage.atomic import make_folder, require_new
     from vqvae.tokenizer import Tokenizer
     from vqvae.tokens.packed import pack, packed_file
     from vqvae.tokens.store import TokenStore
 
+    require_new([packed_file(arguments.out, split) for split in ("train", "valid")], arguments.overwrite)
     stores = {split: arguments.run / "cache" / f"tokens-{split}" for split in ("train", "valid")}
     for folder in stores.values():
         if not folder.is_dir():

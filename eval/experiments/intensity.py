@@ -68,7 +68,7 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
         asked, column, people = self.arguments, EMOTION_NAMES.index(point), None
         seen: dict[str, list[Any]] = {name: [] for name in self.readers}
         for level in self.levels:
-            settings = {"intensity": level, "identity": asked.identity, **self.settings}
+            settings = {"intensity": level, **self.settings}
             request = self.pipe.request(point, asked.count, asked.seed, **settings)
             people = people or People(self.pipe, request)
             batch = self.pipe.draw_all(request, people=people)
@@ -83,7 +83,7 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
 
     def write(self, done: Mapping[str, Figures]) -> str:
         asked = self.arguments
-        request = self.pipe.request(next(iter(done)), asked.count, asked.seed, identity=asked.identity, **self.settings)
+        request = self.pipe.request(next(iter(done)), asked.count, asked.seed, **self.settings)
         report = {
             "count": asked.count,
             "seed": asked.seed,

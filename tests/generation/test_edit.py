@@ -95,7 +95,8 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert best.identity is not None
     assert best.identity.distance < 20
     again = shipped.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
-    assert np.array_equal(again.edits[0].part, best.part)
+    # Of another number of faces at once, sums differ in their last bits: by one grey level at most.
+    assert np.abs(again.edits[0].part.astype(int) - best.part).max() <= 1
 
 
 # ---- the command
@@ -215,7 +216,7 @@ class Small:
         (scene(1), {"detector": Small()}, "measures 20 pixels, and 32 are needed"),
         (scene(1), {"max_tries": 3}, "max_tries: has no meaning"),
         (scene(1), {"best_of": 3}, "^best_of: "),
-        (np.zeros((48, 48)), {}, r"need \(H, W, 3\)"),
+        (np.zeros(48), {}, r"an array or tensor \(H, W\)"),
     ],
 )
 def test_what_is_no_edit_is_refused(pipe: FacePipeline, picture: np.ndarray, settings: dict[str, Any], message: str) -> None:

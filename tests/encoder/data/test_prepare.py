@@ -114,7 +114,7 @@ def test_an_output_that_cannot_be_written_is_refused_and_leaves_nothing(tree: Pa
     with pytest.raises(UserError, match="cannot be written"):
         main([str(tree), "--json", str(tree.parent / "missing" / "report.json")])
     (tree.parent / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be made a folder"):
         main([str(tree), "--json", str(tree.parent / "file" / "report.json")])
     with pytest.raises(UserError, match="cannot be made a folder"):
         main([str(tree), "--write", str(tree.parent / "file" / "out")])
