@@ -110,7 +110,7 @@ def read_crops(
     """Figures a crop, one at a time and many at once."""
     from PIL import Image
 
-    sized = [np.asarray(Image.fromarray(face).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for face in faces]
+    sized = [np.asarray(Image.fromarray(face).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)) for face in faces]
     crops = [np.repeat(sized[k % len(sized)][..., None], 3, axis=2) for k in range(_CROPS)]
     readers: dict[str, Read] = {
         name: lambda given, encoder=encoder: len(encoder.predict(np.stack(given)).distributions)  # type: ignore[misc]

@@ -23,7 +23,7 @@ _FADE = 0.12
 
 
 def made_faces(pipe: FacePipeline, count: int, seed: int) -> NDArray[np.uint8]:
-    """(count, S, S) verified faces, half of them happy and half neutral."""
+    """(count, S, S) verified faces, or (count, S, S, 3) in colour; half of them happy and half neutral."""
     found = [np.asarray(image) for emotion in ("happiness", "neutral") for image in pipe(emotion, (count + 1) // 2, seed).images]
     if len(found) < count:
         raise UserError(f"seed {seed}: only {len(found)} of {count} faces were accepted; choose another --seed")
@@ -76,9 +76,9 @@ def _background(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.u
 
 
 def _put(picture: NDArray[np.uint8], face: NDArray[np.uint8], place: list[int], side: int) -> None:
-    """Lay a grey face, ``side`` pixels large, over the picture at ``place`` (x, y)."""
+    """Lay a face, ``side`` pixels large, over the picture at ``place`` (x, y)."""
     x, y = place
-    large = np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC), np.float32)[..., None]
+    large = np.asarray(Image.fromarray(face).convert("RGB").resize((side, side), Image.Resampling.BICUBIC), np.float32)
     ramp = (np.minimum(np.arange(side), np.arange(side)[::-1]) / (_FADE * side)).clip(0, 1)
     weight = np.outer(ramp, ramp)[..., None].astype(np.float32)
     part = picture[y : y + side, x : x + side]

@@ -34,8 +34,10 @@ def planned(*more: str) -> tuple[list[knobs.KnobRow], dict[str, GridPoint]]:
 def test_only_one_thing_differs_from_the_defaults() -> None:
     rows, points = planned()
     assert {row.knob for row in rows} == set(knobs.KNOBS)
+    stored = knobs.stored_settings("pretrained")[0].model_dump()
+    sampling = {name: value for name, value in stored.items() if name in knobs.KNOBS}
     for emotion in EMOTION_NAMES:
-        default = FacePipeline.request(emotion, 24, 50000, look="fer2013", **SamplingConfig().model_dump())
+        default = FacePipeline.request(emotion, 24, 50000, look="photo", **sampling)
         assert points["base"].requests[emotion] == default
         for row in rows:
             request = points[row.point].requests[emotion]
