@@ -48,9 +48,16 @@ class Admission:
 
     @contextmanager
     def admit(self, client: str) -> Iterator[None]:
-        """Hold a place while an order is worked on. Raises Busy: there is none."""
-        settings = self._settings
+        """Hold a place while an order is worked on. Raises Busy: there is none.
+
+        Args:
+            client: whose order it is: an address, or ``ADDRESS/NAME`` of one of the clients there.
+        """
+        settings, address = self._settings, client.partition("/")[0]
         with self._lock:
+            here = sum(count for name, count in self._inside.items() if name.partition("/")[0] == address)
+            if here >= settings.most_waiting_address:
+                raise self._away(f"{here} orders of this address are waiting already", _OWN_FULL, "client")
             if self._inside[client] >= settings.most_waiting:
                 raise self._away(f"{settings.most_waiting} orders of this client are waiting already", _OWN_FULL, "client")
             if self._inside.total() >= settings.most_waiting_all:

@@ -13,7 +13,6 @@ from encoder.emotions import EMOTION_NAMES
 from generation.dataset.order import DatasetRequest
 from generation.editing import DEFAULTS
 from generation.request import MAX_SEED, Age, FaceRequest, Group, Look
-from generation.verify import Cause
 
 # PNG bytes; base64 in JSON.
 Png = Annotated[
@@ -170,7 +169,7 @@ class MadeFace(StrictModel):
     match: float
     distribution: Distribution
     accepted: bool
-    refused: Cause | None = None
+    refused: str | None = None
     realism: float | None = None
     told: dict[str, str | None] = Field(default_factory=dict)
     asked: Distribution
@@ -189,7 +188,7 @@ class FacesResult(Result):
     tried: int
     complete: bool
     verified: bool
-    refused: dict[Cause, int] = Field(default_factory=dict)
+    refused: dict[str, int] = Field(default_factory=dict)
     weights: dict[str, str]
 
 

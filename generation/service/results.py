@@ -51,7 +51,7 @@ def faces_result(batch: FaceBatch, again: tuple[str, str], *, verified: bool, ma
         tried=batch.tried,
         complete=batch.complete,
         verified=verified,
-        refused=dict(batch.refused),
+        refused={str(cause): count for cause, count in batch.refused.items()},
         weights=dict(batch.weights),
     )
 

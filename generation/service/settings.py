@@ -25,6 +25,7 @@ class EngineSettings(StrictModel):
     most_tries: int = Field(64, ge=1, description="draws of one face")
     most_proposals: int = Field(16, ge=1, description="proposals of one edit")
     most_waiting: int = Field(8, ge=1, description="orders of one client that wait")
+    most_waiting_address: int = Field(64, ge=1, description="orders that wait of all clients of one address")
     most_waiting_all: int = Field(256, ge=1, description="orders of all clients that wait")
     seconds: float = Field(120, gt=0, description="after which an order ends with what it has")
     kept_seconds: float = Field(3600, gt=0, description="after which a data set is deleted")
