@@ -45,6 +45,11 @@ def address_of(listening: socket.socket) -> str:
 
 def serve(app: ASGIApp, engine: Engine, access: Access, listening: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM, which then go on to the caller. Orders end at once; the engine is left to be closed."""
+    server_of(app, engine, access).run(sockets=[listening])
+
+
+def server_of(app: ASGIApp, engine: Engine, access: Access) -> uvicorn.Server:
+    """The server, for who runs it otherwise."""
     _allow_files(access.most_connections + 256)
     config = uvicorn.Config(
         app,
@@ -59,7 +64,7 @@ def serve(app: ASGIApp, engine: Engine, access: Access, listening: socket.socket
         timeout_graceful_shutdown=_FAREWELL,
         h11_max_incomplete_event_size=_HEAD_BYTES,
     )
-    _Server(config, engine).run(sockets=[listening])
+    return _Server(config, engine)
 
 
 class _Server(uvicorn.Server):

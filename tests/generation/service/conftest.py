@@ -1,0 +1,100 @@
+"""An engine on tiny weights, a service on it, and a picture with a face that a stand-in detector finds."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from encoder.detection.face import DetectedFace
+from generation.service.engine import Engine
+from generation.service.http.access import Access
+from generation.service.http.app import create_app
+from generation.service.settings import EngineSettings
+from generation.service.turns import Place
+
+BASE = "http://127.0.0.1"
+
+
+class MiddleFace:
+    """Finds one face in the middle of any picture."""
+
+    def detect(self, picture: np.ndarray) -> list[DetectedFace]:
+        height, width = picture.shape[:2]
+        return [DetectedFace((width / 4, height / 4, width / 2, height / 2), 1.0)]
+
+
+@pytest.fixture
+def opened(weights: Path) -> Iterator[Callable[..., Engine]]:
+    """``opened(**settings)``: an engine on tiny weights, closed after the test."""
+    engines: list[Engine] = []
+
+    def make(**settings: Any) -> Engine:
+        engine = Engine.open(EngineSettings(**{"weights": str(weights), "judge": None, "detector": "haar", **settings}))
+        engine._detector = MiddleFace()
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def engine(opened: Callable[..., Engine]) -> Engine:
+    return opened()
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[..., TestClient]]:
+    """``service(engine, **access)``: a client of the service on it, which behaves like a program and not like a browser."""
+    clients: list[TestClient] = []
+
+    def make(engine: Engine, **access: Any) -> TestClient:
+        client = TestClient(create_app(engine, Access(**access)), base_url=BASE, raise_server_exceptions=False)
+        clients.append(client.__enter__())
+        return client
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def picture(rng: np.random.Generator) -> bytes:
+    """The bytes of a PNG of 96 pixels."""
+    out = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(out, format="PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def held() -> Callable[[Engine], AbstractContextManager[None]]:
+    """``with held(engine):`` nothing is computed meanwhile, so that orders come together."""
+
+    @contextmanager
+    def hold(engine: Engine) -> Iterator[None]:
+        begun, free = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            begun.set()
+            free.wait()
+
+        thread = threading.Thread(target=lambda: engine.turns.call(Place("holder"), wait))
+        thread.start()
+        begun.wait()
+        try:
+            yield
+        finally:
+            free.set()
+            thread.join()
+
+    return hold
