@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from generation.service.http.access import Access
@@ -30,12 +31,11 @@ _ALWAYS = {
 _FOR_ALL = "/v1/health"
 
 
-class _TooMuch(Exception):
-    """The body of a request is larger than allowed, or too slow."""
+class _TooMuch(HTTPException):
+    """The body of a request is larger than allowed, or too slow. The application answers it as any of its problems."""
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
+        super().__init__(status, detail, headers={"Connection": "close"})
 
 
 class Guard:
@@ -58,12 +58,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, begun = time.monotonic(), 0, False
+        started, status = time.monotonic(), 0
 
         async def answered(message: Message) -> None:
-            nonlocal status, begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, begun = message["status"], True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in {**_ALWAYS, "Content-Security-Policy": self._policy}.items():
                     headers.setdefault(name, value)
@@ -75,11 +75,7 @@ class Guard:
             if refused is not None:
                 await problem(*refused[:2], headers=refused[2])(scope, receive, answered)
                 return
-            try:
-                await self._app(scope, self._bounded(scope, receive), answered)
-            except _TooMuch as error:
-                if not begun:
-                    await problem(error.status, error.detail, headers={"Connection": "close"})(scope, receive, answered)
+            await self._app(scope, self._bounded(scope, receive), answered)
         finally:
             # Neither query nor body, and of the path what the program calls it: an id is a secret, a wrong path anything.
             path = getattr(scope.get("route"), "path", "-")
