@@ -16,7 +16,7 @@ from generation.service.settings import MIB, EngineSettings
 EXAMPLES = """examples:
   python -m generation.service
   python -m generation.service --port 9000 --batch-size 32
-  python -m generation.service --host 0.0.0.0 --token "$MIMIQUE_TOKEN" --name faces.example.org
+  python -m generation.service --host 0.0.0.0 --auth ann:PASSWORD --name faces.example.org
   python -m generation.service --no-batching                     one order after the other
 
 then, in another terminal:

@@ -1,9 +1,10 @@
-"""Who may come in: so many orders of one client, so many of all, and none while memory is short."""
+"""Who may come in: so many orders of one client, as many of all as can be met in time, and none while memory is short."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
@@ -19,7 +20,7 @@ class Busy(UserError):
 
     Attributes:
         retry_after: seconds after which it may be tried again.
-        whose: ``client``: it has enough orders waiting already; ``all``: the engine has.
+        whose: ``client``: it has enough orders waiting already; ``all``: the engine has; ``memory``: that is short.
     """
 
     def __init__(self, message: str, retry_after: int, whose: str) -> None:
@@ -30,12 +31,15 @@ class Busy(UserError):
 class Admission:
     """Counts the orders that are inside.
 
+    Args:
+        expected: seconds until all that waits is computed.
+
     Attributes:
         turned_away: by whose limit.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: EngineSettings, expected: Callable[[], float] = lambda: 0.0) -> None:
+        self._settings, self._expected = settings, expected
         self._inside: Counter[str] = Counter()
         self._lock = Lock()
         self.turned_away: Counter[str] = Counter()
@@ -64,9 +68,11 @@ class Admission:
                 raise self._away("too many orders are waiting", _ALL_FULL, "all")
             self._inside[client] += 1
         try:
-            # Not while the others wait for the lock.
+            # Faces take two draws on average: who waits longer than half of its time would not get all of them.
+            if (expected := self._expected()) > settings.seconds / 2:
+                raise self._away(f"what waits takes {expected:.0f} seconds already", math.ceil(expected / 2), "all")
             if settings.memory_mib and resident() > settings.memory_mib * MIB:
-                raise self._away("memory is short", _ALL_FULL, "all")
+                raise self._away("memory is short", _ALL_FULL, "memory")
             yield
         finally:
             with self._lock:

@@ -74,8 +74,8 @@ class Engine:
         self._detector = create_detector(settings.detector)
         self._embedder = None if settings.embedder is None else create_embedder(settings.embedder)
         self._folder = Path(tempfile.mkdtemp(prefix="mimique-"))  # for its owner only
-        self.admission, self._known = Admission(settings), KnownPeople()
-        self.turns = Turns(model, settings.batch_size)
+        self.turns, self._known = Turns(model, settings.batch_size), KnownPeople()
+        self.admission = Admission(settings, lambda: self.turns.expected)
         self.jobs = Jobs(self._folder, settings)
         self.tally: Counter[tuple[str, str]] = Counter()
         self._alone = nullcontext() if settings.batching else Lock()

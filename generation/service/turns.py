@@ -1,7 +1,8 @@
 """One worker for the networks: it draws what all orders wait for, as many faces of all clients at once as go together.
 
-Orders run in threads of their own, which decide what to draw next; only this worker's thread computes. Clients take turns,
-face by face: an order of many faces does not keep one of a single face waiting.
+Orders run in threads of their own, which decide what to draw next; only this worker's thread computes. What does not go together
+takes turns: edits and readings, quick views, faces of each kind. Within a batch so do clients, face by face, those whose order
+came first before others: an order of many faces does not keep one of a single face waiting, and none waits for ever.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ class Ended(KeyboardInterrupt):
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Of one order: whose it is, whether somebody has given it up, and by when it must end."""
+    """Of one order: whose it is, whether somebody has given it up, by when it must end, and when it came."""
 
     client: str = "local"
     cancelled: Callable[[], bool] = lambda: False
     deadline: float = float("inf")
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def ended(self) -> bool:
@@ -44,7 +46,10 @@ class Place:
 
 @dataclass(eq=False)
 class _Waiting:
+    """Draws, or a call, of one order. ``kind``: what has the same takes its turn together."""
+
     place: Place
+    kind: object
     act: Callable[[], Any] | None = None
     draws: deque[tuple[int, Draw]] = field(default_factory=deque)
     found: dict[int, Any] = field(default_factory=dict)
@@ -73,10 +78,11 @@ class Turns:
     def __init__(self, model: FaceModel, batch_size: int) -> None:
         self._model, self._batch_size = model, batch_size
         self._changed = threading.Condition()
-        self._queue: deque[_Waiting] = deque()
+        self._queue: list[_Waiting] = []
+        self._served: dict[object, int] = {}
         self._closed = False
         self.tally: Counter[str] = Counter()
-        self.busy = 0.0
+        self.busy = self._drawing = 0.0
         self._worker = threading.Thread(target=self._work, name="networks", daemon=True)
         self._worker.start()
 
@@ -86,15 +92,22 @@ class Turns:
         with self._changed:
             return sum(len(each.draws) or 1 for each in self._queue)
 
+    @property
+    def expected(self) -> float:
+        """Seconds in which all draws that wait now can be made, as draws went until now; 0 before the first."""
+        with self._changed:
+            waiting = sum(len(each.draws) for each in self._queue)
+        return waiting * self._drawing / max(1, self.tally["draws"])
+
     def draw(self, place: Place, draws: Sequence[Draw]) -> list[Drawn]:
         """What draws of one key give, in their order. Raises Ended: the order has ended before."""
-        waiting = _Waiting(place, draws=deque(enumerate(draws)), wanted=len(draws))
+        waiting = _Waiting(place, draws[0].key, draws=deque(enumerate(draws)), wanted=len(draws))
         self._wait(waiting)
         return [waiting.found[number] for number in range(len(draws))]
 
     def call(self, place: Place, act: Callable[[], Result]) -> Result:
         """What ``act`` returns, called where the networks compute. Raises what it raises, and Ended."""
-        waiting = _Waiting(place, act)
+        waiting = _Waiting(place, "call", act)
         self._wait(waiting)
         return waiting.found[0]
 
@@ -136,39 +149,40 @@ class Turns:
                         waiting.fail(Ended())
                     self._queue.clear()
                     return
-                front = self._queue[0]
-                batch = [] if front.act else self._gather(front)
-                # Its turn is over: others come first, unless nothing of it is left.
-                self._queue.rotate(-1)
-                emptied = [each for each in self._queue if each is front or not each.act]
-                for each in emptied:
-                    if not each.draws:
-                        self._queue.remove(each)
+                some = self._next_kind()
+                front = some[0]
+                batch = [] if front.act else self._gather(some)
+                self._queue = [each for each in self._queue if each.draws or (each.act and each is not front)]
             started = time.monotonic()
             if front.act:
                 self._call(front, front.act)
             else:
                 self._draw(batch)
+                self._drawing += time.monotonic() - started
             self.busy += time.monotonic() - started
 
-    def _gather(self, front: _Waiting) -> list[tuple[_Waiting, int, Draw]]:
-        """A batch: of each client in turn one draw that goes together with those of the front, that client first."""
-        key = front.draws[0][1].key
+    def _next_kind(self) -> list[_Waiting]:
+        """All that waits of the kind whose turn is longest ago, the oldest orders first."""
+        kinds: dict[object, list[_Waiting]] = {}
+        for waiting in sorted(self._queue, key=lambda each: each.place.since):
+            kinds.setdefault(waiting.kind, []).append(waiting)
+        kind = min(kinds, key=lambda each: self._served.get(each, 0))
+        turn = max(self._served.values(), default=0) + 1
+        self._served = {each: turn if each == kind else self._served.get(each, 0) for each in kinds}
+        return kinds[kind]
+
+    def _gather(self, some: Sequence[_Waiting]) -> list[tuple[_Waiting, int, Draw]]:
+        """A batch: of each client in turn one draw, until it is full."""
         by_client: dict[str, deque[_Waiting]] = {}
-        for waiting in self._queue:
-            if not waiting.act and waiting.draws[0][1].key == key:
-                by_client.setdefault(waiting.place.client, deque()).append(waiting)
+        for waiting in some:
+            by_client.setdefault(waiting.place.client, deque()).append(waiting)
         taken: list[tuple[_Waiting, int, Draw]] = []
         while by_client and len(taken) < self._batch_size:
-            for client, orders in list(by_client.items()):
-                if len(taken) == self._batch_size:
-                    break
+            for client, orders in list(by_client.items())[: self._batch_size - len(taken)]:
                 order = orders[0]
                 taken.append((order, *order.draws.popleft()))
-                # An own order after the other, too.
-                orders.rotate(-1)
                 if not order.draws:
-                    orders.remove(order)
+                    orders.popleft()
                 if not orders:
                     del by_client[client]
         return taken

@@ -72,7 +72,7 @@ def answer(error: BaseException) -> Response:
     if isinstance(error, HTTPException):
         return problem(error.status_code, str(error.detail), headers=error.headers)
     if isinstance(error, Busy):
-        return problem(429 if error.whose == "client" else 503, str(error), headers={"Retry-After": str(error.retry_after)})
+        return problem(503 if error.whose == "memory" else 429, str(error), headers={"Retry-After": str(error.retry_after)})
     if isinstance(error, TooLarge):
         return problem(413, str(error))
     if isinstance(error, UserError):

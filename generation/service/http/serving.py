@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import socket
-from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -13,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from configs.cli import UserError
+from engine.storage.open_files import allow_files
 from generation.service.engine import Engine
 from generation.service.http.access import Access
 
@@ -50,7 +49,7 @@ def serve(app: ASGIApp, engine: Engine, access: Access, listening: socket.socket
 
 def server_of(app: ASGIApp, engine: Engine, access: Access) -> uvicorn.Server:
     """The server, for who runs it otherwise."""
-    _allow_files(access.most_connections + 256)
+    allow_files(access.most_connections + 256)
     config = uvicorn.Config(
         app,
         http=_bounded(access),
@@ -116,12 +115,3 @@ def _bounded(access: Access) -> type[H11Protocol]:
                 self.transport.abort()
 
     return Bounded
-
-
-def _allow_files(wanted: int) -> None:
-    """As many open files as connections may be, as far as the system lets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +26,7 @@ from generation.service.settings import EngineSettings
 from generation.service.turns import Place
 
 BASE = "http://127.0.0.1"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class MiddleFace:
@@ -98,3 +103,25 @@ def held() -> Callable[[Engine], AbstractContextManager[None]]:
             thread.join()
 
     return hold
+
+
+@pytest.fixture
+def started(weights: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """``started(*options)``: the process, and its address."""
+    processes = []
+    (tmp_path / "tmp").mkdir()
+
+    def start(*options: str) -> tuple[subprocess.Popen[str], str]:
+        words = [sys.executable, "-m", "mimique", "serve", "--port", "0", "--weights", str(weights), "--judge", "none", *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment, "cwd": tmp_path}
+        process = subprocess.Popen(words, **how)  # type: ignore[call-overload]
+        processes.append(process)
+        found = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert found, process.communicate()[1]
+        return process, found[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

@@ -42,17 +42,29 @@ def pixels(face: MadeFace) -> np.ndarray:
     return np.asarray(face.picture, np.int64)
 
 
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The seeds of each batch that is drawn."""
+    seen = list[list[int]]()
+
+    def recorded(model: Any, draws: list[Draw]) -> Any:
+        seen.append([draw.seed for draw in draws])
+        return draw_together(model, draws)
+
+    monkeypatch.setattr(turns, "draw_together", recorded)
+    return seen
+
+
 @pytest.mark.parametrize("identity", [False, True])
-def test_a_face_is_the_same_alone_and_among_others(engine: Engine, held: Held, likely: str, identity: bool) -> None:
+def test_a_face_is_the_same_alone_and_among_others(
+    engine: Engine, held: Held, batches: list[list[int]], likely: str, identity: bool
+) -> None:
     same = {"threshold": 0.0, "max_tries": 3, "identity": identity}
     order = FacesOrder(emotion=likely, count=3, seed=11, **same)
     others = [FacesOrder(emotion=name, count=4, seed=40, **same) for name in ("fear", "sadness", "neutral")]
     alone = FacePipeline.from_pretrained(engine.settings.weights)(likely, 3, 11, progress=False, **same)
-    if identity:
-        result = engine.faces(order)
-    else:
-        result = together(engine, held, *others, order)[-1]
-        assert engine.turns.tally["batches"] < engine.turns.tally["draws"] / 8
+    result = together(engine, held, *others, order)[-1]
+    assert len(batches[0]) == 15
     assert [(face.seed, face.tries) for face in result.faces] == [(face.seed, face.tries) for face in alone]
     assert result.faces
     for mine, theirs in zip(result.faces, alone, strict=True):
@@ -61,19 +73,10 @@ def test_a_face_is_the_same_alone_and_among_others(engine: Engine, held: Held, l
 
 
 def test_an_order_of_one_face_does_not_wait_for_one_of_many(
-    opened: Opened, held: Held, likely: str, monkeypatch: pytest.MonkeyPatch
+    opened: Opened, held: Held, batches: list[list[int]], likely: str
 ) -> None:
-    engine, batches = opened(batch_size=4), list[list[int]]()
-
-    def recorded(model: Any, draws: list[Draw]) -> Any:
-        batches.append([draw.seed for draw in draws])
-        return draw_together(model, draws)
-
-    monkeypatch.setattr(turns, "draw_together", recorded)
-    many, one = (
-        FacesOrder(emotion=likely, count=24, seed=0, max_tries=1),
-        FacesOrder(emotion=likely, count=1, seed=900, max_tries=1),
-    )
+    engine = opened(batch_size=4)
+    many, one = (FacesOrder(emotion=likely, count=count, seed=seed, max_tries=1) for count, seed in ((24, 0), (1, 900)))
     together(engine, held, many, one)
     assert 900 in batches[0]
     assert sorted(seed for batch in batches for seed in batch) == [*range(24), 900]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,31 +14,8 @@ import pytest
 import mimique
 from generation.service.client import ServiceError
 
-ROOT = Path(__file__).resolve().parents[3]
-EVERYWHERE, TOKEN = "0.0.0.0", "0123456789abcdef"  # noqa: S104
 Started = Callable[..., tuple[subprocess.Popen[str], str]]
-
-
-@pytest.fixture
-def started(weights: Path, tmp_path: Path) -> Iterator[Started]:
-    """``started(*options)``: the process, and its address."""
-    processes = []
-    (tmp_path / "tmp").mkdir()
-
-    def start(*options: str) -> tuple[subprocess.Popen[str], str]:
-        words = [sys.executable, "-m", "mimique", "serve", "--port", "0", "--weights", str(weights), "--judge", "none", *options]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
-        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment, "cwd": tmp_path}
-        process = subprocess.Popen(words, **how)  # type: ignore[call-overload]
-        processes.append(process)
-        found = re.search(r"http://\S+:\d+", process.stdout.readline())
-        assert found, process.communicate()[1]
-        return process, found[0]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
+EVERYWHERE, TOKEN = "0.0.0.0", "0123456789abcdef"  # noqa: S104
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
@@ -63,7 +38,7 @@ def test_it_ends_in_the_middle_of_a_job(started: Started, tmp_path: Path, number
 
 def test_who_listens_to_others_must_say_how_they_are_known(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mimique", "serve", "--host", EVERYWHERE]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "add --auth USER:PASSWORD or --token TOKEN" in done.stderr
