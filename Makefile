@@ -18,7 +18,7 @@ RUNTIME := $(VENV)/installed-runtime
 DEV     := $(VENV)/installed-dev
 DOCS    := $(VENV)/installed-docs
 # For who clones: every package of the design, where a wheel brings those that making and reading faces need.
-EXTRAS  := train,eval,deepface
+EXTRAS  := train,eval,deepface,studio
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help

@@ -161,21 +161,29 @@ class FaceModel(FaceNetworks):
         tokens: Tensor,
         emotions: Sequence[Sequence[float]],
         seeds: Sequence[int],
-        attempt: int = 0,
+        attempt: int | Sequence[int] = 0,
+        told: NDArray[np.int64] | None = None,
     ) -> list[Face]:
         """The faces of tokens (N, L, G), each read, and looked at by those who may refuse it.
 
         Critic and detector see what was painted, also where it is then degraded to another look.
+
+        Args:
+            attempt, told: as for :meth:`draw_tokens`.
         """
         request, painted = self.settled(request), self.pixels(tokens)
         images = self.shown(request, painted, seeds, attempt)
         verdicts = self.read(request, images, emotions)
         detector = _detector if request.landmarks == "on" else None
         found = examine(painted, [verdict.accepted for verdict in verdicts], self.critic, request.realism, detector)
-        told = [in_words(row, self.attributes) for row in attributes_of(request, seeds, self.attributes).tolist()]
+        rows = attributes_of(request, seeds, self.attributes) if told is None else told
+        words = [in_words(row, self.attributes) for row in rows.tolist()]
+        tries = (np.broadcast_to(attempt, len(seeds)) + 1).tolist()
         return [
-            Face(image, seed, attempt + 1, verdict, about, each.realism, each.landmarks, each.refused, tuple(asked))
-            for image, seed, verdict, about, each, asked in zip(images, seeds, verdicts, told, found, emotions, strict=True)
+            Face(image, seed, draw, verdict, about, each.realism, each.landmarks, each.refused, tuple(asked))
+            for image, seed, draw, verdict, about, each, asked in zip(
+                images, seeds, tries, verdicts, words, found, emotions, strict=True
+            )
         ]
 
     def draw_tokens(
@@ -183,19 +191,22 @@ class FaceModel(FaceNetworks):
         request: FaceRequest,
         emotions: Sequence[Sequence[float]],
         seeds: Sequence[int],
-        attempt: int = 0,
+        attempt: int | Sequence[int] = 0,
         known: Tensor | None = None,
         hidden: Tensor | None = None,
         prefer: Tensor | None = None,
         on_step: OnStep | None = None,
+        told: NDArray[np.int64] | None = None,
     ) -> Tensor:
         """Tokens (N, L, G) of N faces under the request's settings, each with its own emotion and seed.
 
         Args:
+            attempt: another one gives other faces for the same seeds; of all, or of each.
             known, hidden, prefer: as for :func:`vqvae.sampler.sample_tokens`.
+            told: (N, A) what the prior is told of each, where that is not as ``request`` says for all.
         """
         request, device = self.settled(request), self.encoder.device
-        told = torch.from_numpy(attributes_of(request, seeds, self.attributes)).to(device) if self.attributes else None
+        rows = attributes_of(request, seeds, self.attributes) if told is None else told
         asked = torch.tensor(list(emotions), dtype=torch.float32, device=device)
         avoid = None if request.avoid is None else torch.tensor([request.avoid], device=device).expand(len(seeds), -1)
         with torch.autocast(device.type, torch.bfloat16, enabled=request.precision == "bf16"):
@@ -204,9 +215,9 @@ class FaceModel(FaceNetworks):
                 asked,
                 torch.full((len(seeds),), SOURCES.index(str(request.look)), device=device),
                 # Hashed to 32 bits: torch's CPU generator ignores all bits above them.
-                [int(hash64(seed, attempt)) >> 32 for seed in seeds],
+                (hash64(np.asarray(seeds, np.int64), attempt) >> np.uint64(32)).tolist(),
                 **{name: getattr(request, name) for name in SamplingConfig.model_fields},
-                attributes=told,
+                attributes=torch.from_numpy(rows).to(device) if self.attributes else None,
                 avoid=avoid,
                 avoidance=request.avoidance,
                 known=known,
@@ -220,7 +231,9 @@ class FaceModel(FaceNetworks):
         """The faces (N, C, P, P) uint8 of tokens (N, L, G), as the decoder paints them."""
         return (self.tokenizer.decode(tokens) * 255.0).round().to(torch.uint8)
 
-    def shown(self, request: FaceRequest, painted: Tensor, seeds: Sequence[int], attempt: int = 0) -> NDArray[np.uint8]:
+    def shown(
+        self, request: FaceRequest, painted: Tensor, seeds: Sequence[int], attempt: int | Sequence[int] = 0
+    ) -> NDArray[np.uint8]:
         """Painted faces (N, C, P, P) as they are delivered: (N, H, W) grey or (N, H, W, 3) in colour.
 
         A photograph is degraded to a grey web picture of the encoder's size where ``fer2013`` is asked for, in a way that

@@ -57,7 +57,7 @@ def add_field_options(
             how = {"type": kind if kind in (int, float) else str, "metavar": _METAVARS.get(name, "N" if kind is int else "X")}
         shown = f"{default:g}" if isinstance(default, float) else default
         text = f" (default: {_NO_DEFAULT[kind is bool] if default is None or default is False else shown})"
-        names = (_option(name), *_ALIASES.get(name, ()))
+        names = (option(name), *_ALIASES.get(name, ()))
         parser.add_argument(*names, dest=name, default=None, help=f"{field.description}{text}", **how)
 
 
@@ -67,7 +67,8 @@ def _without_none(kind: Any) -> Any:
     return left[0] if len(left) < len(get_args(kind)) else kind
 
 
-def _option(name: str) -> str:
+def option(name: str) -> str:
+    """How a field is called on the command line: ``--best-of`` of ``best_of``, ``--not`` of ``avoid``."""
     return "--" + _NAMES.get(name, name).replace("_", "-")
 
 
@@ -89,8 +90,8 @@ def given(arguments: argparse.Namespace, model: type[StrictModel] = FaceRequest)
     found = {name: getattr(arguments, name, None) for name in model.model_fields}
     for name, partner in _PARTNERS.items():
         if found.get(name) is not None and found[partner] is None:
-            other = _option(partner)
-            raise UserError(f"{_option(name)}: does nothing without {other}; add {other}, or leave it out")
+            other = option(partner)
+            raise UserError(f"{option(name)}: does nothing without {other}; add {other}, or leave it out")
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -33,13 +33,22 @@ class Drawing(Protocol):
     ) -> list[Face]: ...
 
 
-class People:
-    """The neutral faces behind a request's seeds, each made once, when it is first needed."""
+def neutral_request(request: FaceRequest) -> FaceRequest:
+    """What is asked for to find the people of a request."""
+    changes = {"emotion": one_hot(Emotion.NEUTRAL), "avoid": None, "encoder_guidance": 0.0, "identity": False}
+    return request.model_copy(update=changes)
 
-    def __init__(self, model: Drawing, request: FaceRequest) -> None:
-        changes = {"emotion": one_hot(Emotion.NEUTRAL), "avoid": None, "encoder_guidance": 0.0, "identity": False}
-        self._model, self._request = model, request.model_copy(update=changes)
-        self._tokens: dict[int, Tensor] = {}
+
+class People:
+    """The neutral faces behind a request's seeds, each made once, when it is first needed.
+
+    Args:
+        tokens: of seeds that are known already, from the same :func:`neutral_request`; others are added.
+    """
+
+    def __init__(self, model: Drawing, request: FaceRequest, tokens: dict[int, Tensor] | None = None) -> None:
+        self._model, self._request = model, neutral_request(request)
+        self._tokens = {} if tokens is None else tokens
 
     def tokens(self, seeds: Sequence[int]) -> Tensor:
         """(N, L, G) tokens: of each seed the first draw that is accepted as neutral, or the nearest to it that no veto met."""

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from encoder.emotions import Emotion as Emotion
     from encoder.inference.emotion_encoder import EmotionEncoder as EmotionEncoder
     from generation.pipeline import FacePipeline as FacePipeline
+    from generation.service.client import Client as Client
 
     __version__: str
 
 # Where each name lives.
 _HOMES = {
+    "Client": "generation.service.client",
     "Emotion": "encoder.emotions",
     "EmotionEncoder": "encoder.inference.emotion_encoder",
     "FaceAnalyzer": "encoder.analysis.analyzer",
@@ -38,6 +40,7 @@ _HOMES = {
     "load_faces": "encoder.data.load",
 }
 __all__ = [
+    "Client",
     "Emotion",
     "EmotionEncoder",
     "FaceAnalyzer",

@@ -54,14 +54,14 @@ def weights_text(weights: Mapping[str, str]) -> str:
     return ", ".join(f"{part} {digest}" for part, digest in weights.items())
 
 
-def marked(picture: Image) -> Image:
+def marked(picture: Image, mark: str = MARK) -> Image:
     """A copy with a visible mark in its lower left corner, smaller on small pictures but always there."""
     from PIL import ImageDraw, ImageFont
 
     picture = picture.copy()
     draw = ImageDraw.Draw(picture, "RGBA" if picture.mode == "RGB" else None)
     font = ImageFont.load_default(max(9, min(picture.width, picture.height) // 18))
-    text = MARK if draw.textlength(MARK, font) <= 0.9 * picture.width else "AI"
+    text = mark if draw.textlength(mark, font) <= 0.9 * picture.width else "AI"
     left, top, right, bottom = draw.textbbox((0, 0), text, font)
     pad = max(1, (bottom - top) // 4)
     height = bottom - top + 2 * pad

@@ -1,0 +1,282 @@
+"""All that the product does, for many clients at once, on one set of networks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+from configs.cli import UserError
+from encoder.analysis.analyzer import FaceAnalyzer
+from encoder.detection.registry import create_detector
+from encoder.inference.emotion_encoder import EmotionEncoder
+from encoder.people.embedders import create_embedder
+from encoder.pictures.sources import View
+from engine.storage.weights import resolve_folder
+from generation.draw import FaceModel, Progress
+from generation.editing.face import edit_face
+from generation.faces import FaceBatch
+from generation.orders.per_face import Order, make_order
+from generation.service.admission import Admission
+from generation.service.again import box_or_parts, dataset_again, edit_again, faces_again, read_again
+from generation.service.jobs import Job, Jobs
+from generation.service.orders import (
+    DatasetOrder,
+    EditOrder,
+    EditResult,
+    FacesOrder,
+    FacesResult,
+    MadeFace,
+    ReadFace,
+    ReadOrder,
+    ReadResult,
+)
+from generation.service.results import edit_result, faces_result, made_face, read_faces
+from generation.service.settings import EngineSettings
+from generation.service.shared_model import KnownPeople, SharedModel
+from generation.service.turns import Place, Turns
+from generation.service.uploads import given_picture, is_video, video_views
+
+Cancelled = Callable[[], bool]
+# Steps of a coarse view: as few as still show what emotion it will be.
+COARSE_STEPS = 4
+# Frames of a video that are read before others have their turn.
+_FRAMES = 8
+_NOT_OF_EDITS = {"emotion", "intensity", "region", "face", "count", "seed", "keep", "whole"}
+
+
+class Engine:
+    """Makes, edits and reads faces for any number of threads. Open it with :meth:`open`, and close it.
+
+    Every method waits for its result, in turn with others: call it from a thread of its own. ``client`` names whose order it
+    is, for the limits and the turns; ``cancelled`` is asked now and then, and where it says yes the order ends.
+
+    Every method raises ``UserError`` (a setting is out of range, a picture cannot be read),
+    :class:`generation.service.admission.Busy` (turned away for now) and :class:`generation.service.turns.Ended` (cancelled,
+    out of time without a result, or the engine is closed).
+
+    Attributes:
+        settings: see :class:`generation.service.settings.EngineSettings`.
+        model: the networks. jobs: data sets in the making, by id.
+        turns, admission: what is counted of the work.
+        tally: orders by kind and outcome, and faces ``delivered``.
+    """
+
+    def __init__(self, settings: EngineSettings, model: FaceModel, judge: EmotionEncoder | None = None) -> None:
+        self.settings, self.model, self._judge = settings, model, judge
+        self._detector = create_detector(settings.detector)
+        self._embedder = None if settings.embedder is None else create_embedder(settings.embedder)
+        self._folder = Path(tempfile.mkdtemp(prefix="mimique-"))  # for its owner only
+        self.turns, self._known = Turns(model, settings.batch_size), KnownPeople()
+        self.admission = Admission(settings, lambda: self.turns.expected)
+        self.jobs = Jobs(self._folder, settings)
+        self.tally: Counter[tuple[str, str]] = Counter()
+        self._alone = nullcontext() if settings.batching else Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, settings: EngineSettings | None = None) -> Self:
+        """Load the networks. Raises UserError: weights, detector, embedder or device cannot be had."""
+        settings = settings or EngineSettings()
+        model = FaceModel.from_pretrained(settings.weights, encoder=settings.encoder).to(settings.device)
+        judge = None
+        if settings.judge is not None:
+            judge = EmotionEncoder.from_pretrained(resolve_folder(settings.judge)).to(model.device)
+        return cls(settings, model, judge)
+
+    def stop(self) -> None:
+        """End all orders and jobs; waits for nothing."""
+        self._closed = True
+        self.jobs.stop()
+        self.turns.stop()
+
+    def close(self) -> None:
+        """End all orders and jobs, and delete what was kept for clients."""
+        self.stop()
+        self.turns.close()
+        self.jobs.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def faces(
+        self,
+        order: FacesOrder,
+        *,
+        client: str = "local",
+        cancelled: Cancelled | None = None,
+        progress: Progress | None = None,
+        taken: Callable[[MadeFace], object] | None = None,
+    ) -> FacesResult:
+        """Faces that were verified; those that were accepted by then where time runs out.
+
+        Args:
+            progress: called with (accepted, asked, tried). taken: with every face that is accepted, at once, in this thread.
+        """
+        with self._order("faces", client, cancelled) as place:
+            asked, shared = self._asked(order), SharedModel(self.model, self.turns, place, self._known)
+            request = shared.settled(asked.request)
+            begun = FaceBatch(request, (), 0, 0.0, self.model.weights)
+            with self._alone:
+                batch = shared.generate(
+                    request,
+                    batch_size=request.count,
+                    progress=progress,
+                    seeds=asked.seeds,
+                    emotions=asked.emotions,
+                    taken=None if taken is None else lambda face: taken(made_face(face, begun, order.mark)),
+                )
+            return self._result(order, batch, verified=True)
+
+    def coarse(self, order: FacesOrder, *, client: str = "local", cancelled: Cancelled | None = None) -> FacesResult:
+        """A first sight in a few steps: one draw of each face, accepted or not. The faces that are made later are others."""
+        with self._order("coarse", client, cancelled) as place:
+            started = time.monotonic()
+            asked, shared = self._asked(order), SharedModel(self.model, self.turns, place, self._known)
+            whole = shared.settled(asked.request)
+            quick = {"steps": COARSE_STEPS, "realism": None if whole.realism is None else 0.0, "landmarks": "off"}
+            request = whole.model_copy(update={**quick, "encoder_guidance": 0.0, "best_of": 1, "max_tries": 1})
+            seeds = asked.seeds or range(request.seed, request.seed + request.count)
+            people = shared.people(whole) if whole.identity else None
+            with self._alone:
+                faces = tuple(shared.draw_people(request, seeds, 0, asked.emotions, people))
+            own = (asked.emotions, asked.seeds)
+            return self._result(
+                order,
+                FaceBatch(request, faces, len(faces), time.monotonic() - started, self.model.weights, False, {}, *own),
+                verified=False,
+            )
+
+    def edit(self, order: EditOrder, picture: Any, *, client: str = "local", cancelled: Cancelled | None = None) -> EditResult:
+        """Another expression for a face in a picture: the bytes of its file, a PIL image or an array."""
+        with self._order("edits", client, cancelled) as place:
+            if order.count > self.settings.most_proposals:
+                raise UserError(f"count: at most {self.settings.most_proposals} proposals, got {order.count}")
+            started, given = time.monotonic(), given_picture(picture, self.settings)
+            own = {name: value for name, value in order.model_dump(exclude=_NOT_OF_EDITS).items() if value is not None}
+            region = box_or_parts(order.region)
+            if not isinstance(region, str):
+                region = tuple(value / given.scale for value in region)
+
+            def act() -> Any:
+                return edit_face(
+                    self.model,
+                    given,
+                    order.emotion,
+                    intensity=order.intensity,
+                    count=order.count,
+                    seed=order.seed,
+                    region=region,
+                    face=order.face,
+                    keep=order.keep,
+                    detector=self._detector,
+                    judge=self._judge,
+                    embedder=self._embedder,
+                    **own,
+                )
+
+            with self._alone:
+                edited = self.turns.call(place, act)
+            again = edit_again(order, self.settings.weights, self.settings.mark_edits)
+            seconds = time.monotonic() - started
+            return edit_result(edited, again, seconds, given.scale, order.whole == "all", mark=self.settings.mark_edits)
+
+    def read(
+        self, picture: Any, order: ReadOrder | None = None, *, client: str = "local", cancelled: Cancelled | None = None
+    ) -> ReadResult:
+        """The faces of a picture (as for :meth:`edit`), or of a video, of which the bytes of its file are taken."""
+        order = order or ReadOrder()
+        with self._order("readings", client, cancelled) as place:
+            started, video = time.monotonic(), is_video(picture)
+            how: dict[str, Any] = {"min_size": order.min_size, "largest": order.largest, "crops": order.crops}
+            analyzer = FaceAnalyzer(self.model.encoder, self._detector, **how)
+            size: tuple[int | None, int | None] = (None, None)
+            if video:
+                views = video_views(bytes(picture), order.every, self._folder, self.settings)
+            else:
+                given = given_picture(picture, self.settings)
+                size, views = (given.width, given.height), iter([View("picture", picture=given)])
+            faces, rate = list[ReadFace](), None
+            # A few frames in each turn, so that a video keeps nobody waiting; they are decoded in this thread.
+            for some in _chunks(views, _FRAMES):
+                first = some[0].picture
+                if video and first is not None:
+                    size, rate = (first.width, first.height), some[0].rate
+                with self._alone:
+                    found = self.turns.call(
+                        place,
+                        lambda some=some: list(analyzer.stream(some, explain=order.explain and not video)),  # type: ignore[misc]
+                    )
+                faces += [face for reading in found for face in read_faces(reading)]
+            command, python = read_again(order)
+            return ReadResult(
+                command=command,
+                python=python,
+                seconds=round(time.monotonic() - started, 3),
+                faces=tuple(faces),
+                width=size[0],
+                height=size[1],
+                rate=rate,
+            )
+
+    def start_dataset(self, order: DatasetOrder, *, client: str = "local") -> Job:
+        """A data set, made in the background; one after the other, and each in turn with other orders.
+
+        Raises:
+            UserError: the order cannot be met. Busy: the client has as many data sets as it may.
+        """
+        again = dataset_again(order, self.settings.weights)
+
+        def shared(place: Place) -> SharedModel:
+            return SharedModel(self.model, self.turns, place, self._known)
+
+        job = self.jobs.start(order, shared, again, client)
+        self.tally["datasets", "started"] += 1
+        return job
+
+    @contextmanager
+    def _order(self, kind: str, client: str, cancelled: Cancelled | None) -> Iterator[Place]:
+        """The place of an order that was let in; what became of it is counted."""
+        outcome = "failed"
+        deadline = time.monotonic() + self.settings.seconds
+        try:
+            with self.admission.admit(client):
+                yield Place(client, lambda: self._closed or (cancelled is not None and cancelled()), deadline)
+            outcome = "done"
+        except UserError:
+            outcome = "refused"
+            raise
+        except KeyboardInterrupt:
+            outcome = "ended"
+            raise
+        finally:
+            self.tally[kind, outcome] += 1
+
+    def _asked(self, order: FacesOrder) -> Order:
+        given = order.model_dump(exclude={"emotion", "count", "seed", "intensity", "mark"})
+        settings = {name: value for name, value in given.items() if value is not None}
+        asked = make_order(order.emotion, order.count, order.seed, intensity=order.intensity, **settings)
+        for name, most in (("count", self.settings.most_faces), ("max_tries", self.settings.most_tries)):
+            if getattr(asked.request, name) > most:
+                raise UserError(f"{name}: at most {most} here, got {getattr(asked.request, name)}")
+        return asked
+
+    def _result(self, order: FacesOrder, batch: FaceBatch, *, verified: bool) -> FacesResult:
+        self.tally["faces", "delivered"] += sum(face.accepted for face in batch) if verified else 0
+        return faces_result(batch, faces_again(order, self.settings.weights), verified=verified, mark=order.mark)
+
+
+def _chunks(views: Iterator[View], size: int) -> Iterator[Sequence[View]]:
+    while some := list(islice(views, size)):
+        yield some

@@ -1,0 +1,1 @@
+"""The engine over HTTP: routes, problems, who may come in, and the server."""
