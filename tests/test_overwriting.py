@@ -40,6 +40,7 @@ FILES = {
 MORE = [
     ("encoder.attributes", "--data DATA --count train --out found", "found/attributes.json"),
     ("encoder.drawn", "", "drawn.png"),
+    ("encoder.drawn", "--per-emotion 1 --out faces", "faces/faces.csv"),
     ("encoder.evaluate", "--data drawn --report page", "page/report.html"),
     ("encoder.evaluate", "--data drawn", "out/evaluation-encoder-test/evaluation.json"),
     ("eval.samples", "--sheet faces.png", "faces.png"),
