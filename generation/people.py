@@ -34,21 +34,30 @@ class Drawing(Protocol):
 
 
 class People:
-    """The neutral faces behind a request's seeds, each made once, when it is first needed."""
+    """The neutral faces behind a request's seeds, each made once, when it is first needed.
 
-    def __init__(self, model: Drawing, request: FaceRequest) -> None:
+    Args:
+        tries: draws of a neutral face before the nearest to neutral is taken; never more than the request allows.
+    """
+
+    def __init__(self, model: Drawing, request: FaceRequest, *, tries: int = _TRIES) -> None:
         changes = {"emotion": one_hot(Emotion.NEUTRAL), "avoid": None, "encoder_guidance": 0.0, "identity": False}
         self._model, self._request = model, request.model_copy(update=changes)
-        self._tokens: dict[int, Tensor] = {}
+        self._most, self._tokens, self._faces = min(request.max_tries, tries), dict[int, Tensor](), dict[int, Face]()
 
     def tokens(self, seeds: Sequence[int]) -> Tensor:
         """(N, L, G) tokens: of each seed the first draw that is accepted as neutral, or the nearest to it that no veto met."""
         self._make([seed for seed in dict.fromkeys(seeds) if seed not in self._tokens])
         return torch.stack([self._tokens[seed] for seed in seeds])
 
+    def neutral(self, seed: int) -> Face:
+        """The neutral face of a seed, accepted or not."""
+        self.tokens([seed])
+        return self._faces[seed]
+
     def _make(self, pending: list[int]) -> None:
         ranks = dict.fromkeys(pending, -2.0)
-        for attempt in range(min(self._request.max_tries, _TRIES)):
+        for attempt in range(self._most):
             if not pending:
                 return
             emotions = [self._request.emotion] * len(pending)
@@ -57,5 +66,5 @@ class People:
             for face, row in zip(faces, tokens, strict=True):
                 rank = face.verdict.match - (face.refused not in (None, "emotion"))
                 if rank > ranks[face.seed]:
-                    ranks[face.seed], self._tokens[face.seed] = rank, row
+                    ranks[face.seed], self._tokens[face.seed], self._faces[face.seed] = rank, row, face
             pending = [face.seed for face in faces if not face.accepted]
