@@ -18,6 +18,7 @@ from generation.kit.files import MANIFEST, write_stimuli
 from generation.kit.opinions import Opinions
 from generation.kit.order import StimulusRequest
 from generation.kit.person import draw_person
+from generation.kit.seeds import person_seeds
 from generation.kit.stored import person_path, store_person
 
 if TYPE_CHECKING:
@@ -77,10 +78,11 @@ def _draw(model: FaceModel, request: StimulusRequest, opinions: Opinions, work: 
     """Draw this process's share of the people, as far as they are not there."""
     rank, world = (0, 1) if state is None else (state.process_index, state.num_processes)
     mine = range(rank, request.people, world)
+    seeds = person_seeds(request, model.attributes)
     with stop_at_ctrl_c():
         for number in tqdm(mine, desc="drawing", unit="person", leave=False, disable=None if rank == 0 else True):
             if not person_path(work, number).exists():
-                person = draw_person(model, request, number)
+                person = draw_person(model, request, number, seeds[number])
                 faces = [person.faces[cell] for cell in request.cells if cell in person.faces]
                 store_person(work, request, person, opinions.ask([face.image for face in faces]))
         wait(state)

@@ -45,7 +45,7 @@ NEUTRAL = Cell(Emotion.NEUTRAL, 1.0)
 class StimulusRequest(StrictModel):
     """One order of stimuli. ``settings`` go to every :class:`generation.request.FaceRequest`."""
 
-    people: int = Field(ge=1, le=MOST_PEOPLE, description="people; person i uses seed + i")
+    people: int = Field(ge=1, le=MOST_PEOPLE, description="people")
     emotions: tuple[str, ...] = EMOTION_NAMES
     intensities: tuple[float, ...] = (1.0,)
     rise: float = Field(

@@ -36,13 +36,15 @@ class Person:
         return f"p{self.number + 1:03d}"
 
 
-def draw_person(model: FaceModel, request: StimulusRequest, number: int) -> Person:
+def draw_person(model: FaceModel, request: StimulusRequest, number: int, seed: int) -> Person:
     """Draw until every cell has its face, or its ``max_tries`` are used up.
 
     All cells of one attempt come from the same noise, as the faces of a strip do. Without a neutral face that is accepted
     there is nobody to keep, and nothing else is drawn.
+
+    Args:
+        number, seed: of the person; see :func:`generation.kit.seeds.person_seeds`.
     """
-    seed = request.seed + number
     settled = model.settled(request.face_request(NEUTRAL))
     people = People(model, settled, tries=settled.max_tries)
     neutral = people.neutral(seed)
