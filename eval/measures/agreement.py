@@ -85,5 +85,6 @@ def two_way_bootstrap(
     values = np.stack([statistics(rng.integers(0, faces, faces), rng.integers(0, raters, raters)) for _ in range(resamples)])
     known = np.isfinite(values).any(axis=0)
     low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    low[known], high[known] = np.nanpercentile(values[:, known], (2.5, 97.5), axis=0)
+    if known.any():
+        low[known], high[known] = np.nanpercentile(values[:, known], (2.5, 97.5), axis=0)
     return low, high

@@ -131,7 +131,7 @@ def _people(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     print(
         f"error: {len(missing)} of {content['asked']} faces could not be made: {', '.join(missing[:3])}{more}; the card lists "
-        "them; raise --max-tries, lower --threshold, or take another --seed, with another --out",
+        "them; raise --max-tries, lower --threshold or --rise, or take another --seed, with another --out",
         file=sys.stderr,
     )
     return INCOMPLETE_EXIT

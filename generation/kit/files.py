@@ -84,7 +84,7 @@ def write_stimuli(
     atomic_write_text(folder / RATING, rating_sheet(shown, _digest(rows)))
     content["rated"] = len(shown)
     if tiles:
-        picture = sheet(tiles, labels, len(request.cells), 128, "AI-generated; under each face what the encoder reads")
+        picture = sheet(tiles, labels, len(request.cells), 128, f"AI-generated: {', '.join(map(str, request.cells))}")
         atomic_write_bytes(folder / SHEET, png(picture, {}))
     atomic_write_text(folder / CARD, card(content))
     atomic_write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
