@@ -24,6 +24,7 @@ FILES = {
     "encoder.prepare": ("DATA --json facts.json", "facts.json"),
     "eval.editing": ("--data DATA --out found", "found/editing.json"),
     "eval.intensity": ("--out found", "found/intensity.json"),
+    "eval.ratings": ("r.csv --set DATA --out found", "found/ratings.json"),
     "eval.reconstruction": ("--data drawn --out found", "found/reconstruction.json"),
     "eval.report": ("--data DATA --out found", "found/report.html"),
     "eval.samples": ("--out found", "found/samples.json"),

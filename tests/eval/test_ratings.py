@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,9 +20,7 @@ from generation.kit.rating_sheet import ANSWERS, FIELDS
 
 Rows = Sequence[tuple[str, str, str, object, object]]
 Write = Callable[[str, Rows], Path]
-FACES = {
-    f"{number:010x}": (name, level) for number, (name, level) in enumerate((n, x) for n in EMOTION_NAMES for x in (0.5, 1.0))
-}
+FACES = {f"{number:010x}": face for number, face in enumerate(itertools.product(EMOTION_NAMES, (0.5, 1.0)))}
 
 
 @pytest.fixture

@@ -23,9 +23,7 @@ from vqvae.attributes import AttributeName
 
 def face(reading: float, match: float = 0.5) -> Face:
     """One of which the encoder reads so much fear, and is neutral for the rest."""
-    read = tuple(
-        reading if emotion is Emotion.FEAR else 1 - reading if emotion is Emotion.NEUTRAL else 0.0 for emotion in Emotion
-    )
+    read = tuple({Emotion.FEAR: reading, Emotion.NEUTRAL: 1 - reading}.get(emotion, 0.0) for emotion in Emotion)
     return Face(np.zeros((1, 1), np.uint8), 0, 1, Verdict(read, Emotion.FEAR, match, True))
 
 

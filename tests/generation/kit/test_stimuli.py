@@ -163,9 +163,8 @@ def judged(colour_weights: Path, tmp_path: Path, small_encoder: Callable[..., An
     return folder
 
 
-def test_others_look_at_every_face(
-    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _sees_what_was_asked: None
-) -> None:
+@pytest.mark.usefixtures("_sees_what_was_asked")
+def test_others_look_at_every_face(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Brightness:
         """An embedder of two numbers."""
 
