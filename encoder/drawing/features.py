@@ -63,8 +63,8 @@ def beard(area: Area, t: Columns, head: Plane) -> None:
     """The beard, inside the outline ``head`` of the whole picture."""
     inside = head[:, -area.image.shape[1] :]
     # Down from the ears and around the chin in one bow, thin where it begins.
-    edge = area.v + 1.5 * area.a * area.a - 0.60
-    soft = clamp(edge * 9.0)
+    edge = area.v + area.a * area.a * np.float32(1.5) - np.float32(0.60)
+    soft = clamp(edge * np.float32(9.0))
     area.paint(cover((1.0 - inside) * (0.5 * t.head_width), area.pixels) * soft * t.beard, 1.05 * t.hair_level + 0.03)
 
 

@@ -143,5 +143,5 @@ def contact_sheet(images: list[NDArray[np.uint8]], columns: int, side: int) -> N
     sheet = np.full((-(-len(images) // columns), side + 2, columns, side + 2), 255, np.uint8)
     for number, image in enumerate(images):
         tile = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
-        sheet[number // columns, :side, number % columns, :side] = tile
+        sheet[number // columns, :side, number % columns, :side] = np.asarray(tile)
     return sheet.reshape(-1, columns * (side + 2))

@@ -65,8 +65,8 @@ def read_ratings(files: Sequence[Path], folder: Path) -> Ratings:
     answer = np.full((len(raters), len(codes)), -1)
     numbers = np.full((2, len(raters), len(codes)), np.nan)
     for (rater, code), (what, intensity, believability) in given.items():
-        place = raters.index(rater), codes.index(code)
-        answer[place], numbers[0][place], numbers[1][place] = what, intensity, believability
+        cell = raters.index(rater), codes.index(code)
+        answer[cell], numbers[0][cell], numbers[1][cell] = what, intensity, believability
     asked, level = zip(*(faces[code] for code in codes), strict=True)
     return Ratings(raters, codes, np.array(asked), np.array(level), answer, numbers[0], numbers[1])
 
