@@ -139,10 +139,10 @@ def brows(area: Area, t: Columns, g: Columns) -> None:
     """Both brows along their parabola, thinner outwards."""
     s = (area.a - g.brow_inner_x) * (1.0 / g.brow_span)
     curve = (s * g.brow_bend + g.brow_slope) * s + g.brow_y
-    # Round at the inner end, to a point at the outer one.
-    inner, outer = clamp(1.0 - s * (1.0 / 0.12)), clamp((s - 0.55) * (1.0 / 0.45))
+    # Round at the inner end, to a point at the outer one, both a little beyond the landmarks at 0 and 1.
+    inner, outer = clamp((0.07 - s) * (1.0 / 0.12)), clamp((s - 0.60) * (1.0 / 0.45))
     width = t.brow_thickness * (1.25 - 0.7 * s) * (1.0 - inner * inner) * (1.0 - outer * outer)
-    ends = np.minimum(s, 1.0 - s) * g.brow_span
+    ends = np.minimum(s + 0.05, 1.05 - s) * g.brow_span
     area.paint(cover(np.minimum(width - np.abs(area.v - curve), ends), 0.8 * area.pixels) * 0.94, t.brow_level)
 
 
