@@ -44,20 +44,34 @@ class People:
 
     Args:
         tokens: of seeds that are known already, from the same :func:`neutral_request`; others are added.
+        tries: draws of a neutral face before the nearest to neutral is taken; never more than the request allows.
     """
 
-    def __init__(self, model: Drawing, request: FaceRequest, tokens: dict[int, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        model: Drawing,
+        request: FaceRequest,
+        tokens: dict[int, Tensor] | None = None,
+        *,
+        tries: int = _TRIES,
+    ) -> None:
         self._model, self._request = model, neutral_request(request)
-        self._tokens = {} if tokens is None else tokens
+        self._most, self._tokens = min(request.max_tries, tries), {} if tokens is None else tokens
+        self._faces = dict[int, Face]()
 
     def tokens(self, seeds: Sequence[int]) -> Tensor:
         """(N, L, G) tokens: of each seed the first draw that is accepted as neutral, or the nearest to it that no veto met."""
         self._make([seed for seed in dict.fromkeys(seeds) if seed not in self._tokens])
         return torch.stack([self._tokens[seed] for seed in seeds])
 
+    def neutral(self, seed: int) -> Face:
+        """The neutral face of a seed, accepted or not."""
+        self.tokens([seed])
+        return self._faces[seed]
+
     def _make(self, pending: list[int]) -> None:
         ranks = dict.fromkeys(pending, -2.0)
-        for attempt in range(min(self._request.max_tries, _TRIES)):
+        for attempt in range(self._most):
             if not pending:
                 return
             emotions = [self._request.emotion] * len(pending)
@@ -66,5 +80,5 @@ class People:
             for face, row in zip(faces, tokens, strict=True):
                 rank = face.verdict.match - (face.refused not in (None, "emotion"))
                 if rank > ranks[face.seed]:
-                    ranks[face.seed], self._tokens[face.seed] = rank, row
+                    ranks[face.seed], self._tokens[face.seed], self._faces[face.seed] = rank, row, face
             pending = [face.seed for face in faces if not face.accepted]

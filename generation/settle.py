@@ -73,12 +73,17 @@ def attributes_of(request: FaceRequest, seeds: Sequence[int], names: Sequence[At
     for column, name in enumerate(names):
         asked = getattr(request, name)
         if asked == EVEN:
-            classes = np.array([ATTRIBUTES[name].index(word) for word in _EVEN[name]])
+            classes = np.array(even_classes(name))
             bits = hash64(np.asarray(seeds, np.int64), _ATTRIBUTE_DRAWS, ATTRIBUTE_NAMES.index(name))
             rows[:, column] = classes[(bits % np.uint64(len(classes))).astype(np.int64)]
         elif asked not in (None, ANY):
             rows[:, column] = ATTRIBUTES[name].index(asked)
     return rows
+
+
+def even_classes(name: AttributeName) -> list[int]:
+    """The classes of an attribute that faces draw where it is to be even."""
+    return [ATTRIBUTES[name].index(word) for word in _EVEN[name]]
 
 
 def in_words(row: Sequence[int], names: Sequence[AttributeName]) -> dict[str, str | None]:

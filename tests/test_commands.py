@@ -48,6 +48,7 @@ WORK = (
     "encoder.fitting.fit.load_faces",
     "encoder.fitting.self_training.load_faces",
     "eval.faces.generated.load_faces",
+    "eval.faces.ratings.read_ratings",
     "eval.faces.real.load_faces",
     "encoder.import_deepface.published_encoder",
     "encoder.inference.emotion_encoder.EmotionEncoder.from_pretrained",

@@ -24,6 +24,7 @@ FILES = {
     "encoder.prepare": ("DATA --json facts.json", "facts.json"),
     "eval.editing": ("--data DATA --out found", "found/editing.json"),
     "eval.intensity": ("--out found", "found/intensity.json"),
+    "eval.ratings": ("r.csv --set DATA --out found", "found/ratings.json"),
     "eval.reconstruction": ("--data drawn --out found", "found/reconstruction.json"),
     "eval.report": ("--data DATA --out found", "found/report.html"),
     "eval.samples": ("--out found", "found/samples.json"),
@@ -40,6 +41,7 @@ FILES = {
 MORE = [
     ("encoder.attributes", "--data DATA --count train --out found", "found/attributes.json"),
     ("encoder.drawn", "", "drawn.png"),
+    ("encoder.drawn", "--per-emotion 1 --out faces", "faces/faces.csv"),
     ("encoder.evaluate", "--data drawn --report page", "page/report.html"),
     ("encoder.evaluate", "--data drawn", "out/evaluation-encoder-test/evaluation.json"),
     ("eval.samples", "--sheet faces.png", "faces.png"),

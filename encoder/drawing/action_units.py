@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.cli import UserError
 from encoder.emotions import NUM_EMOTIONS, Emotion
 
 ACTION_UNITS: Mapping[int, str] = {
@@ -64,6 +65,38 @@ PROTOTYPES: Mapping[Emotion, tuple[Mapping[int, float], ...]] = {
     Emotion.NEUTRAL: ({},),
 }
 _MOST_VARIANTS = max(len(variants) for variants in PROTOTYPES.values())
+
+
+def parse_action_units(text: str) -> dict[int, float]:
+    """``"AU4=0.8,AU07=0.5"`` as {4: 0.8, 7: 0.5}.
+
+    Raises:
+        UserError: an unknown or repeated unit, or a strength outside 0 to 1.
+    """
+    found: dict[int, float] = {}
+    for part in text.split(","):
+        name, _, given = part.partition("=")
+        number = name.strip().upper().removeprefix("AU")
+        if not number.isdecimal() or int(number) not in ACTION_UNITS:
+            known = ", ".join(f"AU{each}" for each in AU_NUMBERS)
+            raise UserError(f"action units: unknown {name.strip()!r}; write AU4=0.8,AU7=0.5; known are {known}")
+        if int(number) in found:
+            raise UserError(f"action units: AU{int(number)} is named twice")
+        try:
+            found[int(number)] = float(given)
+        except ValueError:
+            raise UserError(f"action units: AU{int(number)}: {given!r} is no number; write AU4=0.8,AU7=0.5") from None
+    return checked_action_units(found)
+
+
+def checked_action_units(units: Mapping[int, float]) -> dict[int, float]:
+    """The same as plain numbers. Raises UserError: an unknown unit, or a strength outside 0 (absent) to 1 (maximum)."""
+    for number, strength in units.items():
+        if number not in ACTION_UNITS:
+            raise UserError(f"action units: unknown {number!r}; known are {', '.join(map(str, AU_NUMBERS))}")
+        if not 0.0 <= strength <= 1.0:
+            raise UserError(f"action units: AU{number} must lie between 0 (absent) and 1 (maximum), got {strength}")
+    return {number: float(strength) for number, strength in units.items()}
 
 
 def _prototype_table() -> NDArray[np.float32]:

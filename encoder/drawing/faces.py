@@ -62,6 +62,7 @@ def draw_faces(
     intensity: ArrayLike | None = None,
     identities: ArrayLike | None = None,
     variation: float = 1.0,
+    units: Mapping[int, float] | None = None,
     first: int = 0,
 ) -> DrawnFaces:
     """Draw ``count`` faces.
@@ -74,10 +75,11 @@ def draw_faces(
         intensity: scalar or (N,) in [0, 1]; None: uniform from 0.6 to 1.
         identities: (N,) integers, equal for equal people; None: everybody is somebody else.
         variation: 0 frontal, sharp and evenly lit, without jitter of the action units; 1 as in photographs.
+        units: action units by number that every face has at this strength, 0 to 1, in place of what its emotion gives.
         first: number of the first face: ``draw_faces(2, first=5)`` are faces 5 and 6.
 
     Raises:
-        UserError: a count, size, intensity or distribution that cannot be drawn.
+        UserError: a count, size, intensity, distribution or action unit that cannot be drawn.
     """
     count, seed, size, first = whole("count", count), whole("seed", seed), whole("size", size), whole("first", first)
     variation = real("variation", variation)
@@ -92,14 +94,16 @@ def draw_faces(
     strength = _intensities(intensity, seed, index)
     people = _identities(identities, seed, index)
     chance = uniforms(seed, index, _EXPRESSION_STREAM, count=action_units.NUM_UNIFORMS)
-    units = action_units.blend(asked, strength, chance, jitter=variation)
+    moved = action_units.blend(asked, strength, chance, jitter=variation)
+    for number, fixed in action_units.checked_action_units(units or {}).items():
+        moved[:, action_units.AU_COLUMN[number]] = fixed
     traits, view = sample_traits(people), sample_views(seed, index, variation)
-    geometry = shape_face(traits, units)
+    geometry = shape_face(traits, moved)
     images = render(traits, view, geometry, size)
     shown = strength[:, None] * asked
     shown[:, -1] += 1.0 - strength
     points = landmarks(traits, view, geometry, size)
-    return DrawnFaces(images, shown, units, asked.argmax(axis=1).astype(np.int8), people, strength, points)
+    return DrawnFaces(images, shown, moved, asked.argmax(axis=1).astype(np.int8), people, strength, points)
 
 
 def _distributions(given: ArrayLike | Mapping[Any, float] | None, index: NDArray[np.int64]) -> NDArray[np.float32]:

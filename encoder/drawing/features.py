@@ -62,8 +62,10 @@ def nose(area: Area, t: Columns, w: Columns, g: Columns) -> None:
 def beard(area: Area, t: Columns, head: Plane) -> None:
     """The beard, inside the outline ``head`` of the whole picture."""
     inside = head[:, -area.image.shape[1] :]
-    depth = np.minimum((1.0 - inside) * (0.5 * t.head_width), area.v + 0.85 * area.a - 0.66)
-    area.paint(cover(depth, 0.25 * area.pixels) * t.beard, 1.05 * t.hair_level + 0.03)
+    # Down from the ears and around the chin in one bow, thin where it begins.
+    edge = area.v + area.a * area.a * np.float32(1.5) - np.float32(0.60)
+    soft = clamp(edge * np.float32(9.0))
+    area.paint(cover((1.0 - inside) * (0.5 * t.head_width), area.pixels) * soft * t.beard, 1.05 * t.hair_level + 0.03)
 
 
 def mouth(area: Area, t: Columns, g: Columns) -> None:
@@ -137,9 +139,11 @@ def brows(area: Area, t: Columns, g: Columns) -> None:
     """Both brows along their parabola, thinner outwards."""
     s = (area.a - g.brow_inner_x) * (1.0 / g.brow_span)
     curve = (s * g.brow_bend + g.brow_slope) * s + g.brow_y
-    thickness = t.brow_thickness * (1.25 - 0.7 * s) - np.abs(area.v - curve)
-    ends = np.minimum(s, 1.0 - s) * g.brow_span
-    area.paint(cover(np.minimum(thickness, ends), 0.8 * area.pixels) * 0.94, t.brow_level)
+    # Round at the inner end, to a point at the outer one, both a little beyond the landmarks at 0 and 1.
+    inner, outer = clamp((0.07 - s) * (1.0 / 0.12)), clamp((s - 0.60) * (1.0 / 0.45))
+    width = t.brow_thickness * (1.25 - 0.7 * s) * (1.0 - inner * inner) * (1.0 - outer * outer)
+    ends = np.minimum(s + 0.05, 1.05 - s) * g.brow_span
+    area.paint(cover(np.minimum(width - np.abs(area.v - curve), ends), 0.8 * area.pixels) * 0.94, t.brow_level)
 
 
 def glasses(area: Area, t: Columns) -> None:
@@ -150,9 +154,10 @@ def glasses(area: Area, t: Columns) -> None:
     across = (dx * (1.0 / width)) ** 2
     down = (dy * (1.0 / height)) ** 2
     radius = across + down - 0.35 * across * down
-    area.shade(clamp((1.05 - radius) * 8.0) * (-0.05 * t.glasses))
+    # Far from the eye the rounded square crosses 1 once more; lens and rim are within the inner crossing only.
+    near = (across < 2.5) & (down < 2.5)
+    area.shade(clamp((1.05 - radius) * 8.0) * near * (-0.05 * t.glasses))
     rim = stroke((radius - 1.0) * (0.5 * height), 0.026, area.pixels)
     bar = stroke(dy + 0.05, 0.024, area.pixels) * clamp((radius - 1.0) * 20.0) * (area.a < 0.75)
-    # Far from the eye the rounded square crosses 1 once more; the rim is only the inner crossing.
-    shown = (across < 2.5) & (down < 2.5) | (bar > 0)
+    shown = near | (bar > 0)
     area.paint(np.maximum(rim, bar) * shown * (0.9 * t.glasses), t.glasses_level)

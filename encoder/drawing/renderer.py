@@ -96,7 +96,9 @@ def _back(face: Area, t: Columns, skull: Plane) -> None:
     low.paint(cover(0.40 - np.abs(low.x), low.pixels), 0.62 * t.skin)
     slope = 0.80 + 0.35 * np.abs(low.x)
     low.paint(cover(low.y - slope, low.pixels), 0.25 + 0.5 * t.parting * t.parting)
-    depth = np.minimum(_hair_depth(t, skull), t.hair_length - face.y)
+    # Long hair ends in a bow, higher at the sides.
+    bow = 0.22 * (t.hair_length > 0.3) * face.x * face.x
+    depth = np.minimum(_hair_depth(t, skull), t.hair_length - face.y - bow)
     face.paint(cover(depth, face.pixels), 0.8 * t.hair_level)
     middle = face.cut(-0.5, 0.45)
     ears = ellipse_depth(np.abs(middle.x) - t.head_width, middle.y + 0.02, 0.085 * t.ear, 0.19 * t.ear)
@@ -116,11 +118,12 @@ def _skin(face: Area, t: Columns, head: Plane) -> None:
 
 
 def _hair(face: Area, t: Columns, skull: Plane) -> None:
-    """The hair in front: above the hairline, over the temples; strands by a triangle wave."""
+    """The hair in front: above the hairline, over the temples; strands by a rounded triangle wave."""
     line = t.hairline + t.temple * (face.x * face.x)
     line -= t.parting_depth * bump(((face.x - t.parting) * (1.0 / 0.3)) ** 2)
     strand = face.x * 5.0 + face.y * (2.0 * t.parting)
     strand = np.abs(strand - np.rint(strand))
+    strand = strand * strand * (6.0 - 8.0 * strand)  # rounded: 0 to 0.5 still
     depth = _hair_depth(t, skull) + (2.0 * t.curl) * (strand - 0.25)
     edge = line - face.y + (0.03 + t.curl) * (strand - 0.25)
     gloss = bump(((skull - 0.62) * (1.0 / 0.35)) ** 2) * (0.10 + 0.25 * t.hair_level) * 0.5

@@ -16,18 +16,20 @@ SOFTWARE = "Mimique"
 MARK = "AI-generated"
 
 # IPTC's terms for pictures made by a model, and for those that a model has had a part in (IPTC Photo Metadata 2023).
-Kind = Literal["generated", "edited", "reconstructed", "paired"]
+Kind = Literal["generated", "edited", "reconstructed", "paired", "drawn"]
 _SOURCE_TYPES: dict[Kind, str] = {
     "generated": "trainedAlgorithmicMedia",
     "edited": "compositeWithTrainedAlgorithmicMedia",
     "reconstructed": "compositeWithTrainedAlgorithmicMedia",
     "paired": "compositeWithTrainedAlgorithmicMedia",
+    "drawn": "algorithmicMedia",
 }
 _DESCRIPTIONS: dict[Kind, str] = {
     "generated": "AI-generated face. It shows no real person.",
     "edited": "Photograph changed by AI: the facial expression is AI-generated and was not the person's own.",
     "reconstructed": "Faces beside what a model made of them. The originals may show real persons.",
     "paired": "AI-generated faces beside photographs of real persons. Not to be published.",
+    "drawn": "Face drawn by a program from facial action units. It shows no real person.",
 }
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -77,7 +79,7 @@ def png(picture: Image | np.ndarray, texts: Mapping[str, str], *, kind: Kind = "
         picture: a PIL image, or (H, W) or (H, W, 3) uint8.
         texts: further text chunks, such as emotion and seed.
         kind: what the picture shows: faces of a model, a photograph that it changed, faces beside
-            reconstructions, or beside real ones.
+            reconstructions, or beside real ones; or a face that was drawn, by no model.
         mark: draw the visible mark, too.
     """
     from PIL import Image
@@ -87,7 +89,8 @@ def png(picture: Image | np.ndarray, texts: Mapping[str, str], *, kind: Kind = "
     info = PngInfo()
     info.add_text("Software", generator())
     info.add_text("Description", _DESCRIPTIONS[kind])
-    info.add_text("AI-generated", "true")
+    # What formulas drew came from no model.
+    info.add_text("AI-generated", "false" if kind == "drawn" else "true")
     for name, text in texts.items():
         info.add_text(name, text)
     info.add_itxt("XML:com.adobe.xmp", _XMP.format(_SOURCE_TYPES[kind]))

@@ -10,8 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from configs.cli import UserError
@@ -20,6 +22,7 @@ from engine.storage.atomic import atomic_write_bytes
 from generation.dataset.order import DatasetRequest
 from generation.draw import FaceModel
 from generation.faces import Face
+from generation.request import FaceRequest
 from generation.settle import attributes_of, in_words
 from generation.verify import CAUSES, Cause, Verdict
 from generation.vetoes import Landmarks
@@ -56,8 +59,16 @@ def block_path(folder: Path, number: int) -> Path:
 
 def store_block(folder: Path, block: Block) -> None:
     """Write a block, complete or not at all."""
-    faces = block.faces
-    columns = {
+    more = {
+        "tried": np.array([block.tried], np.int64),
+        "refused": np.array([block.refused.get(cause, 0) for cause in CAUSES], np.int64),
+    }
+    atomic_write_bytes(block_path(folder, block.number), save({**face_columns(block.faces), **more}))
+
+
+def face_columns(faces: Sequence[Face]) -> dict[str, NDArray[Any]]:
+    """N faces as arrays of N rows; without what they were told, which follows from their seeds."""
+    return {
         "images": np.stack([face.image for face in faces]) if faces else np.zeros((0, 1, 1), np.uint8),
         "seeds": np.array([face.seed for face in faces], np.int64),
         "tries": np.array([face.tries for face in faces], np.int64),
@@ -65,11 +76,25 @@ def store_block(folder: Path, block: Block) -> None:
         "distributions": np.array([face.verdict.distribution for face in faces], np.float64).reshape(-1, len(Emotion)),
         "realism": np.array([np.nan if face.realism is None else face.realism for face in faces], np.float64),
         "landmarks": np.array([_numbers(face.landmarks) for face in faces], np.float64).reshape(-1, 6),
-        "tried": np.array([block.tried], np.int64),
-        "refused": np.array([block.refused.get(cause, 0) for cause in CAUSES], np.int64),
-        # What faces were told follows from their seeds.
     }
-    atomic_write_bytes(block_path(folder, block.number), save(columns))
+
+
+def faces_from(columns: Mapping[str, NDArray[Any]], request: FaceRequest, names: Sequence[AttributeName]) -> tuple[Face, ...]:
+    """The accepted faces that :func:`face_columns` stored; ``names`` are the attributes that the prior may be told."""
+    rows = zip(*(columns[name].tolist() for name in _COLUMNS), columns["images"], strict=True)
+    told = attributes_of(request, columns["seeds"].tolist(), names).tolist()
+    return tuple(
+        Face(
+            image,
+            seed,
+            tries,
+            Verdict(tuple(read), Emotion(int(np.argmax(read))), match, True),
+            in_words(about, names),
+            None if math.isnan(realism) else realism,
+            _landmarks(marks),
+        )
+        for (seed, tries, match, read, realism, marks, image), about in zip(rows, told, strict=True)
+    )
 
 
 def _numbers(marks: Landmarks | None) -> tuple[float, ...]:
@@ -90,20 +115,7 @@ def load_block(folder: Path, request: DatasetRequest, number: int, names: Sequen
     path = block_path(folder, number)
     try:
         columns = load(path.read_bytes())
-        rows = zip(*(columns[name].tolist() for name in _COLUMNS), columns["images"], strict=True)
-        told = attributes_of(request.candidates(number), columns["seeds"].tolist(), names).tolist()
-        faces = tuple(
-            Face(
-                image,
-                seed,
-                tries,
-                Verdict(tuple(read), Emotion(int(np.argmax(read))), match, True),
-                in_words(about, names),
-                None if math.isnan(realism) else realism,
-                _landmarks(marks),
-            )
-            for (seed, tries, match, read, realism, marks, image), about in zip(rows, told, strict=True)
-        )
+        faces = faces_from(columns, request.candidates(number), names)
         refused = dict(zip(CAUSES, columns["refused"].tolist(), strict=True))
         tried = int(columns["tried"][0])
     except Exception as error:

@@ -239,7 +239,7 @@ def test_landmarks_are_found_once_and_kept_beside_the_run(
 @pytest.mark.slow
 def test_dlib_itself_finds_the_landmarks_of_drawn_crops(tmp_path: Path) -> None:
     dlib = pytest.importorskip("dlib")
-    faces = drawn_set("train", 90, size=48)
+    faces = drawn_set("train", 120, size=48)
     pictures, shapes, hog = [], [], dlib.get_frontal_face_detector()
     for image, points in zip(faces.images, faces.landmarks, strict=True):
         pictures.append(np.pad(image.repeat(4, axis=0).repeat(4, axis=1), 48, mode="edge"))

@@ -1,0 +1,59 @@
+"""A page with which people rate the faces of a set: one file, no network, nothing leaves the browser but by their own hand."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.emotions import EMOTION_NAMES
+from engine.storage.provenance import png
+
+OTHER = "other"
+ANSWERS = (*EMOTION_NAMES, OTHER)
+INTENSITY, BELIEVABILITY = (1, 9), (1, 7)
+# What a row of the ratings holds; eval.ratings reads it.
+FIELDS = ("set", "rater", "position", "code", "emotion", "intensity", "believability", "seconds", "rated_at")
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+class Shown(NamedTuple):
+    """One face of the page: what its ratings call it, and its (H, W) or (H, W, 3) pixels."""
+
+    code: str
+    image: NDArray[np.uint8]
+
+
+def rating_sheet(faces: Sequence[Shown], name: str) -> str:
+    """The page, as HTML. Each rater sees the faces in an order of their own, which their name and the set's decide.
+
+    Args:
+        name: of the set; it stands in every row, so that ratings of two sets are not mixed.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    script, style = ((_TEMPLATES / f"rating.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+    content: dict[str, Any] = {
+        "set": name,
+        "answers": ANSWERS,
+        "scales": {"intensity": INTENSITY, "believability": BELIEVABILITY},
+        "fields": FIELDS,
+        # Without the texts of the PNG, which name the emotion.
+        "faces": [{"code": face.code, "png": b64encode(png(face.image, {})).decode("ascii")} for face in faces],
+    }
+    return environment.get_template("rating.html").render(
+        content=content,
+        script=script,
+        style=style,
+        allowed={
+            kind: b64encode(sha256(text.encode()).digest()).decode() for kind, text in (("script", script), ("style", style))
+        },
+    )
