@@ -17,7 +17,7 @@ PACKAGES = ("configs", "engine", "encoder", "vqvae", "generation", "eval", "mimi
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # Slow to import or only needed by some users: imported where they are used.
 HEAVY = {
-    *("accelerate", "cv2", "deepface", "dlib", "gradio", "lightgbm", "lpips", "matplotlib", "onnx", "onnxruntime"),
+    *("accelerate", "av", "cv2", "deepface", "dlib", "gradio", "lightgbm", "lpips", "matplotlib", "onnx", "onnxruntime"),
     *("onnxscript", "pandas", "pyarrow", "scipy", "sklearn", "torchvision", "wandb"),
 }
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

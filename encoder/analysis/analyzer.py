@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from configs.values import whole
 from encoder.analysis.columns import Columns
-from encoder.analysis.cuts import cut_for_all
+from encoder.analysis.cuts import cut_for_all, read_emotions
 from encoder.analysis.inputs import find_inputs
 from encoder.analysis.rows import NO_FACE, Analysis, FaceRow
 from encoder.analysis.shard_views import view_inputs
@@ -24,7 +24,6 @@ from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
 from encoder.detection.whole import CROPS, Crops, whole_face
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.inference.stored_network import StoredNetwork
-from encoder.inference.views import mirrored_distributions
 from encoder.pictures.given import each_picture, view_given
 from encoder.pictures.sources import View
 from engine.devices import resolve_device
@@ -247,7 +246,7 @@ class FaceAnalyzer:
 
         overlays: list[NDArray[np.uint8]] = []
         if cuts:
-            read = mirrored_distributions(self.encoder, seen("emotion"), 2 * self.batch_size)
+            read = read_emotions(self.encoder, seen("emotion"), 2 * self.batch_size)
             for answer, distribution in zip(answers, read, strict=True):
                 answer["distribution"] = tuple(distribution.tolist())
             if self.gender is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from configs.cli import UserError
 from encoder.analysis.analyzer import Reading
 from encoder.analysis.rows import FaceRow
 from encoder.emotions import EMOTION_NAMES
-from engine.storage.atomic import atomic_write_bytes, draft, make_folder, short_name
+from encoder.pictures.video_file import VideoFile
+from engine.storage.atomic import atomic_write_bytes, make_folder, short_name
+from engine.storage.provenance import generator
 
 # One colour an emotion, in the order of the enum; readable on light and dark pictures.
 COLOURS = ((229, 57, 53), (67, 160, 71), (142, 78, 198), (255, 193, 7), (66, 133, 244), (255, 112, 67), (158, 158, 158))
 _INK, _PAPER, _TRACK = (245, 245, 245), (22, 24, 28, 205), (255, 255, 255, 45)
 _MIN_SIDE, _MAX_SIDE = 720, 1920
+_COMMENT = "Boxes and emotions added by AI: what people would be likely to see in a face, not what somebody feels."
 
 Rectangle = tuple[float, float, float, float]
 
 
 def draw_faces(
-    picture: NDArray[np.uint8], rows: Sequence[FaceRow], *, scale: float = 1.0, overlays: Sequence[NDArray[np.uint8]] = ()
+    picture: NDArray[np.uint8],
+    rows: Sequence[FaceRow],
+    *,
+    scale: float = 1.0,
+    overlays: Sequence[NDArray[np.uint8]] = (),
+    enlarge: bool = True,
 ) -> NDArray[np.uint8]:
     """A copy of an (H, W, 3) picture with what was read in it.
 
@@ -37,8 +43,10 @@ def draw_faces(
     Args:
         scale: pixels of the rows' boxes for one of the picture.
         overlays: one for each row, or none.
+        enlarge: whether small pictures are enlarged.
     """
     zoom = _zoom(picture.shape[1], picture.shape[0])
+    zoom = zoom if enlarge else min(zoom, 1.0)
     size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
     image = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
     unit = max(12.0, min(size) / 40)
@@ -177,7 +185,7 @@ def annotated_names(sources: Iterable[str]) -> list[str]:
 
 
 class Annotator:
-    """Writes annotated readings into a folder: ``<name>.jpg`` for a picture, ``<name>.mp4`` for a video or a camera.
+    """Writes annotated readings into a folder: ``<name>.jpg`` for a picture, ``<name>.mp4`` (H.264) for a video or a camera.
 
     Every file appears when it is complete. Readings of one source must come together.
 
@@ -188,18 +196,20 @@ class Annotator:
     def __init__(self, folder: str | Path, *, camera_rate: float = 10.0) -> None:
         self.folder, self._camera_rate = Path(folder), camera_rate
         self._used: set[str] = set()
-        self._video: _VideoFile | None = None
+        self._video: VideoFile | None = None
+        self._source = ""
         self.files = 0
         make_folder(self.folder, "folder")
 
     def add(self, reading: Reading) -> None:
         """Draw and write one reading; without a picture, nothing."""
-        if self._video is not None and self._video.source != reading.view.source:
+        if self._video is not None and self._source != reading.view.source:
             self.close()
         picture = reading.view.picture
         if picture is None:
             return
-        drawn = draw_faces(picture.pixels, reading.rows, scale=picture.scale, overlays=reading.overlays)
+        how: dict[str, Any] = {"scale": picture.scale, "overlays": reading.overlays, "enlarge": reading.view.frame is None}
+        drawn = draw_faces(picture.pixels, reading.rows, **how)
         if reading.view.frame is None:
             data = io.BytesIO()
             Image.fromarray(drawn).save(data, "JPEG", quality=92, subsampling=0)
@@ -208,7 +218,9 @@ class Annotator:
             return
         if self._video is None:
             path = self._new_path(reading.view.source, ".mp4")
-            self._video = _VideoFile(path, reading.view.source, reading.view.rate or self._camera_rate, drawn.shape)
+            texts = {"title": generator(), "comment": _COMMENT}
+            self._video = VideoFile(path, reading.view.rate or self._camera_rate, texts=texts)
+            self._source = reading.view.source
         self._video.write(drawn)
 
     def close(self) -> None:
@@ -226,31 +238,3 @@ class Annotator:
             name, number = f"{stem}-{number}{ending}", number + 1
         self._used.add(name.lower())
         return self.folder / name
-
-
-class _VideoFile:
-    """An MP4 that takes its name when it is finished."""
-
-    def __init__(self, path: Path, source: str, rate: float, shape: tuple[int, ...]) -> None:
-        import cv2
-
-        self.source = source
-        # MPEG-4 wants even sides.
-        self._size = (shape[1] // 2 * 2, shape[0] // 2 * 2)
-        with ExitStack() as stack:
-            beside = stack.enter_context(draft(path, ".tmp.mp4"))
-            self._writer = cv2.VideoWriter(beside.name, cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
-            if not self._writer.isOpened():
-                raise UserError(f"{path}: OpenCV cannot write this video; is the folder writable and the disk not full?")
-            self._draft = stack.pop_all()
-
-    def write(self, frame: NDArray[np.uint8]) -> None:
-        width, height = self._size
-        whole = frame[:height, :width]
-        if whole.shape[:2] != (height, width):  # a stream may change its size on the way
-            whole = np.asarray(Image.fromarray(frame).resize(self._size))
-        self._writer.write(np.ascontiguousarray(whole[..., ::-1]))
-
-    def finish(self) -> None:
-        self._writer.release()
-        self._draft.close()

@@ -15,22 +15,25 @@ from torch import Tensor
 
 from configs.cli import UserError
 from configs.values import real, refuse, whole
+from encoder.analysis.cuts import cut_emotion, read_emotions
 from encoder.config import CropConfig
-from encoder.detection.align import Placement, crop_face, face_square
+from encoder.detection.align import crop_face, face_square
 from encoder.detection.face import DetectedFace, Detector
-from encoder.detection.registry import DEFAULT_DETECTOR, create_detector
-from encoder.inference.emotion_encoder import EmotionEncoder, Prediction
+from encoder.detection.registry import DEFAULT_DETECTOR
+from encoder.detection.whole import whole_face
+from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.embeddings import Embedder, checked_embeddings, distances
 from encoder.people.identity import Verification
 from encoder.pictures.given import picture_of
 from generation.draw import FaceModel
 from generation.editing import DEFAULTS, LOOKS, NOT_FOR_EDITS
+from generation.editing.place import boxes_of, find_faces
 from generation.editing.seam import as_web_picture, luma, paste, soft_mask, without_luma
-from generation.regions import EXPRESSION, Box, parse_regions, region_boxes, token_mask
+from generation.regions import EXPRESSION, token_mask
 from generation.request import Asked, FaceRequest, FaceSettings, make_request
 from generation.verify import Verdict
+from generation.verify import judge as judged_by
 
-MIN_SIDE = 32
 # Crops for identity, in colour; what the networks of others are used to.
 _IDENTITY_SIZE = 160
 # The part of the picture that is worked on reaches so many sides of the crop from its centre.
@@ -159,8 +162,11 @@ def edit_face(
     request = model.settled(make_request(emotion, count, seed, intensity=intensity, **asked))
     levels = [model.settled(make_request(emotion, 1, seed, intensity=level, **asked)) for level in strip]
     pixels = picture_of(picture).pixels
-    chosen = _find(pixels, detector, face)
-    work = _Work(model, pixels, chosen, region, keep, judge, embedder)
+    found = find_faces(pixels, detector, face)
+    chosen = found[face - 1]
+    # What encoder.analyze would read whole is read whole here, too.
+    whole_picture = face == 1 and whole_face(pixels, found, "auto") is not None
+    work = _Work(model, pixels, chosen, region, keep, judge, embedder, whole_picture)
     before = work.read(request, work.part, 0.0, seed, 0.0)
     seeds = [seed + number for number in range(count)]
     edits = sorted(work.draw([request] * count, seeds, [intensity] * count), key=lambda edit: (-edit.score, edit.seed))
@@ -180,18 +186,6 @@ def edit_face(
     )
 
 
-def _find(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> DetectedFace:
-    found = (create_detector(detector) if isinstance(detector, str) else detector).detect(picture)
-    if not found:
-        raise UserError("no face found; choose a picture in which it is larger and clearer, or another detector")
-    if not 1 <= number <= len(found):
-        raise UserError(f"face {number}: the picture has {len(found)}, counted from 1, the largest")
-    side = face_square(found[number - 1]).side
-    if side < MIN_SIDE:
-        raise UserError(f"face {number}: measures {side:.0f} pixels, and {MIN_SIDE} are needed")
-    return found[number - 1]
-
-
 class _Work:
     """One face of one picture, cut out and tokenised once for all proposals."""
 
@@ -204,12 +198,15 @@ class _Work:
         keep: float,
         second: EmotionEncoder | None,
         embedder: Embedder | None,
+        whole_picture: bool,
     ) -> None:
-        self._model, self._second, self._embedder = model, second, embedder
+        self._model, self._second, self._embedder, self._whole_picture = model, second, embedder, whole_picture
+        # Faces are read in the whole picture, where they were found; parts lie at one place, so one copy serves all.
+        self._picture, self._found = picture.copy(), face
         config = model.tokenizer.config
         self._size, grid, self._tokens_crop = config.painted, config.grid, config.crop
         place = face_square(face, self._tokens_crop)
-        self._mask = token_mask(_boxes(region, place, face), grid).to(model.encoder.device)
+        self._mask = token_mask(boxes_of(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
         reach = _REACH * place.side
         left, top = max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach))
@@ -225,7 +222,7 @@ class _Work:
         self._repeated = self._painted(self._known)[0]
         self._weight = soft_mask(self.grid_mask, self._size)
         self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
-        self._features = None if second is None else self._seen_by(second, self.part).embeddings[0]
+        self._features = None if second is None else self._features_of(second, self._shown_to(second, self.part))
         self._vector = None if embedder is None else self._embed(embedder, self.part)
 
     def draw(self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float]) -> list[Edit]:
@@ -250,13 +247,13 @@ class _Work:
 
     def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
         """What encoder, second judge and embedder say of the face in ``part``."""
-        face = self._cut(part, self._model.encoder.preprocessing.crop)
-        (verdict,) = self._model.read(request, face[None], [request.emotion])
-        edit = Edit(part, seed, intensity, verdict, change)
+        (read,) = read_emotions(self._model.encoder, [self._shown_to(self._model.encoder, part)]).tolist()
+        edit = Edit(part, seed, intensity, judged_by(request.emotion, read, request.threshold, request.avoid), change)
         if self._second is not None and self._features is not None:
-            seen = self._seen_by(self._second, part)
-            alike = float(torch.cosine_similarity(seen.embeddings[0], self._features, dim=0))
-            edit = replace(edit, judged=tuple(seen.distributions[0].tolist()), judge_features=alike)
+            shown = self._shown_to(self._second, part)
+            alike = float(torch.cosine_similarity(self._features_of(self._second, shown), self._features, dim=0))
+            (judged,) = read_emotions(self._second, [shown]).tolist()
+            edit = replace(edit, judged=tuple(judged), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
             apart = float(distances(self._vector, self._embed(self._embedder, part), self._embedder.metric)[0, 0])
             edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
@@ -265,8 +262,15 @@ class _Work:
     def _cut(self, part: NDArray[np.uint8], crop: CropConfig | None, size: int | None = None) -> NDArray[np.uint8]:
         return crop_face(part, self._face, size or self._size, crop)
 
-    def _seen_by(self, judge: EmotionEncoder, part: NDArray[np.uint8]) -> Prediction:
-        return judge.predict(self._cut(part, judge.preprocessing.crop)[None], runtime="pytorch")
+    def _shown_to(self, encoder: EmotionEncoder, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The face as :class:`encoder.analysis.analyzer.FaceAnalyzer` would cut it out of the picture with ``part`` in it."""
+        left, top = self.corner
+        self._picture[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return cut_emotion(self._picture, self._found, encoder, whole=self._whole_picture)
+
+    @staticmethod
+    def _features_of(judge: EmotionEncoder, shown: NDArray[np.uint8]) -> Tensor:
+        return judge.predict(shown[None], runtime="pytorch").embeddings[0]
 
     def _painted(self, tokens: Tensor) -> NDArray[np.float32]:
         """(N, P, P) grey or (N, P, P, 3) in colour, 0 to 255, not rounded."""
@@ -275,23 +279,3 @@ class _Work:
 
     def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
         return checked_embeddings(embedder, [self._cut(part, None, _IDENTITY_SIZE)])
-
-
-def _boxes(region: str | Sequence[float], place: Placement, face: DetectedFace) -> tuple[Box, ...]:
-    if isinstance(region, str):
-        marks = face.landmarks
-        points = None if marks is None or len(marks) != 68 else place.to_crop(marks)
-        eyes, mouth = (
-            None if point is None else place.to_crop(point[None])[0].tolist()
-            for point in (None if face.eyes is None else face.eyes.mean(axis=0), face.mouth)
-        )
-        return region_boxes(parse_regions(region), points, eyes=eyes, mouth=mouth)
-    try:
-        x, y, w, h = (float(value) for value in region)
-    except (TypeError, ValueError):
-        refuse("region", "parts such as 'mouth,eyes', or a box (x, y, width, height) in pixels", region)
-    if w <= 0 or h <= 0:
-        raise UserError(f"region: a box is x, y, width, height in pixels, got {tuple(region)}")
-    corners = place.to_crop(np.array([(x, y), (x + w, y), (x, y + h), (x + w, y + h)]))
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return ((left, top, right, bottom),)
