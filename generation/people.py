@@ -66,7 +66,8 @@ class People:
 
     def neutral(self, seed: int) -> Face:
         """The neutral face of a seed, accepted or not."""
-        self.tokens([seed])
+        if seed not in self._faces:
+            self._make([seed])
         return self._faces[seed]
 
     def _make(self, pending: list[int]) -> None:
