@@ -248,12 +248,13 @@ def _as_rank(function: Callable[[int], int | None], rank: int, world: int, port:
         sys.stdout = sys.stderr = stream
         code = 1
         try:
-            import torch
             from accelerate.state import AcceleratorState, GradientState, PartialState
 
-            # The parent's pools of threads did not survive the fork: neither PyTorch's, nor those of ONNX sessions, whose end
-            # would be waited for if one that the parent dropped were collected here.
-            torch.set_num_threads(1)
+            from engine.threads import use_threads
+
+            # The parent's pools of threads did not survive the fork: neither PyTorch's, which no program may ask for here, nor
+            # those of ONNX sessions, whose end would be waited for if one that the parent dropped were collected here.
+            use_threads(1)
             gc.freeze()
             for state in (AcceleratorState, GradientState, PartialState):
                 state._reset_state()
