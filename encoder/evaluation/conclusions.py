@@ -12,9 +12,9 @@ _AGREES = {"fer2013": "as they are labelled", "ferplus": "as most FER+ annotator
 _DATA = {"fer2013": "FER-2013"}
 
 
-def percent(share: float) -> str:
-    """A share as whole per cent."""
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+def percent(share: float | None) -> str:
+    """A share as whole per cent; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _points(difference: float) -> str:
@@ -44,19 +44,19 @@ def _shared_head(models: Sequence[Model]) -> str:
 
 def headline(models: Sequence[Model]) -> str:
     """Of one model how even and how honest it is; of several who is right most often."""
-    if len(models) == 1:
+    key = _shared_head(models)
+    having = [(model["heads"][key]["all"]["accuracy"], model["name"]) for model in models if key in model["heads"]]
+    if len(having) == 1:
         _, figures = _head(models[0])
         balanced, error = figures["balanced_accuracy"], figures["expected_calibration_error"]
         return (
             f"If every emotion counts alike, {models[0]['name']} is right in {percent(balanced)} of cases, "
             f"and its probabilities are off by {_points(error)} on average."
         )
-    key = _shared_head(models)
-    having = [(model["heads"][key]["all"]["accuracy"], model["name"]) for model in models if key in model["heads"]]
     ranked = sorted(having, key=lambda pair: (-pair[0], pair[1]))
-    told = ", ".join(f"{name} in {percent(accuracy)}" for accuracy, name in ranked)
+    told = [f"{name} ({percent(accuracy)})" for accuracy, name in ranked]
     labels = models[0]["heads"][key]["title"].split(",")[0]
-    return f"By {labels}, {ranked[0][1]} is right most often: {told}."
+    return f"By {labels}, {told[0]} is right most often, before {' and '.join(told[1:])}."
 
 
 def compared(models: Sequence[Model], comparison: Mapping[str, Any]) -> str:

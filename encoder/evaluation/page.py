@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from encoder.evaluation.conclusions import percent
+
 
 def render(template: str, **content: Any) -> str:
     """One of ``templates/`` with this content, as HTML whose tables can be read on a phone, see :func:`with_labels`."""
@@ -20,7 +22,7 @@ def render(template: str, **content: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["figure"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    environment.filters["percent"] = percent
     environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "−")
     environment.filters["thousands"] = lambda value: f"{value:,}"
     return with_labels(environment.get_template(template).render(content))
