@@ -60,7 +60,8 @@ class TimelineFiles:
         self._used.add(stem.lower())
         self._write(f"{stem}-timeline.csv", SMOOTHED, (row for each in timeline.people for row in each.smoothed_records()))
         self._write(f"{stem}-people.csv", SUMMARY, (person.as_record() for person in timeline.people))
-        timeline.plot(self.folder / f"{stem}-timeline.png")
+        # Whether that may be replaced was asked before the work.
+        timeline.plot(self.folder / f"{stem}-timeline.png", overwrite=True)
         self.videos += 1
 
     def _write(self, name: str, columns: tuple[str, ...], records: Iterable[dict[str, object]]) -> None:

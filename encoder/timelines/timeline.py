@@ -19,6 +19,7 @@ from encoder.timelines.person import SMOOTHED, SUMMARY, person_of
 from encoder.timelines.scene_cuts import SceneCuts
 from encoder.timelines.seconds import SecondMeans
 from encoder.timelines.tracking import PATIENCE_SECONDS
+from engine.storage.atomic import require_new
 
 By = Literal["frame", "second", "person"]
 
@@ -123,10 +124,15 @@ class Timeline:
             return pd.DataFrame(rows, columns=list(SMOOTHED))
         raise UserError(f"by must be frame, smoothed, second or person, got {by!r}")
 
-    def plot(self, path: str | Path | None = None) -> Any:
-        """A ``matplotlib.figure.Figure``: one panel a person; written as a PNG where ``path`` is given."""
+    def plot(self, path: str | Path | None = None, *, overwrite: bool = False) -> Any:
+        """A ``matplotlib.figure.Figure``: one panel a person; written as a PNG where ``path`` is given.
+
+        Raises:
+            UserError: a file is there and not to be overwritten, or it cannot be written.
+        """
         from encoder.timelines.plot import draw_timeline, save_figure
 
+        require_new([path], overwrite, "path", "overwrite=True")
         how = f"mean over {self.smooth:g} s" if self.smooth else "not smoothed"
         title = f"{printable(Path(self.source).name)}: emotions over time ({how})"
         figure = draw_timeline(self.people, title, self.end, self.cuts, self.gap)

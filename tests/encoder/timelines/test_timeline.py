@@ -230,6 +230,9 @@ def test_the_plot_shows_those_in_sight_for_longest_and_says_who_is_left_out(tmp_
     assert figure.axes[0].get_title(loc="left").startswith("person 4: fear 100%")
     assert "3 more people not shown" in figure.get_suptitle()
     assert Image.open(tmp_path / "a.png").info["Software"].startswith("Mimique")
+    with pytest.raises(UserError, match=r"a\.png: is there already; choose another path, or .* with overwrite=True"):
+        timeline.plot(tmp_path / "a.png")
+    timeline.plot(tmp_path / "a.png", overwrite=True)
     empty = Timeline("b.mp4", [reading("b.mp4", 0, 0.0)])
     assert empty.people == ()
     assert empty.plot().axes[0].texts[0].get_text() == "no face found"
