@@ -42,7 +42,7 @@ def read_emotions(
 
     ``batch_size`` of :meth:`EmotionEncoder.predict`.
     """
-    return mirrored_distributions(encoder, np.stack(cuts), batch_size)
+    return mirrored_distributions(encoder, np.stack(list(cuts)), batch_size)
 
 
 def _cut(picture: NDArray[np.uint8], face: DetectedFace, size: int, crop: CropConfig | None, whole: bool) -> NDArray[np.uint8]:
