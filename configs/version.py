@@ -20,16 +20,22 @@ def version() -> str:
         return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
-def shipped_weights() -> dict[str, str]:
-    """The first letters of the SHA-256 of each file of weights under ``pretrained/``, by the name of its folder."""
+def shipped_weights() -> dict[str, tuple[str, str]]:
+    """Of each folder of weights under ``pretrained/`` the first letters of the file's SHA-256, and the version that wrote it.
+
+    The version is empty where the folder does not say.
+    """
     found = {}
     for config in sorted((ROOT / "pretrained").glob("*/config.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):  # damaged ones are refused where they are used
-            found[config.parent.name] = json.loads(config.read_bytes())["sha256"][:_SHOWN]
+            content = json.loads(config.read_bytes())
+            found[config.parent.name] = content["sha256"][:_SHOWN], str(content.get("version", ""))
     return found
 
 
 def version_text() -> str:
     """What ``--version`` prints."""
-    weights = ", ".join(f"{name} {digest}" for name, digest in shipped_weights().items())
-    return f"mimique {version()}\nweights in pretrained, by SHA-256: {weights or 'none'}"
+    told = [f"{name} {digest}{f' ({by})' if by else ''}" for name, (digest, by) in shipped_weights().items()]
+    return (
+        f"mimique {version()}\nweights in pretrained, by SHA-256 (and the version that wrote them): {', '.join(told) or 'none'}"
+    )

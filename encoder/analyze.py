@@ -8,7 +8,7 @@ import itertools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,13 @@ from encoder.analysis.columns import KEY, PICTURE_COLUMN, Columns, parse_keep
 from encoder.analysis.listing import Listing
 from encoder.detection.registry import DEFAULT_DETECTOR, list_detectors
 from encoder.people.embedders import DEFAULT_EMBEDDER
+from encoder.timelines.options import NAMES, add_video_options, check_video_options
 
 if TYPE_CHECKING:
     from encoder.analysis.analyzer import FaceAnalyzer, Reading
     from encoder.analysis.inputs import Input
     from encoder.pictures.sources import View
+    from encoder.timelines.tracking import Tracker
 
 EXAMPLES = f"""examples:
   python -m encoder.analyze photo.jpg
@@ -31,6 +33,8 @@ EXAMPLES = f"""examples:
   python -m encoder.analyze 'archive/**/*.png' --out faces.parquet --largest --min-size 60
   python -m encoder.analyze photo.jpg --explain                    pictures of what spoke for the emotion, in out/explained
   python -m encoder.analyze interview.mp4 --fps 5 --out faces.jsonl --annotate annotated --explain
+  python -m encoder.analyze interview.mp4 --fps 5 --timeline interview/          who showed what when, as a plot and tables
+  python -m encoder.analyze interview.mp4 --out seconds.csv --per second         a row a person and second
   python -m encoder.analyze --camera 0 --seconds 30 --out me.csv
   python -m encoder.analyze photos/ --action-units py-feat --out faces.csv
   python -m encoder.analyze 's3://bucket/photos/*.parquet' --keep id --out faces/
@@ -50,6 +54,10 @@ disk or from any storage that fsspec knows (s3://, gs://, https://, memory://). 
 in parts, one Parquet file a shard, by one process or by all that torchrun or accelerate launch started. Stopped at any moment,
 the same command goes on with the parts that are missing. _manifest.json comes when all are there. The exit code is then 0 even
 where pictures could not be read (launchers take 1 for a crash; the manifest counts them), and 1 while parts are missing.
+
+--track numbers the people of each video from 1. "boxes" follows a face by its place; after a scene cut, and where somebody was
+away for more than a second, the face gets a new number. "faces" compares it with the people of the same video by --embedder,
+and gives a person who comes back the old number. --timeline and --per second track by boxes unless told otherwise.
 
 The probabilities say what people would be likely to see in the face, not what somebody feels.
 
@@ -117,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     frames = parser.add_mutually_exclusive_group()
     frames.add_argument("--every", type=int, default=1, metavar="N", help="one in N frames of a video (default: all)")
     frames.add_argument("--fps", type=float, metavar="RATE", help="instead of --every: so many frames a second of a video")
+    add_video_options(parser)
     parser.add_argument("--gender", action="store_true", help="add gender as data sets record it")
     parser.add_argument(
         "--gender-weights", default="pretrained/gender", metavar="NAME", help="a folder or deepface (default: %(default)s)"
@@ -125,7 +134,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--gallery", type=Path, metavar="FOLDER", help="name the faces that are in this gallery, a folder a person"
     )
     parser.add_argument(
-        "--embedder", default=DEFAULT_EMBEDDER, metavar="NAME", help="for --gallery, see below (default: %(default)s)"
+        "--embedder",
+        default=DEFAULT_EMBEDDER,
+        metavar="NAME",
+        help="for --gallery and --track faces, see below (default: %(default)s)",
     )
     parser.add_argument(
         "--action-units", choices=READERS, metavar="NAME", help=f"add action units, valence and arousal: {', '.join(READERS)}"
@@ -148,31 +160,41 @@ def main(argv: Sequence[str]) -> int:
     _check(arguments)
     from encoder.analysis.rows import FaceRow
 
-    columns = Columns(arguments.image_column, parse_keep(arguments.keep, list(FaceRow("").as_record(landmarks=True))))
+    columns = Columns(
+        arguments.image_column, parse_keep(arguments.keep, list(FaceRow("").as_record(landmarks=True, person=True)))
+    )
     if _is_folder(arguments.out):
         return _make_parts(arguments, columns, argv)
     from tqdm import tqdm
 
     from encoder.analysis.inputs import FoundInputs, find_inputs
     from encoder.analysis.parts import checked_columns
+    from encoder.timelines.outputs import open_outputs
 
     live = arguments.camera is not None
     found = FoundInputs((), 0) if live else find_inputs(arguments.paths)
     columns = checked_columns(found.inputs, columns)
     names = [each.name for each in found.inputs]
     _refuse_overwriting(arguments, names)
-    listing = Listing(names, quiet=arguments.quiet, gender=arguments.gender, gallery=arguments.gallery is not None)
+    further = {"gender": arguments.gender, "gallery": arguments.gallery is not None, "person": arguments.track is not None}
+    listing = Listing(names, quiet=arguments.quiet, **further)
     analyzer = _make_analyzer(arguments, arguments.device)
+    tracker = _make_tracker(arguments, analyzer)
     with contextlib.ExitStack() as stack:
-        outputs = _open_outputs(arguments, analyzer, columns, stack)
+        outputs = open_outputs(arguments, analyzer, columns, tracker, stack)
         # Ctrl-C is how a camera is stopped; elsewhere it goes on to the caller, after the rows so far were written.
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
         bar = stack.enter_context(tqdm(desc="reading", unit="picture", leave=False, disable=None))
-        for reading in _readings(arguments, analyzer, found.inputs, columns):
+        for reading in _readings(arguments, analyzer, found.inputs, columns, tracker):
             for add in (*outputs, listing.add):
                 add(reading)
             bar.update()
-    return listing.finish(found.ignored, [str(path) for path in (arguments.out, arguments.annotate) if path is not None])
+    return listing.finish(found.ignored, [str(path) for path in _places(arguments)])
+
+
+def _places(arguments: argparse.Namespace) -> list[str | Path]:
+    """Where results went."""
+    return [path for path in (arguments.out, arguments.annotate, arguments.timeline) if path is not None]
 
 
 def _is_folder(out: str | None) -> bool:
@@ -201,6 +223,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--out {arguments.out} is a folder of parts, which goes without --camera, --annotate and --explain; name a table"
         )
+    check_video_options(arguments, by_parts=by_parts)
     if by_parts and arguments.overwrite:
         raise UserError(
             f"--out {arguments.out} is a folder of parts, whose command goes on; --overwrite is for tables and pictures"
@@ -219,14 +242,24 @@ def _refuse_overwriting(arguments: argparse.Namespace, sources: Sequence[str]) -
     from engine.storage.atomic import free_folder, require_new
 
     require_new([arguments.out], arguments.overwrite)
+    if arguments.timeline is not None:
+        from encoder.timelines.files import timeline_names
+
+        names = timeline_names(sources if arguments.camera is None else [f"camera:{arguments.camera}"])
+        _require_new_in(arguments.timeline, names, arguments.overwrite, "--timeline")
     if arguments.explain and arguments.annotate is None:
         arguments.annotate = free_folder(Path("out") / "explained")
-    elif arguments.annotate is not None and arguments.annotate.is_dir():
+    elif arguments.annotate is not None:
         from encoder.analysis.annotate import annotated_names
 
-        there = {path.name.lower() for path in arguments.annotate.iterdir()}
-        taken = [name for name in annotated_names(sources) if name.lower() in there]
-        require_new([arguments.annotate / name for name in taken], arguments.overwrite, "--annotate")
+        _require_new_in(arguments.annotate, annotated_names(sources), arguments.overwrite, "--annotate")
+
+
+def _require_new_in(folder: Path, names: Sequence[str], overwrite: bool, option: str) -> None:
+    from engine.storage.atomic import require_new
+
+    there = {path.name.lower() for path in folder.iterdir()} if folder.is_dir() else set()
+    require_new([folder / name for name in names if name.lower() in there], overwrite, option)
 
 
 def _share(text: str | None) -> tuple[int, int]:
@@ -242,7 +275,7 @@ def _share(text: str | None) -> tuple[int, int]:
 # What changes no row of a folder of parts.
 _IDLE = (
     "paths", "camera", "seconds", "out", "annotate", "explain", "keep", "share", "batch_size", "device", "quiet", "weights",
-    "csv_as_is",
+    "csv_as_is", *NAMES,
 )  # fmt: skip
 
 
@@ -312,8 +345,17 @@ def _make_analyzer(arguments: argparse.Namespace, device: str) -> FaceAnalyzer:
     )
 
 
+def _make_tracker(arguments: argparse.Namespace, analyzer: FaceAnalyzer) -> Tracker | None:
+    if arguments.track is None:
+        return None
+    from encoder.people.embedders import create_embedder
+    from encoder.timelines.tracking import Tracker
+
+    return Tracker(create_embedder(arguments.embedder, device=str(analyzer.device)) if arguments.track == "faces" else None)
+
+
 def _readings(
-    arguments: argparse.Namespace, analyzer: FaceAnalyzer, inputs: Sequence[Input], columns: Columns
+    arguments: argparse.Namespace, analyzer: FaceAnalyzer, inputs: Sequence[Input], columns: Columns, tracker: Tracker | None
 ) -> Iterator[Reading]:
     from encoder.analysis.shard_views import view_inputs
     from encoder.pictures.sources import view_camera
@@ -327,34 +369,8 @@ def _readings(
         )
     else:
         views = view_inputs(inputs, columns, every=arguments.every, rate=arguments.fps)
-    return analyzer.stream(views, keep_pictures=arguments.annotate is not None, explain=arguments.explain, at_once=live)
-
-
-def _open_outputs(
-    arguments: argparse.Namespace, analyzer: FaceAnalyzer, columns: Columns, stack: contextlib.ExitStack
-) -> list[Callable[[Reading], None]]:
-    """What takes each reading; all of it is finished, whatever ends the work, when ``stack`` is left."""
-    outputs: list[Callable[[Reading], None]] = []
-    if arguments.out is not None:
-        from encoder.analysis.tables import create_table
-
-        units = analyzer.action_units.columns if analyzer.action_units is not None else ()
-        how = {"landmarks": arguments.landmarks, "kept": columns.kept_kinds, "as_is": arguments.csv_as_is}
-        table = create_table(arguments.out, units=units, **how)
-        stack.callback(table.close)
-
-        def add_rows(reading: Reading) -> None:
-            for row in reading.rows:
-                table.write(row, reading.view.kept)
-
-        outputs.append(add_rows)
-    if arguments.annotate is not None:
-        from encoder.analysis.annotate import Annotator
-
-        annotator = Annotator(arguments.annotate)
-        stack.callback(annotator.close)
-        outputs.append(annotator.add)
-    return outputs
+    how = {"keep_pictures": arguments.annotate is not None, "explain": arguments.explain, "at_once": live}
+    return analyzer.stream(views, **how) if tracker is None else tracker.read(analyzer, views, **how)
 
 
 cli = command(main)

@@ -13,7 +13,8 @@ import numpy as np
 
 from configs.cli import UserError
 from encoder.emotions import describe
-from generation.files import MANIFEST, face_sheet, sheet, write_faces
+from engine.storage.atomic import require_new
+from generation.files import MANIFEST, face_sheet, remove_former, sheet, write_faces
 from generation.request import FaceRequest
 from generation.verify import CAUSES, Cause, Verdict
 from generation.vetoes import Landmarks
@@ -156,19 +157,20 @@ class FaceBatch:
         title = f"{self.title} - AI-generated"
         return sheet([face.image for face in self.faces], labels, columns or self.columns, size, title)
 
-    def save(self, folder: str | Path, *, size: int | None = None, mark: bool = False) -> dict[str, Any]:
+    def save(self, folder: str | Path, *, size: int | None = None, mark: bool = False, overwrite: bool = False) -> dict[str, Any]:
         """Write each face, a contact sheet and the manifest, as ``mimique sample`` does; returns the manifest.
 
         Args:
             folder: made if it is not there. size: side of the PNGs in pixels; None: as generated.
             mark: draw the visible mark, AI-generated, on every face.
+            overwrite: replace the faces that a manifest there names; other files are left alone.
 
         Raises:
             UserError: the folder holds a manifest already, or cannot be written.
         """
         place = Path(folder)
-        if (place / MANIFEST).exists():
-            raise UserError(f"{place}: already holds {MANIFEST}; choose another folder, or remove it")
+        require_new([place / MANIFEST], overwrite, "folder", "overwrite=True")
+        remove_former(place)
         return self._write(place, size, mark)
 
     def _write(self, folder: Path, size: int | None, mark: bool) -> dict[str, Any]:

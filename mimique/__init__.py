@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from encoder.drawing.faces import draw_faces as draw_faces
     from encoder.emotions import Emotion as Emotion
     from encoder.inference.emotion_encoder import EmotionEncoder as EmotionEncoder
+    from encoder.timelines.video import read_video as read_video
     from generation.pipeline import FacePipeline as FacePipeline
     from generation.service.client import Client as Client
 
@@ -38,6 +39,7 @@ _HOMES = {
     "UserError": "configs.cli",
     "draw_faces": "encoder.drawing.faces",
     "load_faces": "encoder.data.load",
+    "read_video": "encoder.timelines.video",
 }
 __all__ = [
     "Client",
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "draw_faces",
     "load_faces",
+    "read_video",
 ]
 
 

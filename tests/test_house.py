@@ -33,6 +33,7 @@ FLOORS = (
     "encoder.people",
     "encoder.attributes",
     "encoder.analysis",
+    "encoder.timelines",
     "encoder.experiments",
     "encoder",
     "vqvae",

@@ -101,6 +101,7 @@ def _draw_label(
 ) -> Rectangle:
     """The emotion above the box (below where there is no room), with identity and gender where known."""
     texts = [f"{row.emotion} {max(row.distribution or (0.0,)):.0%}", row.identity, row.gender]
+    texts += [] if row.person is None else [f"person {row.person}"]
     text = " · ".join(part for part in texts if part)
     width, height = pen.textlength(text, font=font) + unit, unit * 1.6
     left = min(max(0.0, box[0]), max(0.0, size[0] - width))
@@ -174,14 +175,15 @@ def _draw_panel(
         y += unit * 1.45
 
 
-def _stem(source: str) -> str:
+def source_stem(source: str) -> str:
+    """What files that are made of a source begin with."""
     # Room for the ending and a number.
     return short_name(Path(source.replace(":", "-")).stem, 24)
 
 
 def annotated_names(sources: Iterable[str]) -> list[str]:
     """Names of the files that an :class:`Annotator` may give to these sources, of which any may be a picture or a video."""
-    return [f"{stem}{ending}" for stem in dict.fromkeys(map(_stem, sources)) for ending in (".jpg", ".mp4")]
+    return [f"{stem}{ending}" for stem in dict.fromkeys(map(source_stem, sources)) for ending in (".jpg", ".mp4")]
 
 
 class Annotator:
@@ -232,7 +234,7 @@ class Annotator:
 
     def _new_path(self, source: str, ending: str) -> Path:
         """A name after the source's, with a number where two sources share one."""
-        stem = _stem(source)
+        stem = source_stem(source)
         name, number = f"{stem}{ending}", 2
         while name.lower() in self._used:
             name, number = f"{stem}-{number}{ending}", number + 1

@@ -20,8 +20,8 @@ _MAX_SOURCE_WIDTH = 40
 class Listing:
     """Rows on the screen as they come, problems on the error stream, and the count of both."""
 
-    def __init__(self, files: Sequence[str], *, quiet: bool, gender: bool, gallery: bool) -> None:
-        self._quiet, self._gender, self._gallery = quiet, gender, gallery
+    def __init__(self, files: Sequence[str], *, quiet: bool, gender: bool, gallery: bool, person: bool = False) -> None:
+        self._quiet, self._gender, self._gallery, self._person = quiet, gender, gallery, person
         self._width = min(_MAX_SOURCE_WIDTH, max((len(name) for name in files), default=8) + 12)
         self._headed = False
         self.faces = self.pictures = self.faceless = self.whole = 0
@@ -68,6 +68,7 @@ class Listing:
             names = " ".join(f"{name:>9}" for name in EMOTION_NAMES)
             further = f"  {'gender':<14}" if self._gender else ""
             further += f"  {'identity':<14}" if self._gallery else ""
+            further += "  person" if self._person else ""
             head = f"{'source':<{self._width}} {'x, y, width, height':<22} {'emotion':<10}{names}{further}".rstrip() + "\n"
         source = printable(row.place)
         if len(source) > self._width:
@@ -78,6 +79,7 @@ class Listing:
         numbers = " ".join(f"{value:9.2f}" for value in row.distribution)
         further = f"  {row.gender or '':<7}{row.gender_probability or 0:<7.2f}" if self._gender else ""
         further += f"  {row.identity or '-':<14}" if self._gallery else ""
+        further += f"  {row.person or '-'}" if self._person else ""
         return f"{head}{source:<{self._width}} {box:<22} {row.emotion or '':<10}{numbers}{further}".rstrip()
 
 

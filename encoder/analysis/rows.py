@@ -28,6 +28,7 @@ class FaceRow:
         whole_picture: the picture is a crop already and was read whole; its box is the whole picture.
         gender, gender_probability: "female" or "male" and its probability, if asked for.
         identity, identity_distance: nearest person of the gallery, None where none is near enough or none was asked for.
+        person: number of the person in a video, from 1, where people were followed (:mod:`encoder.timelines.tracking`).
         units: answers of an :class:`encoder.analysis.action_units.ActionUnitReader` by column, if asked for; None for all
             where it found no face.
         problem: why there is no face here; every other field but the first three is then None.
@@ -46,6 +47,7 @@ class FaceRow:
     gender_probability: float | None = None
     identity: str | None = None
     identity_distance: float | None = None
+    person: int | None = None
     units: Mapping[str, float | None] | None = None
     problem: str | None = None
 
@@ -59,7 +61,7 @@ class FaceRow:
         """The file, and for videos the second."""
         return self.source if self.time is None else f"{self.source} at {self.time:.2f} s"
 
-    def as_record(self, *, landmarks: bool = False, units: Sequence[str] = ()) -> dict[str, Any]:
+    def as_record(self, *, landmarks: bool = False, units: Sequence[str] = (), person: bool = False) -> dict[str, Any]:
         """The row as plain values, in the order of the columns; ``units`` are the columns of action units that there are."""
         x, y, w, h = self.box or (None,) * 4
         probabilities = self.distribution or (None,) * len(EMOTION_NAMES)
@@ -68,6 +70,7 @@ class FaceRow:
             "frame": self.frame,
             "time": _rounded(self.time),
             "face": self.face,
+            **({"person": self.person} if person else {}),
             **{"x": x, "y": y, "width": w, "height": h},
             "score": _rounded(self.score),
             "whole_picture": self.whole_picture,
@@ -84,6 +87,17 @@ class FaceRow:
         return record | {"problem": self.problem}
 
 
+@dataclass(frozen=True)
+class PlainRow:
+    """A row of any other table: its values by column."""
+
+    values: Mapping[str, Any]
+
+    def as_record(self, *, landmarks: bool = False, units: Sequence[str] = (), person: bool = False) -> dict[str, Any]:
+        """The values as they are; what is asked of faces is nothing to it."""
+        return dict(self.values)
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
@@ -93,9 +107,10 @@ def to_dataframe(rows: Sequence[FaceRow], *, landmarks: bool = False) -> Any:
     import pandas as pd
 
     units = tuple(dict.fromkeys(name for row in rows for name in row.units or ()))
-    columns = list(FaceRow("").as_record(landmarks=landmarks, units=units))
-    frame = pd.DataFrame([row.as_record(landmarks=landmarks, units=units) for row in rows], columns=columns)
-    whole = ("frame", "face", "x", "y", "width", "height")
+    how: dict[str, Any] = {"landmarks": landmarks, "units": units, "person": any(row.person is not None for row in rows)}
+    columns = list(FaceRow("").as_record(**how))
+    frame = pd.DataFrame([row.as_record(**how) for row in rows], columns=columns)
+    whole = tuple(name for name in ("frame", "face", "person", "x", "y", "width", "height") if name in columns)
     real = ("time", "score", *EMOTION_NAMES, "gender_probability", "identity_distance", *units)
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64") | {"whole_picture": "boolean"})
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol
 
 from configs.cli import UserError
-from encoder.analysis.rows import FaceRow
+from encoder.analysis.rows import FaceRow, PlainRow
 from engine.storage.atomic import draft, growing, make_folder
 
 ENDINGS = (".csv", ".json", ".jsonl", ".parquet")
 
 _ROWS_AT_ONCE = 4096
+_BLANK = FaceRow("")
 # Of a formula, in some spreadsheets in their wide forms, too.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -24,7 +25,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 class TableWriter(Protocol):
     """Takes rows one at a time; the file appears, complete, at :meth:`close`."""
 
-    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+    def write(self, row: FaceRow | PlainRow, kept: Mapping[str, Any] | None = None) -> None:
         """Add a row, with what is kept of its picture."""
         ...
 
@@ -38,8 +39,10 @@ def create_table(
     *,
     landmarks: bool = False,
     units: Sequence[str] = (),
+    person: bool = False,
     kept: Mapping[str, str] | None = None,
     as_is: bool = False,
+    blank: FaceRow | PlainRow = _BLANK,
 ) -> TableWriter:
     """A table that is written as rows come, so that its length is not bounded by memory.
 
@@ -49,10 +52,11 @@ def create_table(
     end, is hidden.
 
     Args:
-        landmarks, units: add columns: see :meth:`FaceRow.as_record`.
+        landmarks, units, person: add columns: see :meth:`FaceRow.as_record`.
         kept: names of further columns, with their Arrow types; they stand behind the source.
         as_is: in CSV, leave text as it is that a spreadsheet would take for a formula. Otherwise an apostrophe stands before
             it (OWASP, "CSV Injection"); numbers stay as they are.
+        blank: an empty row, which says what the columns are; another than the default for rows that are no faces.
 
     Raises:
         UserError: another ending, or the file cannot be made.
@@ -61,10 +65,10 @@ def create_table(
     kind = path.suffix.lower()
     if kind not in ENDINGS:
         raise UserError(f"{path}: choose an ending among {', '.join(ENDINGS)}, or end it with / for a folder of parts")
-    further = {"landmarks": landmarks, "units": tuple(units)}
+    further = {"landmarks": landmarks, "units": tuple(units), "person": person}
     if kind == ".parquet":
-        return _ParquetTable(_Draft(path), further, kept or {})
-    return _TextTable(path, kind, further, kept or {}, as_is)
+        return _ParquetTable(_Draft(path), further, kept or {}, blank)
+    return _TextTable(path, kind, further, kept or {}, as_is, blank)
 
 
 def table_in_memory(
@@ -75,20 +79,30 @@ def table_in_memory(
     return _ParquetTable(memory, {"landmarks": landmarks, "units": tuple(units)}, kept or {}), memory.file
 
 
-def table_schema(*, landmarks: bool = False, units: Sequence[str] = (), kept: Mapping[str, str] | None = None) -> Any:
+def table_schema(
+    *,
+    landmarks: bool = False,
+    units: Sequence[str] = (),
+    person: bool = False,
+    kept: Mapping[str, str] | None = None,
+    blank: FaceRow | PlainRow = _BLANK,
+) -> Any:
     """The ``pyarrow.Schema`` of the Parquet tables."""
     import pyarrow as pa
 
     whole, real, text = pa.int32(), pa.float64(), pa.string()
     kinds = {"source": text, "frame": pa.int64(), "face": whole, "emotion": text, "gender": text, "identity": text}
     kinds |= dict.fromkeys(("x", "y", "width", "height"), whole) | {"whole_picture": pa.bool_(), "problem": text}
+    kinds |= dict.fromkeys(("person", "second", "frames"), whole)
     kinds["landmarks"] = pa.list_(pa.list_(pa.float32()))
     kinds |= {name: pa.type_for_alias(kind) for name, kind in (kept or {}).items()}
-    further = {"landmarks": landmarks, "units": tuple(units)}
-    return pa.schema([(name, kinds.get(name, real)) for name in _record(FaceRow(""), further, kept or {}, None)])
+    further = {"landmarks": landmarks, "units": tuple(units), "person": person}
+    return pa.schema([(name, kinds.get(name, real)) for name in _record(blank, further, kept or {}, None)])
 
 
-def _record(row: FaceRow, further: Mapping[str, Any], names: Iterable[str], kept: Mapping[str, Any] | None) -> dict[str, Any]:
+def _record(
+    row: FaceRow | PlainRow, further: Mapping[str, Any], names: Iterable[str], kept: Mapping[str, Any] | None
+) -> dict[str, Any]:
     record = row.as_record(**further)
     return {"source": record["source"]} | {name: (kept or {}).get(name) for name in names} | record
 
@@ -121,14 +135,16 @@ class _Draft:
 
 
 class _TextTable:
-    def __init__(self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str], as_is: bool) -> None:
+    def __init__(
+        self, path: Path, kind: str, further: Mapping[str, Any], kept: Iterable[str], as_is: bool, blank: FaceRow | PlainRow
+    ) -> None:
         self._draft = _Draft(path, growing)
         self._kind, self._further, self._kept, self._rows, self._closed = kind, further, [*kept], 0, False
         self._as_is = as_is
         if kind == ".csv":
-            self._put(_csv_line(_record(FaceRow(""), further, self._kept, None), as_is))
+            self._put(_csv_line(_record(blank, further, self._kept, None), as_is))
 
-    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+    def write(self, row: FaceRow | PlainRow, kept: Mapping[str, Any] | None = None) -> None:
         record = _record(row, self._further, self._kept, kept)
         if self._kind == ".csv":
             self._put(_csv_line(record.values(), self._as_is))
@@ -180,15 +196,21 @@ def _utf8(text: str) -> str:
 
 
 class _ParquetTable:
-    def __init__(self, target: _Draft | _Memory, further: Mapping[str, Any], kept: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        target: _Draft | _Memory,
+        further: Mapping[str, Any],
+        kept: Mapping[str, str],
+        blank: FaceRow | PlainRow = _BLANK,
+    ) -> None:
         import pyarrow.parquet as pq
 
-        self._schema, self._kept = table_schema(**further, kept=kept), [*kept]
+        self._schema, self._kept = table_schema(**further, kept=kept, blank=blank), [*kept]
         self._draft = target
         self._writer = pq.ParquetWriter(self._draft.file, self._schema, compression="zstd")
         self._further, self._waiting, self._closed = further, list[dict[str, Any]](), False
 
-    def write(self, row: FaceRow, kept: Mapping[str, Any] | None = None) -> None:
+    def write(self, row: FaceRow | PlainRow, kept: Mapping[str, Any] | None = None) -> None:
         record = _record(row, self._further, self._kept, kept)
         self._waiting.append({name: _utf8(value) if isinstance(value, str) else value for name, value in record.items()})
         if len(self._waiting) >= _ROWS_AT_ONCE:

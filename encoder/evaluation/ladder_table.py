@@ -1,8 +1,9 @@
-"""The table of the ladder: one row a system, what ran on which schedule, and what did not run and why."""
+"""The table of the ladder: one row a system, those trained alike apart from the others, and what did not run and why."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation import table
+from encoder.evaluation.conclusions import trained_alike
 from encoder.evaluation.page import render
 from engine.storage.atomic import atomic_write_text
 from engine.storage.plain_json import parse_json
@@ -32,6 +34,11 @@ _FIGURES = (
     ("faces_per_second", "faces/s"),
 )
 _HEAD = ["system", *(title for _, title in _FIGURES)]
+# A page has no room for all of them side by side; the recalls stand in a table of their own.
+_RECALLS = [(column, title) for column, title in _FIGURES if column.startswith("recall_")]
+_ON_PAGE = [each for each in _FIGURES if each not in _RECALLS and each[0] not in ("multiply_adds", "schedule")]
+# What is said of systems that were trained elsewhere or for longer, where they stand in the same table's figures.
+APART = "Not trained on this schedule: trained for as long as it took, or elsewhere"
 Row = Mapping[str, Any]
 
 
@@ -121,29 +128,79 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row], command: str) -> str:
-    """The table, then what did not run and why."""
-    ran, absent = _parted(rows)
-    lines = [_caption(ran), "", table.as_markdown(_HEAD, map(_cells, ran))] if ran else ["No rung has run yet."]
+    """The table of what was trained alike, that of the others, then what did not run and why: each reason once."""
+    alike, apart, absent = _parted(rows)
+    lines = [_caption([*alike, *apart])] if alike or apart else ["No rung has run yet."]
+    lines += ["", table.as_markdown(_HEAD, map(_cells, alike))] if alike else []
+    lines += ["", f"{APART}:", "", table.as_markdown(_HEAD, map(_cells, apart))] if apart else []
     if absent:
         lines += ["", "Not run:"]
-        lines += [f"- {table.plain(row['title'])} (`{row['name']}`): {table.plain(row['reason'])}" for row in absent]
+        lines += [f"- {_named(each)}: {table.plain(reason)}" for reason, each in _by_reason(absent).items()]
     return "\n".join([*lines, "", f"Made with `{command}`.", ""])
+
+
+def _named(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{table.plain(row['title'])} (`{row['name']}`)" for row in rows)
 
 
 def as_html(rows: Sequence[Row], command: str) -> str:
     """A ``<section>`` for a page; every text is escaped."""
-    ran, absent = _parted(rows)
-    caption = _caption(ran) if ran else ""
-    cells = list(map(_cells, ran))
-    return render("ladder.html", head=_HEAD, ran=cells, absent=absent, caption=caption, command=command)
+    alike, apart, absent = _parted(rows)
+    tables = [(_caption(alike), alike)] if alike else []
+    tables += [(APART if alike else f"{APART}. {_caption(apart)}", apart)] if apart else []
+    return render(
+        "ladder.html",
+        said=trained_alike(alike),
+        tables=[(caption, _on_page(_ON_PAGE, part)) for caption, part in tables],
+        recalls=_on_page(_RECALLS, [*alike, *apart]),
+        head=["system", *(title for _, title in _ON_PAGE)],
+        recall_head=["system", *(title for _, title in _RECALLS)],
+        absent=[(reason, [row["title"] for row in each]) for reason, each in _by_kind(absent).items()],
+        command=command,
+    )
+
+
+def _on_page(figures: Sequence[tuple[str, str]], rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
+    """Cells of a figure and its interval, empty where there is none."""
+    made = []
+    for row in rows:
+        cells = [(row["title"], "")]
+        for column, _ in figures:
+            figure, _, ends = cell(row, column).partition(" (")
+            cells.append((figure, ends.removesuffix(")").replace("–", " to ")))
+        made.append(cells)
+    return made
+
+
+def _by_reason(absent: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in absent:
+        found.setdefault(row["reason"], []).append(row)
+    return found
+
+
+def _by_kind(absent: Sequence[Row]) -> dict[str, list[Row]]:
+    """As readers of a page need it; how to mend it says ``ladder.md``."""
+    found: dict[str, list[Row]] = {}
+    for row in absent:
+        reason = row["reason"]
+        if "cannot be had" in reason:
+            reason = "needs weights that could not be downloaded"
+        elif package := re.search(r"needs? the package (\w+)", reason):
+            reason = f"needs the package {package[1]}, which was not installed"
+        found.setdefault(reason, []).append(row)
+    return found
 
 
 def _cells(row: Row) -> list[str]:
     return [row["title"], *(cell(row, column) for column, _ in _FIGURES)]
 
 
-def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    return [row for row in rows if row["ran"]], [row for row in rows if not row["ran"]]
+def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row]]:
+    """What was trained on the ladder's schedule, what came with its weights, and what did not run."""
+    ran = [row for row in rows if row["ran"]]
+    apart = [row for row in ran if str(row.get("schedule", "")).endswith("weights")]
+    return [row for row in ran if row not in apart], apart, [row for row in rows if not row["ran"]]
 
 
 def _caption(ran: Sequence[Row]) -> str:

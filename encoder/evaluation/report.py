@@ -15,7 +15,7 @@ from markupsafe import Markup
 from configs.cli import UserError
 from encoder.data.face_set import FaceSet
 from encoder.emotions import EMOTION_NAMES
-from encoder.evaluation import charts, report_faces
+from encoder.evaluation import charts, conclusions, report_faces
 from encoder.evaluation.assessment import assess_readings, draw_changes, draw_confusions
 from encoder.evaluation.comparison import compare_readings
 from encoder.evaluation.groups import gap_sentence
@@ -160,7 +160,7 @@ def write_report(
     }
     page, figures = out / "report.html", out / "report.json"
     titles = {"charts": charts, "headline_titles": HEADLINE_TITLES, "head_titles": HEAD_TITLES, "ladder_section": section}
-    titles |= {"steady_titles": TITLES, "gap_sentence": gap_sentence, "emotions": EMOTION_NAMES}
+    titles |= {"said": conclusions, "steady_titles": TITLES, "gap_sentence": gap_sentence, "emotions": EMOTION_NAMES}
     atomic_write_text(page, render("report.html", **content, **titles))
     atomic_write_text(figures, json.dumps(report_faces.without_pictures(content), indent=2, allow_nan=False) + "\n")
     return [page, figures, *pictures]

@@ -83,7 +83,7 @@ def require_place(folder: str | Path, option: str = "--out") -> None:
         raise UserError(f"{folder}: nothing may be written in {place}; choose another {option}")
 
 
-def require_new(paths: Iterable[str | Path | None], overwrite: bool, option: str = "--out") -> None:
+def require_new(paths: Iterable[str | Path | None], overwrite: bool, option: str = "--out", asked: str = "--overwrite") -> None:
     """The one rule of overwriting, for every program that writes what it was told to, before its work.
 
     A file that is there is replaced only with ``--overwrite``. Programs whose same command goes on where it was stopped have
@@ -92,7 +92,8 @@ def require_new(paths: Iterable[str | Path | None], overwrite: bool, option: str
     Args:
         paths: that will be written; of results in a folder the one that stands for all of them. None: not asked for.
         overwrite: whether that option was given.
-        option: of the command line that named the place.
+        option: of the command line, or argument, that named the place.
+        asked: how one asks for ``overwrite``; from Python ``overwrite=True``.
 
     Raises:
         UserError: a file is there; or a folder has that name, or its own folder cannot be used.
@@ -104,7 +105,7 @@ def require_new(paths: Iterable[str | Path | None], overwrite: bool, option: str
             raise UserError(f"{path}: is a folder; name a file in it with {option}")
         require_place(Path(path).absolute().parent, option)
         if os.path.lexists(path) and not overwrite:
-            raise UserError(f"{path}: is there already; choose another {option}, or replace it with --overwrite")
+            raise UserError(f"{path}: is there already; choose another {option}, or replace it with {asked}")
 
 
 def free_folder(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from configs.version import version
 from engine.storage.atomic import atomic_write_bytes, make_folder
 from engine.storage.plain_json import parse_json, require_plain
 from engine.storage.weights_folder import CONFIG_FILE as CONFIG_FILE
@@ -36,7 +37,7 @@ FORMAT_VERSION = 1
 MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 512 << 20
 REQUIRED_KEYS = ("format_version", "kind", "model", "sha256")
-OPTIONAL_KEYS = ("config_sha256", "preprocessing", "calibration", "training", "metrics", "data")
+OPTIONAL_KEYS = ("config_sha256", "version", "preprocessing", "calibration", "training", "metrics", "data")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,7 +54,8 @@ def save_weights(
     Args:
         tensors: a ``state_dict``; any device.
         config: ``kind`` (text), ``model`` (object) and any of ``preprocessing``, ``calibration``, ``training``,
-            ``metrics``, ``data`` (objects). ``format_version``, ``sha256`` and ``config_sha256`` are added.
+            ``metrics``, ``data`` (objects). ``format_version``, ``sha256``, ``config_sha256`` and ``version``, that of this
+            program, are added.
         half: store floats wider than 16 bits as float16.
         keep_float32: names, or patterns such as ``*.running_var``, of tensors that ``half`` leaves alone.
 
@@ -76,7 +78,7 @@ def save_weights(
             _refuse_not_finite(value, f"{folder}: tensor {name}", "too large for float16; name it in keep_float32")
         stored[name] = value
     data = safetensors.torch.save(stored)
-    full = {**config, "format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest()}
+    full = {**config, "format_version": FORMAT_VERSION, "version": version(), "sha256": hashlib.sha256(data).hexdigest()}
     where = f"{folder / CONFIG_FILE} (to be written)"
     _check_config(full, where)
     full["config_sha256"] = config_sha256(full)
@@ -98,7 +100,7 @@ def read_config(folder: str | Path, kind: str | Collection[str]) -> dict[str, An
     Raises:
         UserError: no such folder, a URL, files missing or outside the folder, only pickles, not plain JSON, another
             ``kind`` or ``format_version``, a top-level key that is missing or unknown, or a content that is not the one of
-            ``config_sha256`` (a folder saved before there was such a key has none, and is read).
+            ``config_sha256`` (a folder saved before there was such a key, or ``version``, has none, and is read).
     """
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     folder = checked_folder(folder)
@@ -206,12 +208,12 @@ def file_sha256(path: str | Path) -> str:
 def _check_config(config: Any, where: str) -> None:
     if not isinstance(config, Mapping):
         raise UserError(f"{where}: must be a JSON object, got {type(config).__name__}")
-    version = config.get("format_version")
+    written = config.get("format_version")
     # First, because a newer format may have other keys.
-    if "format_version" in config and (type(version) is not int or version != FORMAT_VERSION):
-        newer = type(version) is int and version > FORMAT_VERSION
+    if "format_version" in config and (type(written) is not int or written != FORMAT_VERSION):
+        newer = type(written) is int and written > FORMAT_VERSION
         mend = "it was written by a newer release: update this one" if newer else "it is not of this project"
-        raise UserError(f"{where}: format_version {version!r} is unknown (this release reads {FORMAT_VERSION}); {mend}")
+        raise UserError(f"{where}: format_version {written!r} is unknown (this release reads {FORMAT_VERSION}); {mend}")
     for key in REQUIRED_KEYS:
         if key not in config:
             raise UserError(f"{where}: key {key} is missing; these weights are not of this project, or incomplete")
@@ -226,7 +228,9 @@ def _check_config(config: Any, where: str) -> None:
     if "config_sha256" in config and config["config_sha256"] != config_sha256(config):
         mend = "copy the folder again, or take this key out if you changed the file yourself"
         raise UserError(f"{where}: config_sha256: not the SHA-256 of what stands there; {mend}")
-    for key in ("model", *OPTIONAL_KEYS[1:]):
+    if "version" in config and not isinstance(config["version"], str):
+        raise UserError(f"{where}: version: must be text, got {config['version']!r:.80}")
+    for key in ("model", *OPTIONAL_KEYS[2:]):
         if key in config and not isinstance(config[key], Mapping):
             raise UserError(f"{where}: {key}: must be an object, got {type(config[key]).__name__}")
 

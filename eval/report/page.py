@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHOWN, SHOWN_REFUSED, COLUMNS = 24, 12, 12
 QUICK, FULL = {"per_emotion": 16, "rounds": 20}, {"per_emotion": 500, "rounds": 200}
 QUICK_REAL = 300
+# Sections of the page that a sentence of eval.report.conclusions begins.
+CONCLUDED = ("headline", "emotion", "acceptance", "distance", "diversity", "memorisation", "gender")
 EXAMPLES = """examples:
   python -m eval.report --data DATA --out out/report
   python -m eval.report --data DATA --out out/try --quick                  a few minutes, wide intervals
@@ -154,6 +156,8 @@ def render(content: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from encoder import evaluation
+    from encoder.evaluation.page import with_labels
+    from eval.report import conclusions
 
     folders = [Path(__file__).with_name("templates"), Path(str(evaluation.__file__)).with_name("templates")]
     environment = Environment(
@@ -164,7 +168,9 @@ def render(content: Mapping[str, Any]) -> str:
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
     environment.filters["thousands"] = lambda value: f"{value:,}"
     charts = {"recall": _recall_chart(content), "accepted": _accepted_chart(content)}
-    return environment.get_template("generated.html").render(**content, charts=charts, emotion_names=EMOTION_NAMES)
+    said = {name: getattr(conclusions, name)(content) for name in ("title", *CONCLUDED)}
+    shown = {"charts": charts, "emotion_names": EMOTION_NAMES, "said": said}
+    return with_labels(environment.get_template("generated.html").render(**content, **shown))
 
 
 def _recall_chart(content: Mapping[str, Any]) -> Any:

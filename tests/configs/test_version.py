@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -35,10 +36,16 @@ def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch: pytest.
 def test_weights_are_named_by_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = version.shipped_weights()
     assert {"encoder", "judge", "tokenizer", "prior"} <= shipped.keys()
-    for name, digest in shipped.items():
+    for name, (digest, by) in shipped.items():
+        stored = json.loads((ROOT / "pretrained" / name / "config.json").read_text())
+        assert by == stored.get("version", "")
         assert file_sha256(ROOT / "pretrained" / name / WEIGHTS_FILE).startswith(digest)
         assert len(digest) == 12
     (tmp_path / "pretrained" / "broken").mkdir(parents=True)
     (tmp_path / "pretrained" / "broken" / "config.json").write_text("[")
+    (tmp_path / "pretrained" / "old").mkdir()
     monkeypatch.setattr(version, "ROOT", tmp_path)
-    assert version.version_text().endswith("by SHA-256: none")
+    assert version.version_text().endswith("(and the version that wrote them): none")
+    (tmp_path / "pretrained" / "old" / "config.json").write_text(json.dumps({"sha256": "a" * 64}))
+    (tmp_path / "pretrained" / "broken" / "config.json").write_text(json.dumps({"sha256": "b" * 64, "version": "7.8"}))
+    assert version.version_text().endswith(f": broken {'b' * 12} (7.8), old {'a' * 12}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.cli import UserError
+from configs.version import version
 from engine.storage.weights import file_sha256, load_weights, read_config, save_weights
 
 CONFIG = {"kind": "encoder", "model": {"width": 8, "heads": ["fer2013"]}, "metrics": {"accuracy": 0.7}}
@@ -97,7 +98,8 @@ def test_weights_come_back_in_half_precision(folder: Path, net: Net) -> None:
 
 def test_the_config_comes_back_with_version_and_hash(folder: Path) -> None:
     config = read_config(folder, "encoder")
-    assert config == {**CONFIG, "format_version": 1, "sha256": file_sha256(folder / "model.safetensors")}
+    digest = file_sha256(folder / "model.safetensors")
+    assert config == {**CONFIG, "format_version": 1, "version": version(), "sha256": digest}
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from torch import nn
 
 from configs.cli import UserError
+from configs.version import version
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.gender import GenderClassifier
 from engine.storage.weights import load_network, read_config, save_weights
@@ -50,6 +51,25 @@ def test_a_network_is_built_without_memory_before_it_is_built(folder: Path) -> N
     with pytest.raises(UserError, match=r"tensor weight has shape \(2, 3\), the model needs \(2, 1000000000000\)"):
         load_network(folder, config, lambda: build(10**12))
     assert built == ["meta"]
+
+
+def test_weights_say_which_version_wrote_them_and_those_that_do_not_are_read(folder: Path) -> None:
+    assert read_config(folder, "encoder")["version"] == version()
+    before = load_network(folder, read_config(folder, "encoder"), lambda: nn.Linear(3, 2)).weight
+    change(folder, lambda config: config.pop("version"))
+    assert "version" not in read_config(folder, "encoder")
+    assert load_network(folder, read_config(folder, "encoder"), lambda: nn.Linear(3, 2)).weight.equal(before)
+    change(folder, lambda config: config.update(version="another"), keep_hash=True)
+    assert read_config(folder, "encoder")["version"] == "another"
+    change(folder, lambda config: config.update(version=7), keep_hash=True)
+    with pytest.raises(UserError, match=r"config\.json: version: must be text, got 7"):
+        read_config(folder, "encoder")
+
+
+def test_a_changed_version_is_noticed(folder: Path) -> None:
+    change(folder, lambda config: config.update(version="another"), keep_hash=True)
+    with pytest.raises(UserError, match="config_sha256: not the SHA-256 of what stands there"):
+        read_config(folder, "encoder")
 
 
 @pytest.mark.parametrize("build", [lambda: nn.GroupNorm(8, 46), lambda: nn.Linear(2**62, 2**62), lambda: nn.Linear(-1, 2)])

@@ -16,6 +16,7 @@ from encoder.data.load import load_faces
 from encoder.emotions import EMOTION_NAMES
 from encoder.evaluation.report_faces import data_uri
 from encoder.inference.emotion_encoder import EmotionEncoder
+from eval.report import conclusions
 from eval.report import page as report
 from eval.report.page import main
 
@@ -68,6 +69,27 @@ def test_the_page_and_its_figures(made: Path) -> None:
     page = (made / "report.html").read_text()
     for text in ("Quick run", "AI-generated", "FER+ majority", "second judge", "python -m eval.report"):
         assert text in page
+
+
+def test_title_and_every_section_begin_with_a_sentence_whose_figures_are_those_of_the_tables(made: Path) -> None:
+    page, content = (made / "report.html").read_text(), json.loads((made / "report.json").read_text())
+    judge = content["accuracy"]["second judge"]["accepted"]
+    share = f"{100 * judge['balanced_accuracy']:.0f}\N{NO-BREAK SPACE}%"
+    assert f"<h1>A second judge sees the emotion that was asked for in {share} of generated faces</h1>" in page
+    sections = re.findall(r"</h2>\n(.*)", page)
+    assert len(sections) == 9
+    assert all(re.fullmatch(r'<p class="lead">[^<]+\.</p>', first) for first in sections), sections
+    accepted = {name: row["accepted"] for name, row in content["acceptance"]["emotions"].items()}
+    assert f"the encoder accepts {100 * max(accepted.values()):.0f}\N{NO-BREAK SPACE}% for" in page
+    for table in re.findall(r"<table>.*?</table>", page, flags=re.DOTALL):
+        assert re.search(r"<td(?! data-label| colspan)", table) is None
+
+
+def test_nearness_to_training_faces_is_concluded_from_its_interval(made: Path) -> None:
+    content = json.loads((made / "report.json").read_text())
+    for ends, said in (([0.1, 0.4], "no nearer"), ([0.4, 0.6], "about as near"), ([0.6, 0.9], "are nearer")):
+        content["memorisation"] = {"pixels": {"generated": {"chance_nearer_interval": ends}}}
+        assert said in conclusions.memorisation(content)
 
 
 def test_the_page_stands_alone_and_shows_no_real_face(made: Path, drawn_data: Path) -> None:

@@ -147,8 +147,17 @@ def test_a_batch_is_a_sequence_that_shows_and_saves_itself(pipe: FacePipeline, l
     manifest = batch.save(tmp_path / "faces")
     files = {path.name for path in (tmp_path / "faces").iterdir()}
     assert files == {"manifest.json", "contact_sheet.png", *(face["file"] for face in manifest["faces"])}
-    with pytest.raises(UserError, match=r"already holds manifest\.json"):
+    with pytest.raises(UserError, match=r"manifest\.json: is there already; choose another folder, or .* with overwrite=True"):
         batch.save(tmp_path / "faces")
+    (tmp_path / "faces" / "mine.txt").write_text("stays")
+    batch.save(tmp_path / "faces", size=32, overwrite=True)
+    assert {path.name for path in (tmp_path / "faces").iterdir()} == files | {"mine.txt"}
+    with Image.open(tmp_path / "faces" / manifest["faces"][0]["file"]) as picture:
+        assert picture.size == (32, 32)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file"):
+        batch.save(tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_text() == "mine"
     with pytest.raises(UserError, match="grid: needs 1 column or more"):
         batch.grid(columns=0)
 

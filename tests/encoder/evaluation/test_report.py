@@ -18,8 +18,9 @@ from encoder.data.ferplus import vote_distributions
 from encoder.drawing.faces import drawn_set
 from encoder.emotions import EMOTION_NAMES, FERPLUS_VOTE_ORDER, Emotion
 from encoder.evaluation import charts as report_charts
-from encoder.evaluation import report_faces
+from encoder.evaluation import conclusions, report_faces
 from encoder.evaluation.learning_curves import read_curves
+from encoder.evaluation.page import with_labels
 from encoder.evaluation.readings import HeadReading, paired_difference
 from encoder.evaluation.report import EvaluatedModel, evaluate_model, write_report
 from encoder.inference.emotion_encoder import EmotionEncoder
@@ -83,6 +84,80 @@ def test_a_page_to_share_holds_no_picture_of_a_face(encoder: EmotionEncoder, fac
     assert "Confident mistakes" not in page
     assert "Headline figures" in page
     assert "Confused pairs" in page
+
+
+def test_title_and_every_section_begin_with_a_sentence_whose_figures_are_those_of_the_tables(
+    encoder: EmotionEncoder, small_encoder: Make, faces: FaceSet, tmp_path: Path
+) -> None:
+    models = [evaluated(encoder, faces), evaluated(small_encoder(SIZE, seed=1), faces, "other")]
+    write_report(models, tmp_path, command="")
+    page = (tmp_path / "report.html").read_text()
+    content = json.loads((tmp_path / "report.json").read_text())
+    heads = content["models"][0]["heads"]
+    labelled, majority = (f"{100 * heads[key]['all']['accuracy']:.0f}\N{NO-BREAK SPACE}%" for key in ("fer2013", "ferplus"))
+    title = f"Of the drawn test faces, ours reads {labelled} as they are labelled and {majority} as most FER+ annotators see them"
+    assert f"<title>{title}</title>" in page
+    assert f"<h1>{title}</h1>" in page
+    sections = re.findall(r"</(?:h2|summary)>\n(.*)", page)
+    assert len(sections) == 6
+    assert all(re.fullmatch(r'<p class="lead">[^<]+\.</p>', first) for first in sections), sections
+    recalls = {name: row["recall"] for name, row in heads["ferplus"]["all"]["per_class"].items() if row["support"]}
+    assert f"ours finds {max(recalls, key=recalls.get)} best" in page  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.03, "b is right more often than a, by 2.0 points (95\N{NO-BREAK SPACE}%: 1.0 to 3.0)"),
+        (-0.03, -0.01, "b is right less often than a, by 2.0 points (95\N{NO-BREAK SPACE}%: 1.0 to 3.0)"),
+        (-0.01, 0.05, "b is not clearly better or worse than a"),
+        (None, None, "b is not clearly better or worse than a"),
+    ],
+)
+def test_a_comparison_concludes_only_what_its_interval_allows(low: float | None, high: float | None, said: str) -> None:
+    row = {"difference": 0.02 if (low or 0) > -0.02 else -0.02, "low": low, "high": high}
+    heads = {"fer2013": {"title": "FER-2013 labels, 7 classes", "baseline": "a", "differences": {"b": {"accuracy": row}}}}
+    models = [{"answer": "fer2013", "heads": {"fer2013": {}}}] * 2
+    assert conclusions.compared(models, heads) == f"By FER-2013 labels, {said}."
+
+
+def test_cells_carry_the_title_of_their_column_for_narrow_screens(
+    encoder: EmotionEncoder, faces: FaceSet, tmp_path: Path
+) -> None:
+    table = (
+        '<table>\n<thead><tr><th></th><th>a<br>"b"</th><th>c</th></tr></thead>\n<tbody>\n'
+        '<tr><th scope="row">x</th><td>1</td><td class="y">2</td></tr>\n'
+        '<tr><th>z</th><td colspan="2">none</td></tr>\n</tbody></table>'
+    )
+    found = with_labels(table)
+    assert re.findall(r"<td[^>]*>", found) == [
+        '<td data-label="a &quot;b&quot;">',
+        '<td data-label="c" class="y">',
+        '<td colspan="2">',
+    ]
+    assert with_labels(found) == found
+    write_report([evaluated(encoder, faces)], tmp_path, command="")
+    page = (tmp_path / "report.html").read_text()
+    tables = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
+    assert tables
+    assert all("data-label" in each for each in tables)
+    assert all(each.count("<td") == each.count("<td data-label=") for each in tables)
+
+
+def test_a_section_without_anything_in_it_is_left_out(
+    encoder: EmotionEncoder, faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = evaluated(encoder, faces)
+    write_report([model], tmp_path / "some", command="")
+    assert "Confident mistakes" in (tmp_path / "some" / "report.html").read_text()
+    monkeypatch.setattr(report_faces, "confident_mistakes", lambda *_: ([], None))
+    write_report([model], tmp_path / "none", command="")
+    page = (tmp_path / "none" / "report.html").read_text()
+    assert "Confident mistakes" not in page
+    assert "There are none" not in page
+    # No run's metrics stand beside these weights.
+    assert "Learning curves" not in page
+    assert "No metrics.jsonl" in json.loads((tmp_path / "none" / "report.json").read_text())["models"][0]["curves"]["missing"]
 
 
 def test_labels_stay_with_their_faces_in_any_order(

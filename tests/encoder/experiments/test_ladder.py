@@ -209,6 +209,32 @@ def test_the_table_escapes_names_and_says_what_did_not_run() -> None:
     assert (read[0]["accuracy_low"], read[0]["parameters"], read[1]["reason"]) == ("0.48", "1485831", "no <network> | none")
 
 
+def test_what_was_trained_alike_stands_apart_from_shipped_weights_and_each_reason_stands_once() -> None:
+    lost = "the ImageNet weights of vgg16 cannot be had (<urlopen error>); fetch them"
+    rows = [
+        row(title="first", accuracy=0.45),
+        row(title="second", accuracy=0.55),
+        row(title="shipped", accuracy=0.9, schedule="shipped weights"),
+        {"name": "a", "title": "VGG16, frozen", "ran": False, "reason": lost},
+        {"name": "b", "title": "VGG16, tuned", "ran": False, "reason": lost},
+        {"name": "c", "title": "on landmarks", "ran": False, "reason": "the dlib detector needs the package dlib; install it"},
+    ]
+    page, text = as_html(rows, "made so"), as_markdown(rows, "made so")
+    assert "“second” is right most often (0.550), before “first” (0.450)." in page
+    alike, apart, recalls = page.split("<caption>")[1:]
+    assert ("first" in alike, "shipped" in alike) == (True, False)
+    assert ("first" in apart, "shipped" in apart) == (False, True)
+    assert "shipped" in recalls
+    assert "urlopen" not in page
+    assert "VGG16, frozen; VGG16, tuned (needs weights that could not be downloaded)" in page
+    assert "on landmarks (needs the package dlib, which was not installed)" in page
+    # Who runs it must learn how to mend it, once.
+    assert text.count("fetch them") == 1
+    assert "VGG16, frozen (`a`), VGG16, tuned (`b`): the ImageNet weights" in text
+    assert "not asked" not in as_html([row()], "")
+    assert "No system of the ladder has run yet." in as_html(rows[3:], "")
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"kind": "ladder", "rows": [1]}', "not json"])
 def test_another_file_is_no_table(content: str, tmp_path: Path) -> None:
     (tmp_path / "ladder.json").write_text(content)

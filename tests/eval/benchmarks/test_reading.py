@@ -70,7 +70,7 @@ def test_readers_take_turns_and_begin_in_turn() -> None:
     assert all(len(row["seconds"]) == 3 for row in found.values())
 
 
-def test_the_table_holds_ratios_against_their_targets() -> None:
+def test_the_table_says_what_was_measured_and_nothing_of_aims() -> None:
     def row(milliseconds: float, core: float) -> dict[str, object]:
         return {"milliseconds": milliseconds, "milliseconds_of_a_core": core, "read": 7}
 
@@ -78,14 +78,12 @@ def test_the_table_holds_ratios_against_their_targets() -> None:
         "crops, 64 at once": {"encoder": row(2.0, 4.0), "fast": row(0.5, 0.5), "DeepFace": row(6.0, 6.0)},
         "photographs": {"encoder": row(10.0, 10.0), "DeepFace": row(30.0, 20.0)},
     }
-    video = {"frames": 3, "faces": 6, "frames_per_second": 20.0, "frames_per_second_of_a_core": 9.0, "target": 15.0, "met": True}
+    video = {"frames": 3, "faces": 6, "frames_per_second": 20.0, "frames_per_second_of_a_core": 9.0}
     report = {"threads": 2, "seed": 0, "photographs": 7, "rounds": 1, "machine": {"processor": "P"}, "deepface": "random weights"}
     text = "\n".join(reading.format_table({**report, "parts": parts, "video": video}))
     assert "3.00 x 1.50 x 7" in " ".join(text.split())
-    assert "crops, 64 at once, encoder: target 4 x: not met" in text
-    assert "crops, 64 at once, fast: target 10 x: met" in text
-    assert "photographs, encoder: target 2 x: met" in text
-    assert "20.0 frames/s, 9.0 a second of a core (target 15 frames/s: met)" in text
+    assert "20.0 frames/s, 9.0 a second of a core" in text
+    assert "target" not in text
 
 
 def test_the_program_reads_crops_photographs_and_a_video(tmp_path: Path) -> None:
@@ -96,11 +94,14 @@ def test_the_program_reads_crops_photographs_and_a_video(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
     assert list(report["parts"]) == ["crops, one at a time", "crops, 64 at once", "photographs"]
-    assert all(set(rows) == {"encoder", "fast", "DeepFace"} for rows in report["parts"].values())
-    assert report["parts"]["photographs"]["encoder"]["read"] == 2
+    ours, theirs = {"encoder", "fast"}, {"DeepFace"}
+    photographs = report["parts"].pop("photographs")
+    assert set(photographs) == ours | theirs
+    assert photographs["encoder"]["read"] == 2
+    assert all(set(rows) == ours | {f"{name}, PyTorch" for name in ours} | theirs for rows in report["parts"].values())
     assert report["video"]["frames"] == 2
     assert report["video"]["faces"] >= 2
-    assert "target 15 frames/s" in done.stdout
+    assert "target" not in done.stdout
 
 
 def test_numbers_that_mean_nothing_are_refused() -> None:
