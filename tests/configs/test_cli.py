@@ -238,5 +238,6 @@ def test_help_says_every_default(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_message_that_a_value_made_long_keeps_its_place_and_its_mend() -> None:
     said = str(UserError(f"place: {'x' * 10_000_000}; mend it"))
     assert len(said) < 2100
-    assert said.startswith("place: xxx") and said.endswith("xxx; mend it")
+    assert said.startswith("place: xxx")
+    assert said.endswith("xxx; mend it")
     assert str(UserError("short")) == "short"
