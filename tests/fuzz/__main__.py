@@ -166,7 +166,9 @@ def run_forked(name: str, until: float, notes: Path) -> Tally:
 
 def main(argv: list[str]) -> int:
     """Run the campaign; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: %(default)s)")
     parser.add_argument("--only", choices=sorted(TARGETS), help="one target instead of all")
     parser.add_argument("--add-to", type=Path, metavar="FILE", help="add what came out to this ledger; see tests/fuzz/ledger.py")

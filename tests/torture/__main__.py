@@ -64,7 +64,9 @@ def add(total: Outcome, one: Outcome) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the campaign; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: %(default)s)")
     parser.add_argument("--case", type=int, metavar="SEED", help="only this case")
     parser.add_argument("--how", choices=STARTS, help="only so started (default: mostly forked)")
