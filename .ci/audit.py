@@ -2,9 +2,9 @@
 
     python .ci/audit.py [constraints.txt] [--service pypi|osv]
 
-pip-audit asks the package index or the OSV data base for each package by name and version; nothing is installed. Left to itself, it ends well where
-a proxy or a mirror answers that it knows none of them. Exit code: 0 all were looked up and nothing is known, 1 holes are known,
-2 they could not be looked up.
+pip-audit asks the package index or the OSV data base for each package by name and version; nothing is installed. Left to
+itself, it ends well where a proxy or a mirror answers that it knows none of them.
+Exit code: 0 all were looked up and nothing is known, 1 holes are known, 2 they could not be looked up.
 """
 
 from __future__ import annotations
