@@ -23,7 +23,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sample test fuzz wheel lint train docs clean
+.PHONY: help install sample test fuzz torture audit wheel lint train docs clean
 
 help:
 	@echo "make install               set up .venv; then: source .venv/bin/activate"
@@ -31,6 +31,8 @@ help:
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
 	@echo "make fuzz MINUTES=60       broken inputs of every kind, with bounds on time and memory; see SECURITY.md"
+	@echo "make torture MINUTES=60    programs killed at any moment, on full disks and so on; nothing may be lost; see SECURITY.md"
+	@echo "make audit                 holes known of the packages in constraints.txt; needs a network"
 	@echo "make wheel                 build the wheel and try it in an empty environment; no network; two minutes"
 	@echo "make docs                  the pages under docs/ as a site that needs no network: build/site/index.html"
 	@echo "make lint                  format, lint and types only"
@@ -55,6 +57,12 @@ test: lint
 
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)
+
+torture: $(DEV)
+	$(BIN)/python -m tests.torture --minutes "$(MINUTES)" $(ARGS)
+
+audit: $(DEV)
+	$(BIN)/python .ci/audit.py $(ARGS)
 
 wheel: $(DEV)
 	$(BIN)/python .ci/wheel.py

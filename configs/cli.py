@@ -18,6 +18,7 @@ from typing import NoReturn, TextIO
 from weakref import ReferenceType, ref
 
 from configs.installed import lacking
+from configs.wording import without_middle
 
 USER_ERROR_EXIT = 2
 INTERRUPT_EXIT = 130  # 128 + SIGINT, what a shell reports for a program stopped by Ctrl-C
@@ -40,7 +41,13 @@ def in_program() -> bool:
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one line: what is wrong, where, and how to mend it."""
+    """A mistake the user can mend. The message is one line: what is wrong, where, and how to mend it.
+
+    Of a message that a value from outside made longer than some 2,000 signs, the middle is left out.
+    """
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*(without_middle(each) if isinstance(each, str) else each for each in message))
 
 
 class _Ended(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MOST = 300
+_HEAD, _TAIL = 1500, 500  # the place stands first in a message, how to mend it last
 
 
 def printable(name: str) -> str:
@@ -16,3 +17,9 @@ def one_line(reason: object, most: int = _MOST) -> str:
     # Cut before it is looked through: a value may have ten million signs.
     words = printable(" ".join(text[: 4 * most].split())) or type(reason).__name__
     return words if len(words) <= most else f"{words[:most]}…"
+
+
+def without_middle(text: str) -> str:
+    """``text``, or of a very long one its first 1,500 and its last 500 signs."""
+    left_out = len(text) - _HEAD - _TAIL
+    return text if left_out <= 0 else f"{text[:_HEAD]}… ({left_out:,} signs left out) …{text[-_TAIL:]}"

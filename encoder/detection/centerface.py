@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.cli import UserError
+from configs.undisturbed import undisturbed
 from encoder.detection.face import DetectedFace, largest_first
 
 # The longer side at the first look, and at the second that finds the small faces of a picture more than twice as large.
@@ -237,12 +238,13 @@ def network_file() -> Path:
 def _session(path: Path) -> Any:
     """The network for pictures of any size: its file names one fixed size."""
     try:
-        import onnx
-        import onnxruntime  # noqa: F401  here its absence has a name
-        import torch
-        from onnx.tools.update_model_dims import update_inputs_outputs_dims
+        with undisturbed():
+            import onnx
+            import onnxruntime  # noqa: F401  here its absence has a name
+            import torch
+            from onnx.tools.update_model_dims import update_inputs_outputs_dims
 
-        from encoder.inference.onnx_graph import open_session
+            from encoder.inference.onnx_graph import open_session
     except ImportError as error:
         raise UserError(f"the centerface detector cannot work ({error}): pip install onnx onnxruntime") from None
     model = onnx.load(str(path))

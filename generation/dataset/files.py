@@ -18,7 +18,7 @@ from tqdm import tqdm
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
 from encoder.evaluation.metrics import wilson_interval
-from engine.storage.atomic import atomic_write_bytes, atomic_write_text, explain_write_error, sync_folder
+from engine.storage.atomic import atomic_write_bytes, atomic_write_text, explain_write_error, make_folder, sync_folder
 from generation.dataset.blocks import load_block
 from generation.dataset.selection import Selection
 from generation.draw import FaceModel
@@ -93,7 +93,7 @@ def _write_folders(rows: Iterator[Entry], folder: Path) -> Splits:
     for entry in rows:
         place = Path(entry.split) / entry.emotion.label / entry.name
         if not (folder / place).exists():  # an interrupted run left it, and it was complete when it got its name
-            (folder / place.parent).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / place.parent)
             atomic_write_bytes(folder / place, entry.png)
         row = {"file": place.as_posix(), "split": entry.split, **entry.row()}
         if writer is None:

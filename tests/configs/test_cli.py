@@ -102,6 +102,25 @@ def main(argv):
     assert errors.endswith("stopped by SIGTERM\n")
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_amid_what_is_not_to_be_disturbed_ends_the_program_after_it(name: str, code: int) -> None:
+    importing = """
+from configs.undisturbed import undisturbed
+def main(argv):
+    with undisturbed():
+        try:
+            print("ready", flush=True)
+            time.sleep(0.5)
+        except BaseException:  # as code in other languages does
+            raise ImportError("initialization failed") from None
+        print("imported", file=sys.stderr)
+    time.sleep(60)
+"""
+    ended, errors = signalled(f"{WAITING}\n{importing}\nrun(main, [])", getattr(signal, name))
+    assert ended == code
+    assert errors.split() == ["imported", "stopped", "by", "Ctrl-C" if name == "SIGINT" else name]
+
+
 def test_a_second_signal_ends_at_once() -> None:
     tidying = WAITING.replace('print("cleaned", file=sys.stderr)', "os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(60)")
     ended, _ = signalled(f"{tidying}\nrun(main, [])", signal.SIGTERM)
@@ -233,3 +252,11 @@ def test_help_says_every_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--steps STEPS of it (default: 4,8)" in shown
     assert "--more MORE of them" in shown
     assert "--on switch" in shown
+
+
+def test_a_message_that_a_value_made_long_keeps_its_place_and_its_mend() -> None:
+    said = str(UserError(f"place: {'x' * 10_000_000}; mend it"))
+    assert len(said) < 2100
+    assert said.startswith("place: xxx")
+    assert said.endswith("xxx; mend it")
+    assert str(UserError("short")) == "short"

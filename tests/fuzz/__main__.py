@@ -1,32 +1,45 @@
 """A long campaign: broken inputs of every kind until the time is over, with bounds on the time and memory of each.
 
-    python -m tests.fuzz --minutes 60 [--only pictures]
+    python -m tests.fuzz --minutes 60 [--only pictures] [--add-to FILE]
 
-Prints a line a target: trials, failures, worst time and worst memory. What failed is stored under tests/fuzz/found, and is a
-test from then on. Exit code: 0 nothing failed, 1 something did.
+Prints a line a target: trials, failures, worst time and worst memory. Cases are tried in forks of this process, a few dozen each,
+so that one which ends its process is a failure like others. What failed is stored under tests/fuzz/found, and is a test from then
+on. Exit code: 0 nothing failed, 1 something did.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import json
+import os
 import resource
 import secrets
+import shlex
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # threads do not survive a fork
+    os.environ[variable] = "1"
 
-from tests.fuzz.found import store_case
-from tests.fuzz.targets import TARGETS, Case
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings  # noqa: E402
+
+from tests.fuzz.found import case_bytes, read_case, store_case  # noqa: E402
+from tests.fuzz.ledger import add_to_ledger  # noqa: E402
+from tests.fuzz.targets import TARGETS, Case  # noqa: E402
 
 # Of one core, and of memory beyond what the process had before; see SECURITY.md.
 MOST_SECONDS, MOST_MEGABYTES = 2.0, 560.0
-_AT_ONCE = 50
+_AT_ONCE = 200
+_HANGS_AFTER = 120
+# Cases write small files by the thousand: where there is such a place, no disk waits for them.
+_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 @dataclass
@@ -43,6 +56,12 @@ class Tally:
         worst = f"worst {self.seconds:.2f} s of a core, {self.megabytes:.0f} MB more memory"
         return f"{name:<10}{self.trials:>9,} trials {self.failures:>4} failures   {worst}"
 
+    def add(self, other: Tally) -> None:
+        """Put what others came to, to it."""
+        self.trials += other.trials
+        self.failures += other.failures
+        self.seconds, self.megabytes = max(self.seconds, other.seconds), max(self.megabytes, other.megabytes)
+
 
 def memory(reset: bool = False) -> float:
     """Megabytes of this process: now, where ``reset`` lets the highest be counted anew from here, else the highest."""
@@ -56,30 +75,42 @@ def memory(reset: bool = False) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
-def try_one(name: str, case: Case, tally: Tally) -> None:
-    """Check one case and its time and memory; a failure is stored and printed."""
+def check_measured(name: str, case: Case) -> tuple[str, float, float]:
+    """Check one case: what went wrong or nothing, seconds of a core, megabytes."""
     before, started = memory(reset=True), time.process_time()
     problem = ""
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
             TARGETS[name].check(case, Path(folder))
     except Exception:
         problem = traceback.format_exc()
-    seconds = time.process_time() - started
-    megabytes = memory() - before
-    tally.trials += 1
-    tally.seconds, tally.megabytes = max(tally.seconds, seconds), max(tally.megabytes, megabytes)
+    return problem, time.process_time() - started, memory() - before
+
+
+def try_one(name: str, case: Case, tally: Tally) -> None:
+    """Check one case and its time and memory; a failure is stored and printed."""
+    problem, seconds, megabytes = check_measured(name, case)
+    if not problem and seconds > MOST_SECONDS:  # a machine shared with others is slow at times: what counts is the faster of two
+        problem, again, more = check_measured(name, case)
+        seconds, megabytes = min(seconds, again), max(megabytes, more)
+    tally.add(Tally(1, 0, seconds, megabytes))
     if not problem and (seconds > MOST_SECONDS or megabytes > MOST_MEGABYTES):
         problem = f"took {seconds:.2f} s and {megabytes:.0f} MB\n"
     if problem:
-        tally.failures += 1
-        print(f"{name}: stored as {store_case(name, case)}\n{problem}", file=sys.stderr, flush=True)
+        report(name, case, problem, tally)
 
 
-def run_some(name: str, tally: Tally, until: float) -> None:
-    """Try up to ``_AT_ONCE`` new cases."""
+def report(name: str, case: Case, problem: str, tally: Tally) -> None:
+    """Store and print a case that failed."""
+    tally.failures += 1
+    print(f"{name}: stored as {store_case(name, case)}\n{problem}", file=sys.stderr, flush=True)
 
-    @seed(secrets.randbits(63))
+
+def run_some(name: str, number: int, until: float, notes: Path) -> Tally:
+    """Try up to ``_AT_ONCE`` cases that follow from ``number``; ``notes`` has the tally; beside it lies the case under trial."""
+    tally = Tally()
+
+    @seed(number)
     @settings(
         max_examples=_AT_ONCE,
         phases=[Phase.generate],
@@ -91,28 +122,76 @@ def run_some(name: str, tally: Tally, until: float) -> None:
     @given(TARGETS[name].cases)
     def trial(case: Case) -> None:
         if time.monotonic() < until:
+            notes.with_suffix(".case").write_bytes(case_bytes(name, case))
+            signal.alarm(_HANGS_AFTER)
             try_one(name, case, tally)
+            signal.alarm(0)
+            notes.write_text(json.dumps(asdict(tally)))
 
     trial()
+    return tally
+
+
+def run_forked(name: str, until: float, notes: Path) -> Tally:
+    """The same in a process of its own, with cases that chance draws. One that is ended by a signal has met a failure."""
+    number = secrets.randbits(63)
+    notes.write_text(json.dumps(asdict(Tally())))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            faulthandler.register(signal.SIGALRM, chain=True)  # says where it hangs, and ends
+            run_some(name, number, until, notes)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    try:
+        _, status = os.waitpid(child, 0)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        status = 0
+    tally = Tally(**json.loads(notes.read_text()))
+    if status:
+        tally.trials += 1
+        ended = os.waitstatus_to_exitcode(status)
+        problem = f"its process ended with {ended}, at one of the cases that follow from {number}\n"
+        report(name, read_case(notes.with_suffix(".case"))[1], problem, tally)
+    return tally
 
 
 def main(argv: list[str]) -> int:
     """Run the campaign; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: %(default)s)")
     parser.add_argument("--only", choices=sorted(TARGETS), help="one target instead of all")
+    parser.add_argument("--add-to", type=Path, metavar="FILE", help="add what came out to this ledger; see tests/fuzz/ledger.py")
     arguments = parser.parse_args(argv)
     names = [arguments.only] if arguments.only else list(TARGETS)
     tallies = {name: Tally() for name in names}
-    # What is loaded once is no case's memory.
-    for name in names:
-        run_some(name, Tally(), time.monotonic() + 5.0)
-    until = time.monotonic() + 60.0 * arguments.minutes
-    while time.monotonic() < until:
-        for name in names:
-            run_some(name, tallies[name], until)
-    for name in names:
-        print(tallies[name].line(name))
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
+        notes = Path(folder) / "tally.json"
+        try:
+            for name in names:  # what is loaded once is no case's memory
+                run_some(name, 0, time.monotonic() + 5.0, notes)
+            until = time.monotonic() + 60.0 * arguments.minutes
+            while time.monotonic() < until:
+                for name in names:
+                    tallies[name].add(run_forked(name, until, notes))
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C", file=sys.stderr)
+    for name, tally in tallies.items():
+        print(tally.line(name))
+        if arguments.add_to is not None and tally.trials:
+            worst = {"worst_seconds": round(tally.seconds, 2), "worst_megabytes": round(tally.megabytes)}
+            command = shlex.join(["python", "-m", "tests.fuzz", *(("--only", name) if arguments.only else ())])
+            add_to_ledger(arguments.add_to, f"broken {name}", command, trials=tally.trials, failures=tally.failures, **worst)
     return 1 if any(tally.failures for tally in tallies.values()) else 0
 
 

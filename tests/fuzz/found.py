@@ -10,11 +10,16 @@ from pathlib import Path
 FOUND = Path(__file__).resolve().parent / "found"
 
 
+def case_bytes(name: str, case: tuple[bytes, ...]) -> bytes:
+    """A case of the target ``name`` as the content of a file."""
+    return json.dumps({"target": name, "case": [base64.b85encode(part).decode() for part in case]}).encode() + b"\n"
+
+
 def store_case(name: str, case: tuple[bytes, ...]) -> Path:
-    """Write a case of the target ``name``; the same one has the same file."""
+    """Write a case; the same one has the same file."""
     FOUND.mkdir(exist_ok=True)
     path = FOUND / f"{name}-{hashlib.sha256(repr(case).encode()).hexdigest()[:12]}.json"
-    path.write_text(json.dumps({"target": name, "case": [base64.b85encode(part).decode() for part in case]}) + "\n")
+    path.write_bytes(case_bytes(name, case))
     return path
 
 

@@ -182,6 +182,18 @@ def test_a_run_that_fails_while_writing_ends_with_the_same_files(
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_each: Callable[..., None]
+) -> None:
+    with monkeypatch.context() as patch:
+        in_the_way = tmp_path / "parts" / "train"
+        before_each(generation.dataset.make, "write_dataset", lambda *_: in_the_way.write_text("no folder"), patch)
+        with pytest.raises(UserError, match="train"):
+            make("parts", 4)
+    in_the_way.unlink()
+    make("parts", 4)
+
+
 def test_a_kill_amid_a_face_leaves_no_file_of_its_own_in_the_set(
     make: Make, weights: Path, tmp_path: Path, likely: str, forked: Callable[..., Any], before_each: Callable[..., None]
 ) -> None:

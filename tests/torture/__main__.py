@@ -5,8 +5,9 @@
 Small trainings, sampling, a set of faces and analyses are started by the real launchers, by Python, and (most, as that takes a
 hundredth of the time) as forks of a process that has imported everything and then runs the program's own main. They are ended
 by SIGKILL, SIGTERM and SIGINT at any moment and at any dealing with files, started again as a user would, and compared with a run
-that nothing disturbed, bit for bit. Prints a table; cases that failed are kept under out/torture, and their numbers under
-tests/torture/found, where each is a test from then on. Exit code: 0 nothing was lost, 1 something was.
+that nothing disturbed, bit for bit. Disks fill up and turn read-only (where this machine may mount small ones; elsewhere calls
+fail as if), second writers come, clocks go back. Prints a table; what cases that failed left is kept under out/torture.
+Exit code: 0 nothing was lost, 1 something was.
 """
 
 from __future__ import annotations
@@ -27,33 +28,35 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 from tests.fuzz.ledger import add_to_ledger  # noqa: E402
-from tests.torture.cases import Bench, Outcome, run_case, unmount  # noqa: E402
+from tests.torture.bench import Bench, Outcome  # noqa: E402
+from tests.torture.cases import run_case  # noqa: E402
+from tests.torture.disks import unmount  # noqa: E402
 from tests.torture.starts import ROOT, STARTS, warm_up  # noqa: E402
 
-FOUND = Path(__file__).resolve().parent / "found"
 KEPT = ROOT / "out" / "torture"
 
 
 def table(tallies: dict[tuple[str, str], Outcome]) -> str:
     """Kills and what they came to, a line a way to start and to disturb, and all together."""
-    head = ("start", "disturbed by", "runs", "starts", "KILL", "TERM", "INT", "lost", "tracebacks", "differ", "slowest stop")
-    lines = [f"{head[0]:<24}{head[1]:<15}" + "".join(f"{each:>{max(8, len(each) + 2)}}" for each in head[2:])]
     total = Outcome("all", "")
-    for tally in [*(tallies[key] for key in sorted(tallies)), total]:
-        if tally is not total:
-            add(total, tally)
-        kills = (tally.kills[name] for name in ("SIGKILL", "SIGTERM", "SIGINT"))
-        cells = (tally.runs, tally.starts, *kills, tally.lost, tally.tracebacks, tally.differing, f"{tally.slowest_stop:.1f} s")
-        lines.append(
-            f"{tally.start:<24}{tally.wrong:<15}"
-            + "".join(f"{cell:>{max(8, len(each) + 2)}}" for each, cell in zip(head[2:], cells, strict=True))
-        )
-    return "\n".join(lines)
+    for key in sorted(tallies):
+        add(total, tallies[key])
+    rows = [_row(tally) for tally in (*(tallies[key] for key in sorted(tallies)), total)]
+    widths = {name: max(8, *(len(str(row[name])) + 2 for row in rows), len(name) + 2) for name in rows[0]}
+    head = "".join(f"{name:>{width}}" for name, width in widths.items())
+    return "\n".join([head, *("".join(f"{row[name]:>{width}}" for name, width in widths.items()) for row in rows)])
+
+
+def _row(tally: Outcome) -> dict[str, object]:
+    kills = {name: tally.kills[f"SIG{name}"] for name in ("KILL", "TERM", "INT")}
+    counts = {"runs": tally.runs, "starts": tally.starts, "resumed": tally.resumed, **kills, "lost": tally.lost}
+    ends = {"tracebacks": tally.tracebacks, "differ": tally.differing, "slowest stop": f"{tally.slowest_stop:.1f} s"}
+    return {"start": tally.start, "disturbed by": tally.wrong, **counts, **ends}
 
 
 def add(total: Outcome, one: Outcome) -> None:
     """Put a case to the others."""
-    for name in ("runs", "starts", "lost", "tracebacks", "differing"):
+    for name in ("runs", "starts", "resumed", "lost", "tracebacks", "differing"):
         setattr(total, name, getattr(total, name) + getattr(one, name))
     total.kills += one.kills
     total.slowest_stop = max(total.slowest_stop, one.slowest_stop)
@@ -61,7 +64,9 @@ def add(total: Outcome, one: Outcome) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the campaign; the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="in all (default: %(default)s)")
     parser.add_argument("--case", type=int, metavar="SEED", help="only this case")
     parser.add_argument("--how", choices=STARTS, help="only so started (default: mostly forked)")
@@ -104,12 +109,10 @@ def main(argv: list[str]) -> int:
 
 
 def keep(seed: int, place: Path, outcome: Outcome, how: str | None) -> None:
-    """Keep what is left of a case that failed, and its number."""
+    """Keep what is left of a case that failed, and say how to try it again; signals at other moments may spare it then."""
     unmount(place / "there")
     shutil.rmtree(KEPT / str(seed), ignore_errors=True)
     shutil.copytree(place, KEPT / str(seed), symlinks=True)
-    FOUND.mkdir(exist_ok=True)
-    (FOUND / str(seed)).write_text(outcome.start + "\n")
     option = f" --how {shlex.quote(how)}" if how else ""
     print(f"case {seed}: kept in {KEPT / str(seed)}; again: python -m tests.torture --case {seed}{option}", file=sys.stderr)
     for problem in outcome.problems:

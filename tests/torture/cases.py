@@ -8,77 +8,22 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.torture.bench import Bench, Outcome
+from tests.torture.disks import allow, small_disk, unmount
 from tests.torture.starts import ACCELERATE, FORKED, PYTHON, ROOT, STARTS, TORCHRUN, Running
-from tests.torture.works import WORKS, Work, write_pictures
+from tests.torture.works import WORKS, Work
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHARES = {FORKED: 86, PYTHON: 8, ACCELERATE: 3, TORCHRUN: 3}
 WRONGS = {"stopped": 60, "call fails": 14, "disk full": 8, "read-only": 5, "second writer": 5, "clock back": 8}
 _REFUSED = "start without --resume"
 _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
-
-
-@dataclass
-class Outcome:
-    """What a case, or a campaign of them, has come to."""
-
-    start: str = ""
-    wrong: str = ""
-    runs: int = 0
-    starts: int = 0
-    kills: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
-    tracebacks: int = 0
-    differing: int = 0
-    slowest_stop: float = 0.0
-    problems: list[str] = field(default_factory=list)
-
-
-class Bench:
-    """A folder with undisturbed runs to compare with, made when first needed; cases work beside them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._seconds: dict[tuple[str, str], float] = {}
-        self._calls: dict[str, int] = {}
-        write_pictures(folder / "pictures")
-        for name in ("encoder", "vqvae"):  # the others read their weights
-            self.whole(name, FORKED)
-
-    def whole(self, name: str, how: str) -> Path:
-        """The undisturbed run of a work; two processes sum in another order and have one of their own."""
-        two = how == TORCHRUN
-        folder = self.folder / ("whole-2" if two else "whole") / name
-        if not folder.is_dir():
-            folder.parent.mkdir(exist_ok=True)
-            calls = self.folder / f"{name}.calls"
-            made = Running(TORCHRUN if two else FORKED, WORKS[name], WORKS[name].argv(self.folder, folder, again=False),
-                           folder.parent / f"{name}.log", calls=None if two else calls)  # fmt: skip
-            if made.wait() != 0:
-                raise RuntimeError(f"the undisturbed run of {name} failed:\n{made.log.read_text()}")
-            self._seconds[name, how if two else FORKED] = time.monotonic() - made.started
-            self._calls.setdefault(name, int(calls.read_text()) if calls.is_file() else 1)
-        return folder
-
-    def calls(self, name: str) -> int:
-        """How often the undisturbed run dealt with files."""
-        self.whole(name, FORKED)
-        return self._calls[name]
-
-    def seconds(self, name: str, how: str) -> float:
-        """About how long an undisturbed run takes."""
-        self.whole(name, how)
-        known = self._seconds.get((name, TORCHRUN if how == TORCHRUN else FORKED), 5.0)
-        return known + {PYTHON: 2.5, ACCELERATE: 7.0}.get(how, 0.0)
 
 
 def run_case(seed: int, bench: Bench, how: str | None = None) -> Outcome:
@@ -117,7 +62,9 @@ class _Case:
     def start(self, fault: dict[str, Any] | None = None) -> Running:
         """Start the program, or start it again, as its user would."""
         self.outcome.starts += 1
-        argv = self.work.argv(self.bench.folder, self.folder, again=self.folder.is_dir() and not self.anew)
+        again = self.folder.is_dir() and not self.anew
+        self.outcome.resumed += again
+        argv = self.work.argv(self.bench.folder, self.folder, again=again)
         self.anew = False
         how = self.how
         # The bench's paths only: PYTHONPATH has what faults need, and the folder of the run is what is watched.
@@ -152,6 +99,7 @@ class _Case:
             code = ended.wait() or 0
             self.judge(ended, code, {0})
             if code == 0:
+                self.bench.took(self.name, self.how, time.monotonic() - ended.started)
                 break
         else:
             self.lose(f"never done: {ended.log.read_text(errors='replace')[-600:]}")
@@ -211,25 +159,6 @@ def _call_fails(case: _Case) -> None:
             return
 
 
-@contextmanager
-def small_disk(place: Path, kilobytes: int) -> Iterator[Callable[[str], bool] | None]:
-    """A disk of that size at ``place``, and a way to change it; None: this machine mounts none."""
-
-    def mount(*options: str) -> bool:
-        return subprocess.run(["mount", *options, str(place)], capture_output=True, check=False).returncode == 0
-
-    if shutil.which("mount") is None or not mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs"):
-        yield None
-        return
-    yield lambda options: mount("-o", f"remount,{options}")
-
-
-def unmount(place: Path) -> None:
-    """Take a small disk away again."""
-    if os.path.ismount(place):
-        subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
-
-
 def _disk_full(case: _Case) -> None:
     used = sum(path.stat().st_size for path in case.whole.rglob("*") if path.is_file()) // 1024
     with small_disk(case.folder.parent, case.chance.randint(4, max(8, used))) as change:
@@ -252,7 +181,7 @@ def _read_only(case: _Case) -> None:
         ended.wait(until=ended.started + case.chance.uniform(0.0, 1.0) * case.bench.seconds(case.name, case.how))
         ended.send(signal.SIGKILL)
         case.outcome.kills["SIGKILL"] += ended.wait() != 0
-        made = change or (lambda options: _allow(case.folder.parent, writing="rw" in options))
+        made = change or (lambda options: allow(case.folder.parent, writing="rw" in options))
         made("ro")
         ended = case.start()
         case.judge(ended, ended.wait() or 0, {0, 2})
@@ -269,11 +198,6 @@ def _settled(case: _Case) -> None:
     unmount(case.folder.parent)
     with suppress(OSError):
         shutil.move(kept, case.folder)
-
-
-def _allow(folder: Path, *, writing: bool) -> None:
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(path.stat().st_mode | 0o200 if writing else path.stat().st_mode & ~0o222)
 
 
 def _second_writer(case: _Case) -> None:

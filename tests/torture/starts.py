@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FORKED, PYTHON, ACCELERATE, TORCHRUN = STARTS = ("forked", "python -m", "accelerate launch", "torchrun, 2 processes")
 _MARK = "TORTURE_RUN"
 _LONGEST = 300.0
+_ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
 def warm_up() -> None:
@@ -65,8 +66,11 @@ class Running:
     def _fork(self, work: Work, argv: list[str], fault: dict[str, Any] | None, calls: Path | None) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
+        # A signal that comes before the child listens waits: Python would swallow it in what it does itself after a fork.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
         number = os.fork()
         if number:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
             return number
         code: Any = 1
         try:
@@ -75,8 +79,9 @@ class Running:
             for each in (1, 2):
                 os.dup2(descriptor, each)
             sys.stdout, sys.stderr = (open(each, "w", closefd=False) for each in (1, 2))  # noqa: SIM115
-            for each in (signal.SIGINT, signal.SIGTERM):
+            for each in _ASKING:
                 signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
             if fault is not None or calls is not None:
                 Faults(fault or {"folder": argv[-1]}, calls).install()
             main = importlib.import_module(f"{work.module}.__main__" if work.module == "generation.dataset" else work.module).main
