@@ -20,7 +20,12 @@ SIGN = (
 # One listener for all cards, which stays when they change.
 CHOOSE = """element.addEventListener('click', event => {
   const card = event.target.closest('[data-choose]');
-  if (card) trigger('chosen', {number: Number(card.dataset.choose)});
+  if (!card) return;
+  element.querySelectorAll('[data-choose]').forEach(each => {
+    each.classList.toggle('chosen', each === card);
+    each.setAttribute('aria-pressed', each === card);
+  });
+  trigger('chosen', {number: Number(card.dataset.choose)});
 });"""
 PAD_SCRIPT = (ASSETS / "pad.js").read_text(encoding="utf-8")
 
@@ -60,8 +65,8 @@ def in_words(read: Mapping[str, float], t: Texts) -> str:
     return ", ".join(f"{t.emotion(name)} {t.percent(share)}" for share, name in shown)
 
 
-def face_card(face: MadeFace, number: int, t: Texts, *, first: bool = False, chosen: bool = False) -> str:
-    """One face; a click on it chooses it. ``first``: of the coarse view, which nobody has checked."""
+def face_card(face: MadeFace, t: Texts, number: int | None = None, *, first: bool = False) -> str:
+    """One face; with a ``number``, a click on it chooses it. ``first``: of the coarse view, which nobody has checked."""
     top = t.emotion(face.top)
     share = t.percent(face.distribution[face.top])
     if first:
@@ -77,15 +82,16 @@ def face_card(face: MadeFace, number: int, t: Texts, *, first: bool = False, cho
     if not first:
         facts.append(f"<span>{escape(t('card.tries'))} <b>{face.tries}</b></span>")
     facts.append(f"<span>{escape(t('card.seed'))} <b>{face.seed}</b></span>")
-    label = escape(t("card.choose", seed=face.seed, emotion=top, share=share), quote=True)
-    look = " ".join(word for word in ("face", "coarse" if first else "", "chosen" if chosen else "") if word)
-    pressed = "true" if chosen else "false"
-    return (
-        f'<button type="button" class="{look}" data-choose="{number}" aria-pressed="{pressed}" aria-label="{label}">'
+    inner = (
         f'<img src="{data_uri(face.png)}" alt="" width="128" height="128">'
         f'<span class="head"><strong>{escape(top)} {share}</strong>{state}</span>'
-        f'{bars(face.distribution, t, asked=face.asked)}<span class="facts">{"".join(facts)}</span></button>'
+        f'{bars(face.distribution, t, asked=face.asked)}<span class="facts">{"".join(facts)}</span>'
     )
+    if number is None:
+        return f'<div class="face">{inner}</div>'
+    label = escape(t("card.choose", seed=face.seed, emotion=top, share=share), quote=True)
+    own = f'data-choose="{number}" aria-pressed="false" aria-label="{label}"'
+    return f'<button type="button" class="face{" coarse" if first else ""}" {own}>{inner}</button>'
 
 
 def face_grid(cards: Iterable[str], label: str, kind: str = "") -> str:
@@ -111,7 +117,7 @@ def pad_html(t: Texts, names: Iterable[str], corners: Iterable[tuple[float, floa
     listed = escape(json.dumps(shown, ensure_ascii=False), quote=True)
     about: dict[str, Any] = {"label": escape(t("make.pad"), quote=True), "help": escape(t("make.pad_help"))}
     return (
-        f'<div class="pad" data-names="{listed}"><svg viewBox="-1.72 -1.36 3.44 2.5" aria-hidden="false">'
+        f'<div class="pad" data-names="{listed}"><svg viewBox="-1.72 -1.36 3.44 2.6" aria-hidden="false">'
         f'<polygon points="{outline}"/>{rays}{"".join(labels)}'
         f'<circle class="knob" r=".1" tabindex="0" role="slider" aria-label="{about["label"]}" aria-describedby="pad-help"'
         ' aria-valuemin="0" aria-valuemax="100" aria-valuenow="100"/></svg>'

@@ -18,6 +18,7 @@ from generation.studio import pad
 from generation.studio.cards import CHOOSE, PAD_SCRIPT, empty, face_card, face_grid, note, pad_html
 from generation.studio.files import faces_zip
 from generation.studio.page import EVENT, Page, again_box
+from generation.studio.person import Found, Person, person_panel
 from generation.studio.run import client_of, session_of, told, watched
 from vqvae.attributes import ATTRIBUTES
 
@@ -34,22 +35,8 @@ class Controls(NamedTuple):
     names: list[str]
 
 
-class Found(NamedTuple):
-    """Faces that were made, and what was asked of them."""
-
-    order: FacesOrder
-    faces: tuple[MadeFace, ...]
-
-
-class Made(NamedTuple):
-    """For what goes on with a face: a state with a :class:`Found`, and the cards, whose event is ``chosen``."""
-
-    found: gr.State
-    cards: gr.HTML
-
-
-def make_tab(page: Page) -> Made:
-    """Build the tab."""
+def make_tab(page: Page) -> Person:
+    """Build the tab; what the tab for changes takes from it."""
     t = page.t
     with gr.Row(elem_classes="sides"):
         with gr.Column(scale=2, min_width=300, elem_classes="ask"):
@@ -68,7 +55,7 @@ def make_tab(page: Page) -> Made:
                 number = {"precision": 0, "minimum": 0, "scale": 3, "min_width": 120}
                 seed = gr.Number(_FIRST_SEED, label=t("make.seed"), info=t("make.seed_help"), **number)
                 dice = gr.Button(t("make.dice"), scale=2, min_width=120, size="sm")
-            same = gr.Checkbox(False, label=t("make.same"), info=t("make.same_help"))
+            same = gr.Checkbox(True, label=t("make.same"), info=t("make.same_help"))
             settings = _who(page)
             with gr.Row(elem_classes="act"):
                 go = gr.Button(t("make.button", count=COUNT), variant="primary", scale=3, elem_id="make")
@@ -78,7 +65,8 @@ def make_tab(page: Page) -> Made:
             cards = gr.HTML(empty(t("make.empty")), js_on_load=CHOOSE, apply_default_css=False, elem_id="faces")
             zipped = gr.DownloadButton(t("make.zip"), visible=False, elem_id="faces-zip")
             again = again_box(page)
-    found = gr.State(None, time_to_live=3600)
+            found = gr.State(None, time_to_live=3600)
+            person = person_panel(page, found, cards)
     asked = [emotion, intensity, seed, same, *settings.components]
 
     async def make(request: gr.Request, *values: Any) -> AsyncIterator[Any]:
@@ -101,7 +89,7 @@ def make_tab(page: Page) -> Made:
         page.latest.stop(session_of(request), "make")
 
     stop.click(end, None, None, queue=False, **EVENT)
-    return Made(found, cards)
+    return person
 
 
 def _who(page: Page) -> Controls:
@@ -156,7 +144,7 @@ async def _made(page: Page, named: dict[str, Any], request: Any) -> AsyncIterato
         with told(wrong.append, t, gone):
             order = ordered(named, t, emotion=str(named["emotion"]), count=COUNT, identity=bool(named["same"]))
             again = faces_again(order, page.engine.settings.weights)
-            yield note(t("make.people" if order.identity else "make.drawing"), "work"), keep, keep, hidden, *again
+            yield note(t("make.drawing"), "work"), keep, keep, hidden, *again
 
             def act(tell: Any, cancelled: Any) -> FacesResult:
                 who = {"client": client_of(request), "cancelled": cancelled}
@@ -185,7 +173,7 @@ async def _made(page: Page, named: dict[str, Any], request: Any) -> AsyncIterato
 def _shown(page: Page, order: FacesOrder, shown: dict[int, tuple[MadeFace, bool]]) -> tuple[str, Found]:
     """Cards of the faces by seed, and what a choice among them may choose."""
     faces = [shown[seed] for seed in sorted(shown)]
-    cards = [face_card(face, number, page.t, first=first) for number, (face, first) in enumerate(faces)]
+    cards = [face_card(face, page.t, number, first=first) for number, (face, first) in enumerate(faces)]
     html = face_grid(cards, page.t("make.faces")) if cards else empty(page.t("make.empty"))
     return html, Found(order, tuple(face for face, _ in faces))
 

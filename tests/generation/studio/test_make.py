@@ -53,7 +53,9 @@ def test_a_drag_a_first_sight_verified_faces_and_their_files(visit: Visit, studi
         face = Image.open(io.BytesIO(archive.read(manifest["faces"][0]["file"])))
         assert face.info["Seed"] == str(manifest["faces"][0]["seed"])
     page.locator(".again button").first.click()
-    assert f"mimique sample --emotion {EVEN} --count 12 --seed 1" in page.locator(".again").inner_text().replace("\n", " ")
+    page.locator(".again .cm-line").first.wait_for()
+    said = page.locator(".again .cm-content").first.inner_text().replace("\n", "")
+    assert f"mimique sample --emotion {EVEN} --count 12 --seed 1 --identity" in said
 
 
 def test_keys_move_the_point(visit: Visit, studio: Studio) -> None:
@@ -85,3 +87,21 @@ def test_who_leaves_ends_the_order(visit: Visit, studio: Studio) -> None:
     page.locator(".face").first.wait_for()
     page.close()
     assert studio.idle()
+
+
+def test_a_face_becomes_a_person_with_all_emotions_and_a_moving_picture(visit: Visit, studio: Studio) -> None:
+    page = visit("/fr/")
+    ask(page, EVEN)
+    page.locator("#faces-zip").wait_for()
+    page.locator(".face").nth(1).click()
+    page.locator("#morph").click()
+    with page.expect_download() as taken:
+        page.locator("#person-zip").click()
+    with zipfile.ZipFile(taken.value.path()) as archive:
+        film = Image.open(io.BytesIO(archive.read("morph.webp")))
+        assert film.size == (256, 256)
+        seeds = {face["seed"] for face in json.loads(archive.read("manifest.json"))["faces"]}
+    assert len(seeds) == 1
+    assert page.locator("#film img").is_visible()
+    assert page.locator("#person-strip .face").count() == 9
+    assert f"graine {seeds.pop()}" in page.locator("#person-strip .face").first.inner_text()
