@@ -7,9 +7,10 @@ from html import escape
 import gradio as gr
 
 from generation.studio.cards import SIGN
-from generation.studio.make_tab import make_tab
 from generation.studio.page import Page
 from generation.studio.run import session_of
+from generation.studio.tabs.edit import edit_tab
+from generation.studio.tabs.make import make_tab
 from generation.studio.texts import LANGUAGES
 
 
@@ -18,8 +19,11 @@ def create_blocks(page: Page) -> gr.Blocks:
     t = page.t
     with gr.Blocks(title=f"{t('title')} – {t('tagline')}", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(_head(page), apply_default_css=False)
-        with gr.Tabs(), gr.Tab(t("make.tab"), id="make"):
-            make_tab(page)
+        with gr.Tabs() as tabs:
+            with gr.Tab(t("make.tab"), id="make"):
+                person = make_tab(page)
+            with gr.Tab(t("edit.tab"), id="edit"):
+                edit_tab(page, person, tabs)
         gr.HTML(_foot(page), apply_default_css=False)
 
         def leave(request: gr.Request) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from encoder.emotions import EMOTION_NAMES
-from generation.service.orders import MadeFace
+from generation.service.orders import EditResult, MadeFace, Proposal
 from generation.studio.texts import ASSETS, Texts
 
 # The sign of the page.
@@ -92,6 +92,38 @@ def face_card(face: MadeFace, t: Texts, number: int | None = None, *, first: boo
     label = escape(t("card.choose", seed=face.seed, emotion=top, share=share), quote=True)
     own = f'data-choose="{number}" aria-pressed="false" aria-label="{label}"'
     return f'<button type="button" class="face{" coarse" if first else ""}" {own}>{inner}</button>'
+
+
+def proposal_grid(result: EditResult, t: Texts) -> str:
+    """The proposals of an edit, the best first; a click puts one beside the face as it was."""
+    cards = [_proposal_card(each, number, t) for number, each in enumerate(result.proposals)]
+    return face_grid(cards, t("edit.proposals"))
+
+
+def _proposal_card(each: Proposal, number: int, t: Texts) -> str:
+    top, share = t.emotion(each.top), t.percent(each.distribution[each.top])
+    state = (
+        f'<em class="ok">✓ {escape(t("card.ok"))}</em>'
+        if each.accepted
+        else f'<em class="refused">{escape(t("edit.missed"))}</em>'
+    )
+    facts = [f"{t('edit.match')} <b>{t.percent(each.match)}</b>", f"{t('edit.change')} <b>{t.percent(each.change)}</b>"]
+    if each.judge is not None:
+        second = max(each.judge, key=lambda name: each.judge[name])  # type: ignore[index]
+        facts.append(f"{escape(t('edit.judge'))} <b>{escape(t.emotion(second))}</b>")
+    if each.same_person is not None:
+        facts.append(f"{escape(t('edit.same'))} <b>{t('edit.yes' if each.same_person else 'edit.no')}</b>")
+    elif each.similarity is not None:
+        facts.append(f"{escape(t('edit.similar'))} <b>{t.percent(each.similarity)}</b>")
+    label = escape(t("edit.choose", number=number + 1, emotion=top, share=share), quote=True)
+    own = f'data-choose="{number}" aria-pressed="{"true" if number == 0 else "false"}" aria-label="{label}"'
+    listed = "".join(f"<span>{fact}</span>" for fact in facts)
+    return (
+        f'<button type="button" class="face{" chosen" if number == 0 else ""}" {own}>'
+        f'<img src="{data_uri(each.close_up)}" alt="" width="256" height="256">'
+        f'<span class="head"><strong>{number + 1} · {escape(top)} {share}</strong>{state}</span>'
+        f'{bars(each.distribution, t)}<span class="facts">{listed}</span></button>'
+    )
 
 
 def face_grid(cards: Iterable[str], label: str, kind: str = "") -> str:

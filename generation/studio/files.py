@@ -15,7 +15,7 @@ from typing import Any
 
 from configs.cli import UserError
 from generation.files import made_now
-from generation.service.orders import FacesResult, MadeFace
+from generation.service.orders import EditResult, FacesResult, MadeFace
 from generation.service.settings import MIB
 
 
@@ -46,6 +46,12 @@ class Files:
                 raise UserError(f"{size / MIB:.1f} MiB, more than the {most / MIB:g} MiB allowed; make it smaller")
             return path.read_bytes()
         finally:
+            self.drop(given)
+
+    def drop(self, given: str) -> None:
+        """Delete an upload, if it is there yet."""
+        path = Path(given).resolve()
+        if path.is_relative_to(self.folder) and path.is_file():
             path.unlink(missing_ok=True)
             if path.parent != self.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
@@ -87,6 +93,22 @@ def faces_zip(result: FacesResult, further: Mapping[str, bytes] | None = None) -
     about = {**made_now(), "command": result.command, "python": result.python, "weights_sha256": result.weights}
     counts = {"asked": result.asked, "tried": result.tried, "complete": result.complete, "seconds": result.seconds}
     return archive({**files, **(further or {})}, {**about, "result": counts, "faces": records})
+
+
+def edit_zip(result: EditResult) -> bytes:
+    """Whole pictures and close-ups of an edit, with a manifest; the face as it was is not in it."""
+    files, records = dict[str, bytes](), list[dict[str, Any]]()
+    for number, each in enumerate(result.proposals, 1):
+        close = f"{number:02d}-close-up.png"
+        files[close] = each.close_up
+        record = {"close_up": close, **each.model_dump(mode="json", exclude={"png", "close_up"})}
+        if each.png is not None:
+            record["file"] = f"{number:02d}-{each.top}.png"
+            files[record["file"]] = each.png
+        records.append(record)
+    before = result.before.model_dump(mode="json", exclude={"png", "close_up"})
+    about = {**made_now(), "command": result.command, "python": result.python, "weights_sha256": result.weights}
+    return archive(files, {**about, "box": result.box, "before": before, "proposals": records})
 
 
 def archive(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bytes:

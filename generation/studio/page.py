@@ -7,13 +7,20 @@ from typing import Any
 
 import gradio as gr
 
+from configs.loader import validate
+from encoder.emotions import EMOTION_NAMES
 from generation.service.engine import Engine
+from generation.service.orders import EditOrder
 from generation.studio.files import Files
 from generation.studio.run import Latest
 from generation.studio.texts import Texts
 
 # The page is no interface for programs: that is HTTP, which the service has beside it.
 EVENT: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+
+
+# What an expression is made of.
+USUAL = ("brows", "eyes", "mouth")
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,11 @@ def again_box(page: Page, *, photo: bool = False) -> tuple[gr.Code, gr.Code]:
 
 def emotion_choices(t: Texts) -> list[tuple[str, str]]:
     """Names in the page's language, values as orders have them."""
-    from encoder.emotions import EMOTION_NAMES
-
     return [(t.emotion(name), name) for name in EMOTION_NAMES]
+
+
+def edit_order(values: Any, face: int = 0, **further: Any) -> EditOrder:
+    """The order that the controls mean. Raises UserError: it cannot be meant."""
+    emotion, intensity, region, count, seed = values
+    own = {"emotion": str(emotion), "intensity": float(intensity), "region": ",".join(region or USUAL), "count": int(count)}
+    return validate(EditOrder, {**own, "seed": int(seed or 0), "face": face + 1, **further}, "order")

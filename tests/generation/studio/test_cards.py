@@ -17,7 +17,7 @@ from encoder.emotions import EMOTION_NAMES
 from generation.service.orders import FacesResult, MadeFace
 from generation.studio.cards import bars, empty, face_card, face_grid, note
 from generation.studio.files import Files, faces_zip
-from generation.studio.person import film_of
+from generation.studio.tabs.person import film_of
 from generation.studio.texts import texts
 
 EVIL = "<script>alert(1)</script>\"' onerror='x"

@@ -11,7 +11,7 @@ import pytest
 from encoder.emotions import EMOTION_NAMES, parse_emotion
 from generation.studio.texts import LANGUAGES, preferred, texts
 
-SOURCES = "".join(path.read_text() for path in (Path(__file__).resolve().parents[3] / "generation/studio").glob("*.py"))
+SOURCES = "".join(path.read_text() for path in (Path(__file__).resolve().parents[3] / "generation/studio").rglob("*.py"))
 
 
 def fields(words: str) -> set[str]:

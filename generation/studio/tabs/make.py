@@ -18,8 +18,8 @@ from generation.studio import pad
 from generation.studio.cards import CHOOSE, PAD_SCRIPT, empty, face_card, face_grid, note, pad_html
 from generation.studio.files import faces_zip
 from generation.studio.page import EVENT, Page, again_box
-from generation.studio.person import Found, Person, person_panel
 from generation.studio.run import client_of, session_of, told, watched
+from generation.studio.tabs.person import Found, Person, person_panel
 from vqvae.attributes import ATTRIBUTES
 
 COUNT = 12
