@@ -11,6 +11,9 @@ from generation.studio.page import Page
 from generation.studio.run import session_of
 from generation.studio.tabs.edit import edit_tab
 from generation.studio.tabs.make import make_tab
+from generation.studio.tabs.measured import measured_tab
+from generation.studio.tabs.read import read_tab
+from generation.studio.tabs.sets import set_tab
 from generation.studio.texts import LANGUAGES
 
 
@@ -24,6 +27,12 @@ def create_blocks(page: Page) -> gr.Blocks:
                 person = make_tab(page)
             with gr.Tab(t("edit.tab"), id="edit"):
                 edit_tab(page, person, tabs)
+            with gr.Tab(t("read.tab"), id="read"):
+                read_tab(page)
+            with gr.Tab(t("set.tab"), id="set"):
+                set_tab(page, blocks)
+            with gr.Tab(t("measured.tab"), id="measured"):
+                measured_tab(page)
         gr.HTML(_foot(page), apply_default_css=False)
 
         def leave(request: gr.Request) -> None:

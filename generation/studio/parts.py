@@ -25,6 +25,11 @@ def _unopened(_self: Any, payload: Any) -> str | bytes | None:
     return within(payload.url) if (payload.url or "").startswith("data:") else payload.path
 
 
+def _places(_self: Any, payload: Any) -> list[str]:
+    """No second file is made of an upload."""
+    return [] if payload is None else [each.path for each in getattr(payload, "root", [payload])]
+
+
 def _in_the_page(_self: Any, value: tuple[bytes, bytes] | None) -> SliderData | None:
     """No file is written."""
     return None if value is None else SliderData(root=(ImageData(url=data_uri(value[0])), ImageData(url=data_uri(value[1]))))
@@ -38,6 +43,8 @@ def _kind_of(base: Any, **methods: Any) -> Any:
 
 # A picture from a file, the clipboard or the camera: where its file is, or its bytes. Gradio does not open it.
 PhotoIn = _kind_of(gr.Image, preprocess=_unopened)
+# Several files: where they are.
+FilesIn = _kind_of(gr.File, preprocess=_places)
 # Two pictures, given as the bytes of PNGs, that stand in the page itself.
 PhotoSlider = _kind_of(gr.ImageSlider, postprocess=_in_the_page)
 

@@ -21,7 +21,7 @@ class Texts:
     language: str
     words: Mapping[str, str]
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         """Raises KeyError: there is no such text."""
         return self.words[name].format(**values)
 

@@ -16,6 +16,7 @@ from generation.service.again import edit_again
 from generation.studio.cards import note
 from generation.studio.files import archive
 from generation.studio.page import EVENT, Page, edit_order
+from generation.studio.parts import FilesIn
 from generation.studio.run import client_of, session_of, told, watched
 
 # More belong to the command line, which takes folders.
@@ -28,7 +29,7 @@ def many_panel(page: Page, asked: list[Any]) -> None:
     t = page.t
     with gr.Accordion(t("many.title"), open=False, elem_id="many"):
         gr.Markdown(t("many.help", most=MOST), elem_classes="hint")
-        given = gr.File(label=t("many.files"), file_count="multiple", file_types=["image"], height=150, elem_id="many-files")
+        given = FilesIn(label=t("many.files"), file_count="multiple", file_types=["image"], height=150, elem_id="many-files")
         with gr.Row(elem_classes="act"):
             go = gr.Button(t("many.button"), variant="primary", elem_id="many-go")
             stop = gr.Button(t("make.stop"), scale=0, min_width=90)
