@@ -30,7 +30,7 @@ def create_blocks(page: Page) -> gr.Blocks:
             with gr.Tab(t("read.tab"), id="read"):
                 read_tab(page)
             with gr.Tab(t("set.tab"), id="set"):
-                set_tab(page, blocks)
+                set_tab(page)
             with gr.Tab(t("measured.tab"), id="measured"):
                 measured_tab(page)
         gr.HTML(_foot(page), apply_default_css=False)

@@ -21,7 +21,7 @@ _LOOKS = 1.0
 _EACH = 4
 
 
-def set_tab(page: Page, blocks: gr.Blocks) -> None:
+def set_tab(page: Page) -> None:
     """Build the tab. The browser remembers which set is its own, so that the page may be loaded anew meanwhile."""
     t = page.t
     with gr.Row(elem_classes="sides"):
@@ -77,12 +77,13 @@ def set_tab(page: Page, blocks: gr.Blocks) -> None:
         return None, *_looked(page, None)
 
     every.release(lambda count: [count] * len(counts), [every], counts, **EVENT)
-    go.click(start, [*counts, group, gender, seed, valid, form], [say, mine], **EVENT).then(look, [mine], shown, **EVENT)
+    go.click(start, [*counts, group, gender, seed, valid, form], [say, mine], **EVENT)
     cancel.click(act("cancel"), [mine], shown, **EVENT)
     resume.click(act("resume"), [mine], shown, **EVENT)
     delete.click(remove, [mine], [mine, *shown], **EVENT)
     clock.tick(look, [mine], shown, **EVENT)
-    blocks.load(look, [mine], shown, **EVENT)
+    # After a start, and when the browser has remembered.
+    mine.change(look, [mine], shown, **EVENT)
 
 
 def _told(page: Page, name: str) -> gr.Dropdown:
