@@ -64,7 +64,8 @@ def edit_tab(page: Page, person: Person, tabs: gr.Tabs) -> None:
             yield each
 
     async def from_made(chosen: MadeFace | None, request: gr.Request) -> AsyncIterator[Any]:
-        async for each in _looked_at(page, chosen.png if chosen else None, request):
+        # A face that was made is one at any size.
+        async for each in _looked_at(page, chosen.png if chosen else None, request, min_size=1):
             yield each
 
     given.input(look, [given], looked, **EVENT)
@@ -102,7 +103,7 @@ def _view(page: Page, photo: Photo, face: int) -> str:
     return boxed(photo.shown, photo.faces, (photo.read.width, photo.read.height), page.t, face)
 
 
-async def _looked_at(page: Page, given: str | bytes | None, request: Any) -> AsyncIterator[Any]:
+async def _looked_at(page: Page, given: str | bytes | None, request: Any, **how: Any) -> AsyncIterator[Any]:
     """Status, view, photograph, face, the emptied upload, and results, which are those of another photograph."""
     t, session = page.t, session_of(request)
     if given is None:
@@ -115,7 +116,7 @@ async def _looked_at(page: Page, given: str | bytes | None, request: Any) -> Asy
 
             def act(_tell: Any, cancelled: Any) -> Photo:
                 data = photo_bytes(page.files, given, page.engine.settings.picture_bytes)
-                read = page.engine.read(data, ReadOrder(), client=client_of(request), cancelled=cancelled)
+                read = page.engine.read(data, ReadOrder(**how), client=client_of(request), cancelled=cancelled)
                 return Photo(data, shown(data, page.engine.settings), read)
 
             async for _, photo in watched(act, gone):

@@ -16,7 +16,7 @@ from generation.service.http.access import Access
 from generation.service.http.serving import address_of, listen, server_of
 from generation.service.settings import EngineSettings
 from generation.studio.app import create_studio
-from tests.generation.service.conftest import MiddleFace
+from tests.generation.service.conftest import MiddleFace, held  # noqa: F401
 
 
 class Studio:
