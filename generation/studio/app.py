@@ -47,7 +47,8 @@ def create_studio(engine: Engine, access: Access | None = None, *, folder: Path)
     app = create_routes(engine)
     own: dict[str, Any] = {
         "theme": theme(),
-        "css": css(),
+        # Not as css: those rules Gradio would confine to a part of the page.
+        "head": f"<style>{css()}</style>",
         "footer_links": [],
         "run_history": False,
         "show_error": False,
