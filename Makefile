@@ -23,11 +23,12 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sample test fuzz torture audit wheel lint train docs clean
+.PHONY: help install sample studio test fuzz torture audit wheel lint train docs clean
 
 help:
 	@echo "make install               set up .venv; then: source .venv/bin/activate"
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
+	@echo "make studio                open the page in the browser: make, edit, read faces, build sets (ARGS='--port 9000')"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
 	@echo "make fuzz MINUTES=60       broken inputs of every kind, with bounds on time and memory; see SECURITY.md"
@@ -43,6 +44,9 @@ install: $(RUNTIME)
 
 sample: $(RUNTIME)
 	$(BIN)/python -m generation.sample --emotion "$(EMOTION)" $(if $(COUNT),--count "$(COUNT)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+studio: $(RUNTIME)
+	$(BIN)/python -m generation.studio --open $(ARGS)
 
 train: $(RUNTIME)
 	$(BIN)/python -m vqvae.train $(ARGS)

@@ -25,6 +25,7 @@ PROGRAMS = {
     "read": Program("encoder.analyze", "the emotions of the faces in pictures and videos", ("python -m encoder.analyze",)),
     "dataset": Program("generation.dataset.__main__", "a labelled set of generated faces", ("python -m generation.dataset",)),
     "serve": Program("generation.service.__main__", "all of this over HTTP, for many clients", ("python -m generation.service",)),
+    "studio": Program("generation.studio.__main__", "all of this on a page in the browser", ("python -m generation.studio",)),
     "evaluate": Program("encoder.evaluate", "how well an encoder reads a labelled set", ("python -m encoder.evaluate",)),
     "train": Program("vqvae.train", "tokenizer and prior", ("accelerate launch vqvae/train.py", "vqvae/train.py")),
     "train-encoder": Program("encoder.train", "the encoder", ("python -m encoder.train", "encoder.train")),

@@ -31,6 +31,16 @@ def faces_again(order: FacesOrder, weights: str) -> tuple[str, str]:
     return "\n".join(dict.fromkeys(lines)), _pipe(weights) + f"faces = pipe({_arguments(given)})\n"
 
 
+def strip_again(order: FacesOrder, path: str, frames: int, weights: str) -> tuple[str, str]:
+    """Command line and Python of a strip."""
+    own = _asked(order, "emotion", "count", "seed", "intensity", "mark", "max_tries", "best_of", "identity")
+    words = ["mimique", "sample", "--strip", path, "--frames", str(frames), *(["--seed", str(order.seed)] if order.seed else [])]
+    words += [] if order.intensity == 1.0 else ["--intensity", f"{order.intensity:g}"]
+    given = {"seed": order.seed, "intensity": order.intensity, **own}
+    call = f"strip = pipe.strip({path!r}, {frames}, {_arguments(given)})\n"
+    return shlex.join([*words, *_options(own), *(["--mark"] if order.mark else []), *_weights(weights)]), _pipe(weights) + call
+
+
 def edit_again(order: EditOrder, weights: str, mark: bool) -> tuple[str, str]:
     """Command line and Python of an edit."""
     own = _asked(order, "emotion", "whole")

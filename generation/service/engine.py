@@ -25,7 +25,7 @@ from generation.editing.face import edit_face
 from generation.faces import FaceBatch
 from generation.orders.per_face import Order, make_order
 from generation.service.admission import Admission
-from generation.service.again import box_or_parts, dataset_again, edit_again, faces_again, read_again
+from generation.service.again import box_or_parts, dataset_again, edit_again, faces_again, read_again, strip_again
 from generation.service.jobs import Job, Jobs
 from generation.service.orders import (
     DatasetOrder,
@@ -43,12 +43,14 @@ from generation.service.settings import EngineSettings
 from generation.service.shared_model import KnownPeople, SharedModel
 from generation.service.turns import Place, Turns
 from generation.service.uploads import given_picture, is_video, video_views
+from generation.strip import make_strip
 
 Cancelled = Callable[[], bool]
 # Steps of a coarse view: as few as still show what emotion it will be.
 COARSE_STEPS = 4
 # Frames of a video that are read before others have their turn.
 _FRAMES = 8
+_NOT_OF_STRIPS = {"emotion", "count", "seed", "intensity", "mark", "max_tries", "best_of", "identity", "avoidance", "candidates"}
 _NOT_OF_EDITS = {"emotion", "intensity", "region", "face", "count", "seed", "keep", "whole"}
 
 
@@ -148,7 +150,7 @@ class Engine:
             quick = {"steps": COARSE_STEPS, "realism": None if whole.realism is None else 0.0, "landmarks": "off"}
             request = whole.model_copy(update={**quick, "encoder_guidance": 0.0, "best_of": 1, "max_tries": 1})
             seeds = asked.seeds or range(request.seed, request.seed + request.count)
-            people = shared.people(whole) if whole.identity else None
+            people = shared.people(whole if shared.knows(whole, seeds) else request) if whole.identity else None
             with self._alone:
                 faces = tuple(shared.draw_people(request, seeds, 0, asked.emotions, people))
             own = (asked.emotions, asked.seeds)
@@ -157,6 +159,20 @@ class Engine:
                 FaceBatch(request, faces, len(faces), time.monotonic() - started, self.model.weights, False, {}, *own),
                 verified=False,
             )
+
+    def strip(
+        self, order: FacesOrder, path: str, frames: int, *, client: str = "local", cancelled: Cancelled | None = None
+    ) -> FacesResult:
+        """The person of the order's seed in even steps along a path such as ``"neutral:fear"``. Unlike others, these may miss."""
+        with self._order("strips", client, cancelled) as place:
+            own = order.model_dump(exclude=_NOT_OF_STRIPS, exclude_none=True)
+            if not isinstance(order.seed, int) or isinstance(order.intensity, tuple) or frames > self.settings.most_faces:
+                raise UserError(f"a strip is of one seed and intensity, and of at most {self.settings.most_faces} faces")
+            shared = SharedModel(self.model, self.turns, place, self._known)
+            with self._alone:
+                strip = make_strip(shared, path, frames, 1, order.seed, intensity=order.intensity, **own)
+            again = strip_again(order, path, frames, self.settings.weights)
+            return faces_result(strip, again, verified=False, mark=order.mark)
 
     def edit(self, order: EditOrder, picture: Any, *, client: str = "local", cancelled: Cancelled | None = None) -> EditResult:
         """Another expression for a face in a picture: the bytes of its file, a PIL image or an array."""

@@ -75,6 +75,10 @@ class SharedModel(FaceModel):
         draws = [Draw(request, tuple(emotion), seed, attempt, who) for emotion, seed, who in rows]
         return [drawn.face for drawn in self._turns.draw(self._place, draws)]
 
+    def knows(self, request: FaceRequest, seeds: Sequence[int]) -> bool:
+        """Whether all of these people were found before."""
+        return set(seeds) <= self._known.of(request).keys()
+
     def people(self, request: FaceRequest) -> People:
         """The people of a settled request."""
         return People(_Casting(self._turns, self._place), request, self._known.of(request))

@@ -15,7 +15,7 @@ from generation.edit import parse_region
 from generation.options import read_request
 from generation.orders.per_face import make_order
 from generation.sample import build_parser as sampling
-from generation.service.again import dataset_again, edit_again, faces_again, read_again
+from generation.service.again import dataset_again, edit_again, faces_again, read_again, strip_again
 from generation.service.orders import DatasetOrder, EditOrder, FacesOrder, ReadOrder
 
 FACES = [
@@ -55,6 +55,15 @@ def test_each_face_of_a_list_has_its_command() -> None:
     assert (first.emotion, first.seed, first.count, first.mark) == ("fear", 5, 1, True)
     assert (second.emotion, second.seed, second.intensity) == ("anger", 6, 0.5)
     assert "emotion=['fear', 'anger']" in python
+
+
+def test_a_strip_is_taken_by_its_program() -> None:
+    order = FacesOrder(seed=7, intensity=0.5, gender="female", identity=True, mark=True)
+    command, python = strip_again(order, "neutral:fear", 5, "pretrained")
+    strip = sampling().parse_args(options(command))
+    assert (strip.strip, strip.frames, strip.seed, strip.intensity) == ("neutral:fear", 5, 7, 0.5)
+    assert (strip.gender, strip.mark) == ("female", True)
+    assert "pipe.strip('neutral:fear', 5, seed=7, intensity=0.5, gender='female')" in python
 
 
 def test_hostile_words_stay_words() -> None:

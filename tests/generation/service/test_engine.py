@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from configs.cli import UserError
+from encoder.emotions import EMOTION_NAMES
 from generation.pipeline import FacePipeline
 from generation.service import turns
 from generation.service.admission import Busy
@@ -70,6 +71,30 @@ def test_a_face_is_the_same_alone_and_among_others(
     for mine, theirs in zip(result.faces, alone, strict=True):
         assert np.abs(pixels(mine) - theirs.image.astype(np.int64)).max() <= 1
         assert mine.distribution == pytest.approx(theirs.verdict.as_record()["distribution"], abs=0.01)
+
+
+def test_a_strip_is_that_of_the_pipeline(engine: Engine) -> None:
+    """One person on the way from one emotion to another, drawn among what others draw."""
+    strip = engine.strip(FacesOrder(seed=4, look="fer2013"), "neutral:fear", 3)
+    alone = FacePipeline.from_pretrained(engine.settings.weights).strip("neutral:fear", 3, seed=4, look="fer2013")
+    assert len(strip.faces) == 3
+    for mine, theirs in zip(strip.faces, alone, strict=True):
+        assert mine.asked == pytest.approx(dict(zip(EMOTION_NAMES, theirs.asked, strict=True)), abs=1e-3)
+        assert np.abs(pixels(mine) - theirs.image.astype(np.int64)).max() <= 1
+    with pytest.raises(UserError, match="at most 64 faces"):
+        engine.strip(FacesOrder(), "neutral:fear", 65)
+
+
+def test_a_first_sight_of_people_does_not_wait_until_they_are_found(engine: Engine, likely: str) -> None:
+    order = FacesOrder(emotion=likely, count=2, seed=6, identity=True, threshold=0.0, max_tries=4)
+    engine.coarse(order)
+    assert engine.turns.tally["draws"] == 4
+    people = [np.asarray(face.picture) for face in engine.faces(order).faces]
+    before = engine.turns.tally["draws"]
+    again = engine.coarse(order)
+    assert engine.turns.tally["draws"] == before + 2
+    assert len(again.faces) == 2
+    assert people
 
 
 def test_an_order_of_one_face_does_not_wait_for_one_of_many(

@@ -1,0 +1,157 @@
+"""Set: a labelled set in the background; its progress, and in the end one ZIP with data card."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from configs.cli import UserError
+from configs.loader import validate
+from encoder.emotions import EMOTION_NAMES
+from generation.service.jobs import Job
+from generation.service.orders import DatasetOrder, JobState
+from generation.studio.cards import empty, note
+from generation.studio.page import EVENT, Page, again_box
+from generation.studio.run import client_of, told
+from vqvae.attributes import ATTRIBUTES
+
+_LOOKS = 1.0
+_EACH = 4
+
+
+def set_tab(page: Page) -> None:
+    """Build the tab. The browser remembers which set is its own, so that the page may be loaded anew meanwhile."""
+    t = page.t
+    with gr.Row(elem_classes="sides"):
+        with gr.Column(scale=3, min_width=300, elem_classes="ask"):
+            gr.Markdown(t("set.help"), elem_classes="hint")
+            every = gr.Slider(0, 100, _EACH, step=1, label=t("set.every"), elem_id="set-every")
+            with gr.Group(elem_classes="counts"), gr.Row():
+                counts = [
+                    gr.Number(_EACH, label=t.emotion(name), precision=0, minimum=0, min_width=100, elem_id=f"set-{name}")
+                    for name in EMOTION_NAMES
+                ]
+            group = _told(page, "group")
+            gender = _told(page, "gender")
+            with gr.Row():
+                seed = gr.Number(0, label=t("make.seed"), precision=0, minimum=0, min_width=110)
+                valid = gr.Slider(0, 0.9, 0.1, step=0.05, label=t("set.valid"), min_width=170)
+            form = gr.Radio([(t("set.folders"), "folders"), (t("set.parquet"), "parquet")], value="folders", label=t("set.form"))
+            go = gr.Button(t("set.button"), variant="primary", elem_id="set")
+        with gr.Column(scale=4, min_width=320):
+            say = gr.HTML(note(""), apply_default_css=False, elem_id="set-say")
+            view = gr.HTML(empty(t("set.empty")), apply_default_css=False, elem_id="set-view")
+            with gr.Row(visible=False, elem_classes="act") as acts:
+                cancel = gr.Button(t("set.cancel"), min_width=110, elem_id="set-cancel")
+                resume = gr.Button(t("set.resume"), variant="primary", min_width=110, visible=False, elem_id="set-resume")
+                delete = gr.Button(t("set.delete"), min_width=110, elem_id="set-delete")
+            with gr.Column(visible=False) as box:
+                again = again_box(page)
+    mine = gr.BrowserState(None, storage_key=f"mimique-set-{t.language}")
+    clock = gr.Timer(_LOOKS, active=False)
+    shown = [view, acts, cancel, resume, box, *again, clock]
+
+    def look(number: str | None) -> Any:
+        return _looked(page, number)
+
+    def start(request: gr.Request, *values: Any) -> Any:
+        return _started(page, values, request)
+
+    def act(what: str) -> Any:
+        def do(number: str | None) -> Any:
+            job = _found(page, number)
+            if job is not None and what == "cancel":
+                job.cancel()
+            elif job is not None:
+                page.engine.jobs.resume(job.id)
+            return _looked(page, number)
+
+        return do
+
+    def remove(number: str | None) -> Any:
+        job = _found(page, number)
+        if job is not None:
+            page.engine.jobs.delete(job.id)
+        return None, *_looked(page, None)
+
+    every.release(lambda count: [count] * len(counts), [every], counts, **EVENT)
+    go.click(start, [*counts, group, gender, seed, valid, form], [say, mine], **EVENT)
+    cancel.click(act("cancel"), [mine], shown, **EVENT)
+    resume.click(act("resume"), [mine], shown, **EVENT)
+    delete.click(remove, [mine], [mine, *shown], **EVENT)
+    clock.tick(look, [mine], shown, **EVENT)
+    # After a start, and when the browser has remembered.
+    mine.change(look, [mine], shown, **EVENT)
+
+
+def _told(page: Page, name: str) -> gr.Dropdown:
+    """One of the classes, each alike, or as it comes; hidden where these weights cannot be told."""
+    t, choices = page.t, list[tuple[str, str | None]]()
+    if name in page.engine.model.attributes:
+        choices = [(t("set.even"), "even"), (t("make.free"), "any"), *((each, each) for each in ATTRIBUTES[name])]
+    choices = choices or [(t("make.free"), None)]
+    return gr.Dropdown(choices, value=choices[0][1], label=t(f"make.{name}"), visible=len(choices) > 1)
+
+
+def _found(page: Page, number: Any) -> Job | None:
+    """The set of that name; None where it was deleted, or of an earlier start of the program."""
+    try:
+        return page.engine.jobs[number] if isinstance(number, str) else None
+    except KeyError:
+        return None
+
+
+def _started(page: Page, values: Any, request: Any) -> Any:
+    """Status, and the name of the set."""
+    t, wrong = page.t, list[str]()
+    *counts, group, gender, seed, valid, form = values
+    with told(wrong.append, t):
+        wanted = {name: int(count) for name, count in zip(EMOTION_NAMES, counts, strict=True) if count}
+        if not wanted:
+            raise UserError(t("set.none"))
+        own = {"seed": int(seed or 0), "valid": float(valid), "format": form, "group": group, "gender": gender}
+        given = {name: value for name, value in own.items() if value is not None}
+        job = page.engine.start_dataset(validate(DatasetOrder, {"counts": wanted, **given}, "order"), client=client_of(request))
+        return note(t("set.started")), job.id
+    return note(wrong[0], "wrong"), gr.skip()
+
+
+def _looked(page: Page, number: Any) -> Any:
+    """View, row of buttons, whether each is of use, box, command, Python, and whether to look again."""
+    job = _found(page, number)
+    if job is None:
+        hidden = gr.Row(visible=False)
+        return empty(page.t("set.empty")), hidden, gr.skip(), gr.skip(), gr.Column(visible=False), "", "", gr.Timer(active=False)
+    state = job.state
+    working = state.state in ("waiting", "running")
+    resumes = state.state in ("cancelled", "failed")
+    return (
+        progress(state, page),
+        gr.Row(visible=True),
+        gr.Button(visible=working),
+        gr.Button(visible=resumes),
+        gr.Column(visible=True),
+        state.command,
+        state.python,
+        gr.Timer(active=working),
+    )
+
+
+def progress(state: JobState, page: Page) -> str:
+    """How far a set is, and, when it is done, where it is."""
+    t = page.t
+    line = t(f"set.{state.state}", done=state.done, count=state.asked)
+    left = "" if state.seconds_left is None else t("set.left", time=t.seconds(state.seconds_left))
+    parts = [f'<p class="note{" work" if state.state == "running" else ""}" role="status">{escape(line)} {escape(left)}</p>']
+    if state.problem:
+        parts.append(f'<p class="note wrong" role="alert">{escape(state.problem)}</p>')
+    label = escape(t("set.progress"), quote=True)
+    parts.append(f'<progress max="{state.asked}" value="{state.done}" aria-label="{label}"></progress>')
+    if state.state == "done":
+        parts.append(
+            f'<a class="take" href="/v1/jobs/{escape(state.id, quote=True)}/set.zip" download>{escape(t("set.take"))}</a>'
+        )
+        parts.append(f'<p class="note">{escape(t("set.whole" if state.complete else "set.part"))}</p>')
+    return f'<div class="set">{"".join(parts)}</div>'
