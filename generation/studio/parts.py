@@ -7,8 +7,8 @@ from base64 import b64decode
 from typing import Any
 
 import gradio as gr
-from gradio.components.image import ImageData
 from gradio.components.imageslider import SliderData
+from gradio.data_classes import ImageData
 
 from configs.cli import UserError
 from generation.studio.cards import data_uri
