@@ -20,6 +20,8 @@ HEAVY = {
     *("accelerate", "av", "cv2", "deepface", "dlib", "gradio", "lightgbm", "lpips", "matplotlib", "onnx", "onnxruntime"),
     *("onnxscript", "pandas", "pyarrow", "scipy", "sklearn", "torchvision", "wandb"),
 }
+# The page of the studio is made of Gradio's components. Its door and what loads it, `__main__` and `app`, stay light.
+PAGE = {"blocks.py", "page.py", "parts.py", "theme.py", *(path.name for path in (ROOT / "generation/studio/tabs").glob("*.py"))}
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # Calls that read or write pickles, by the last two names of what is called.
 UNPICKLING_CALLS = {"torch.load", "torch.save", "hub.load", "hub.load_state_dict_from_url", "pd.read_pickle"}
@@ -63,7 +65,8 @@ def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
 
 def heavy_imports(source: str, path: Path) -> list[str]:
     names = (name for node in run_at_import(ast.parse(source)) for name in imported(node, path))
-    return [name for name in names if name.split(".")[0] in HEAVY]
+    own = {"gradio"} if relative(path).startswith("generation/studio/") and path.name in PAGE else set()
+    return [name for name in names if name.split(".")[0] in HEAVY - own]
 
 
 def unpickling(source: str, path: Path) -> list[str]:
