@@ -62,6 +62,7 @@ WORK = (
     "eval.benchmarks.gpu.measure",
     "eval.benchmarks.prior._table",
     "eval.benchmarks.reading.deepface_analyze",
+    "eval.benchmarks.service._service",
     "eval.benchmarks.shards._write",
     "eval.benchmarks.startup._seconds",
     "eval.benchmarks.vq.contestants",

@@ -33,6 +33,7 @@ FILES = {
     "eval.benchmarks.gpu": ("--out b.json", "b.json"),
     "eval.benchmarks.prior": ("--out b.json", "b.json"),
     "eval.benchmarks.reading": ("--out b.json", "b.json"),
+    "eval.benchmarks.service": ("--out b.json", "b.json"),
     "eval.benchmarks.shards": ("--out b.json", "b.json"),
     "eval.benchmarks.vq": ("--out b.json", "b.json"),
     "vqvae.pack": ("RUN --out packed", "packed/train.safetensors"),

@@ -5,7 +5,6 @@ Reading, editing and judging photographs all come here, so that one face has one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,14 +34,12 @@ def cut_emotion(picture: NDArray[np.uint8], face: DetectedFace, encoder: Emotion
     return _cut(picture, face, convention.size, convention.crop, whole)
 
 
-def read_emotions(
-    encoder: EmotionEncoder, cuts: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], batch_size: int | None = None
-) -> NDArray[np.float32]:
-    """(N, 7) probabilities of N faces of photographs as :func:`cut_emotion` cuts them: the mean over face and mirror image.
+def read_emotions(encoder: EmotionEncoder, cuts: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
+    """(N, 7) probabilities of (N, size, size, 3) faces cut by :func:`cut_emotion`: the mean over face and mirror image.
 
     ``batch_size`` of :meth:`EmotionEncoder.predict`.
     """
-    return mirrored_distributions(encoder, np.stack(cuts), batch_size)
+    return mirrored_distributions(encoder, cuts, batch_size)
 
 
 def _cut(picture: NDArray[np.uint8], face: DetectedFace, size: int, crop: CropConfig | None, whole: bool) -> NDArray[np.uint8]:

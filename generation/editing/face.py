@@ -247,12 +247,12 @@ class _Work:
 
     def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
         """What encoder, second judge and embedder say of the face in ``part``."""
-        (read,) = read_emotions(self._model.encoder, [self._shown_to(self._model.encoder, part)]).tolist()
+        (read,) = read_emotions(self._model.encoder, self._shown_to(self._model.encoder, part)[None]).tolist()
         edit = Edit(part, seed, intensity, judged_by(request.emotion, read, request.threshold, request.avoid), change)
         if self._second is not None and self._features is not None:
             shown = self._shown_to(self._second, part)
             alike = float(torch.cosine_similarity(self._features_of(self._second, shown), self._features, dim=0))
-            (judged,) = read_emotions(self._second, [shown]).tolist()
+            (judged,) = read_emotions(self._second, shown[None]).tolist()
             edit = replace(edit, judged=tuple(judged), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
             apart = float(distances(self._vector, self._embed(self._embedder, part), self._embedder.metric)[0, 0])
