@@ -50,13 +50,18 @@ def table(tallies: dict[tuple[str, str], Outcome]) -> str:
 def _row(tally: Outcome) -> dict[str, object]:
     kills = {name: tally.kills[f"SIG{name}"] for name in ("KILL", "TERM", "INT")}
     counts = {"runs": tally.runs, "starts": tally.starts, "resumed": tally.resumed, **kills, "lost": tally.lost}
-    ends = {"tracebacks": tally.tracebacks, "differ": tally.differing, "slowest stop": f"{tally.slowest_stop:.1f} s"}
+    ends: dict[str, object] = {
+        "tracebacks": tally.tracebacks,
+        "differ": tally.differing,
+        "orphans": tally.orphans,
+        "slowest stop": f"{tally.slowest_stop:.1f} s",
+    }
     return {"start": tally.start, "disturbed by": tally.wrong, **counts, **ends}
 
 
 def add(total: Outcome, one: Outcome) -> None:
     """Put a case to the others."""
-    for name in ("runs", "starts", "resumed", "lost", "tracebacks", "differing"):
+    for name in ("runs", "starts", "resumed", "lost", "tracebacks", "differing", "orphans"):
         setattr(total, name, getattr(total, name) + getattr(one, name))
     total.kills += one.kills
     total.slowest_stop = max(total.slowest_stop, one.slowest_stop)

@@ -24,6 +24,7 @@ class Outcome:
     lost: int = 0
     tracebacks: int = 0
     differing: int = 0
+    orphans: int = 0
     slowest_stop: float = 0.0
     problems: list[str] = field(default_factory=list)
 

@@ -78,6 +78,7 @@ class _Case:
     def judge(self, ended: Running, code: int, allowed: set[int], number: int = 0) -> None:
         """What an ended process said and left, and its exit code; a launcher has codes and tracebacks of its own."""
         said = ended.log.read_text(errors="replace")
+        self.outcome.orphans += ended.orphans
         self.anew = _REFUSED in said
         ours = [each for each in tracebacks(said) if self.how in (FORKED, PYTHON) or _ours(each)]
         if number == signal.SIGINT:  # before the program's first line Ctrl-C is Python's own
@@ -175,8 +176,9 @@ def _disk_full(case: _Case) -> None:
 
 def _read_only(case: _Case) -> None:
     with small_disk(case.folder.parent, 256 * 1024) as change:
-        if change is None and os.geteuid() == 0:
-            return  # to whom nothing is read-only
+        if change is None and os.geteuid() == 0:  # to whom nothing is read-only
+            case.outcome.wrong = "read-only: not possible here"
+            return
         ended = case.start()
         ended.wait(until=ended.started + case.chance.uniform(0.0, 1.0) * case.bench.seconds(case.name, case.how))
         ended.send(signal.SIGKILL)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FORKED, PYTHON, ACCELERATE, TORCHRUN = STARTS = ("forked", "python -m", "accelerate launch", "torchrun, 2 processes")
 _MARK = "TORTURE_RUN"
 _LONGEST = 300.0
+_ORPHANS_MAY_TAKE = 60.0
 _ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,7 +49,7 @@ class Running:
         self, how: str, work: Work, argv: list[str], log: Path, fault: dict[str, Any] | None = None, calls: Path | None = None
     ) -> None:
         self.how, self.log, self._mark, self._code = how, log, secrets.token_hex(8), None
-        self.started = time.monotonic()
+        self.started, self.orphans = time.monotonic(), 0
         log.touch()
         if how == FORKED:
             self.number = self._fork(work, argv, fault, calls)
@@ -124,28 +125,37 @@ class Running:
 
     def send(self, number: signal.Signals, whom: str = "first") -> bool:
         """Send a signal to the ``first`` process, a ``child`` of a launcher, or ``all``; False: there was nobody."""
-        if self.poll() is not None:
+        if self.poll() is not None and whom != "all":
             return False
         children = self.children() if whom != "first" else []
-        targets = children[:1] if whom == "child" and children else [self.number, *children] if whom == "all" else [self.number]
+        first = [self.number] if self.poll() is None else []
+        targets = children[:1] if whom == "child" and children else [*first, *children] if whom == "all" else first
         for target in targets:
             with suppress(ProcessLookupError):
                 os.kill(target, number)
-        return True
+        return bool(targets)
 
     def wait(self, until: float | None = None) -> int | None:
         """The exit code once nothing of it runs any more; None: at ``until`` it ran still.
 
+        Of a launcher that was killed, those whom it had just started may wait for it half an hour, in torch: they are killed,
+        and ``orphans`` counts them.
+
         Raises:
             TimeoutError: it hangs; it was killed.
         """
-        end = time.monotonic() + _LONGEST
+        end, alone = time.monotonic() + _LONGEST, 0.0
         while True:
             code = self.poll()
             if code is not None and (until is not None or not self.children()):
                 return code
             if until is not None and time.monotonic() >= until:
                 return None
+            if code is not None and code < 0:
+                alone = alone or time.monotonic()
+                if time.monotonic() > alone + _ORPHANS_MAY_TAKE:
+                    self.orphans = max(self.orphans, len(self.children()))
+                    self.send(signal.SIGKILL, "all")
             if time.monotonic() > end:
                 self.send(signal.SIGKILL, "all")
                 raise TimeoutError(f"{self.how} {self.log}: hangs")

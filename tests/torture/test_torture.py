@@ -69,7 +69,7 @@ def test_the_table_adds_up() -> None:
         add(total, each)
     assert (total.runs, total.starts, total.resumed, total.kills.total(), total.lost) == (3, 7, 4, 3, 1)
     last = table({(each.start, each.wrong): each for each in (one, two)}).splitlines()[-1].split()
-    assert last == ["all", "3", "7", "4", "2", "0", "1", "1", "0", "0", "0.5", "s"]
+    assert last == ["all", "3", "7", "4", "2", "0", "1", "1", "0", "0", "0", "0.5", "s"]
 
 
 def test_campaigns_of_several_nights_add_up(tmp_path: Path) -> None:
