@@ -23,12 +23,13 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install sample studio test fuzz torture audit wheel lint train docs clean
+.PHONY: help install sample studio chromium test fuzz torture audit wheel lint train docs clean
 
 help:
 	@echo "make install               set up .venv; then: source .venv/bin/activate"
 	@echo "make sample EMOTION=fear   generate verified faces (COUNT=16  OUT=folder  ARGS='--seed 1 --intensity 0.6')"
 	@echo "make studio                open the page in the browser: make, edit, read faces, build sets (ARGS='--port 9000')"
+	@echo "make chromium              Debian's Chromium, in which the tests of the page run; skipped by them where it is absent"
 	@echo "make train                 train tokenizer and prior on drawn faces (ARGS='--config configs/vqvae/base.yaml')"
 	@echo "make test                  format, lint, types and tests, network cut off (OFFLINE=auto|must|no  ARGS='-k name')"
 	@echo "make fuzz MINUTES=60       broken inputs of every kind, with bounds on time and memory; see SECURITY.md"
@@ -47,6 +48,9 @@ sample: $(RUNTIME)
 
 studio: $(RUNTIME)
 	$(BIN)/python -m generation.studio --open $(ARGS)
+
+chromium:
+	command -v chromium > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 train: $(RUNTIME)
 	$(BIN)/python -m vqvae.train $(ARGS)

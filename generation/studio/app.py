@@ -60,7 +60,9 @@ def create_studio(engine: Engine, access: Access | None = None, *, folder: Path)
     }
     for language in LANGUAGES:
         blocks = create_blocks(Page(engine, texts(language), kept))
-        gr.mount_gradio_app(app, blocks, f"/{language}", **own)
+        # For screen readers; Gradio's page says that it is English.
+        spoken = f"() => {{ document.documentElement.lang = '{language}'; }}"
+        gr.mount_gradio_app(app, blocks, f"/{language}", js=spoken, **own)
 
     @app.get("/", include_in_schema=False)
     async def start(request: Request) -> RedirectResponse:
@@ -85,4 +87,4 @@ def create_studio(engine: Engine, access: Access | None = None, *, folder: Path)
     async def icon() -> Response:
         return Response(SIGN, media_type="image/svg+xml")
 
-    return Guard(Gate(app), access or Access())
+    return Guard(Gate(app, kept.has_room), access or Access())

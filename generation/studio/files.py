@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,17 +19,24 @@ from generation.files import made_now
 from generation.service.orders import EditResult, FacesResult, MadeFace
 from generation.service.settings import MIB
 
+# An upload that nobody asked to read by then was given up; all files together are no more than that many bytes.
+_UNREAD_SECONDS, _MOST_BYTES = 600, 1024 * MIB
+_LOOKS = 60.0
+
 
 class Files:
     """The folder in which Gradio keeps what comes and goes; deleted by :meth:`close`.
 
     Args:
-        folder: made, for its owner only. kept_seconds: after which any file in it is deleted.
+        folder: made, for its owner only. kept_seconds: after which a download is deleted; an upload that is not read after
+            ten minutes.
     """
 
     def __init__(self, folder: Path, kept_seconds: float) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder, self._kept = folder.resolve(), kept_seconds
+        self.folder, self._kept, self._closed = folder.resolve(), kept_seconds, threading.Event()
+        self._given = self.folder / "downloads"
+        threading.Thread(target=self._sweep_all, name="files of the page", daemon=True).start()
 
     def take(self, given: str | None, most: int) -> bytes:
         """The bytes of an upload, whose file is deleted at once.
@@ -59,23 +67,37 @@ class Files:
     def give(self, name: str, data: bytes) -> str:
         """A file to download, at a place that nobody can guess."""
         self.sweep()
-        place = self.folder / secrets.token_urlsafe(18)
-        place.mkdir(mode=0o700)
+        place = self._given / secrets.token_urlsafe(18)
+        place.mkdir(mode=0o700, parents=True)
         (place / name).write_bytes(data)
         return str(place / name)
 
     def sweep(self) -> None:
         """Delete what is too old."""
-        too_old = time.time() - self._kept
+        now = time.time()
         for path in sorted(self.folder.rglob("*"), reverse=True):
+            longest = self._kept if path.is_relative_to(self._given) else min(self._kept, _UNREAD_SECONDS)
             try:
-                if path.stat().st_mtime < too_old:
+                if path != self._given and path.stat().st_mtime < now - longest:
                     path.rmdir() if path.is_dir() else path.unlink()
             except OSError:  # another request was quicker, or the folder holds younger files
                 continue
 
+    def has_room(self) -> bool:
+        """Whether another upload may come."""
+        found = (path for path in self.folder.rglob("*") if path.is_file())
+        try:
+            return sum(path.stat().st_size for path in found) < _MOST_BYTES
+        except OSError:  # one of them was deleted meanwhile
+            return True
+
+    def _sweep_all(self) -> None:
+        while not self._closed.wait(_LOOKS):
+            self.sweep()
+
     def close(self) -> None:
         """Delete all."""
+        self._closed.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,10 +40,14 @@ _LASTING = re.compile(r"/\w\w/(?:assets|svelte)/")
 
 
 class Gate:
-    """An ASGI application before another, behind the guard of the service."""
+    """An ASGI application before another, behind the guard of the service.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        has_room: whether another upload may come.
+    """
+
+    def __init__(self, app: ASGIApp, has_room: Callable[[], bool]) -> None:
+        self._app, self._has_room = app, has_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer that there is no such route."""
@@ -53,6 +57,10 @@ class Gate:
         path = scope["path"]
         if not _PATHS.fullmatch(path):
             await problem(404, "no such route")(scope, receive, send)
+            return
+        if path.endswith("/gradio_api/upload") and not self._has_room():
+            said = problem(429, "too many uploads wait to be read; try again later", headers={"Retry-After": "60"})
+            await said(scope, receive, send)
             return
 
         async def answered(message: Message) -> None:

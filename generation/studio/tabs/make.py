@@ -155,7 +155,7 @@ async def _made(page: Page, named: dict[str, Any], request: Any) -> AsyncIterato
                 if not page.latest.is_newest(session, "make", gone):
                     return
                 if kind == "end":
-                    yield _done(page, order, what)
+                    yield _done(page, order, what, gone.is_set())
                 elif isinstance(what, FacesResult):
                     shown = {face.seed: (face, True) for face in what.faces}
                     line = t("make.first", count=len(shown), seconds=t.number(what.seconds, 1))
@@ -178,10 +178,12 @@ def _shown(page: Page, order: FacesOrder, shown: dict[int, tuple[MadeFace, bool]
     return html, Found(order, tuple(face for face, _ in faces))
 
 
-def _done(page: Page, order: FacesOrder, result: FacesResult) -> Any:
+def _done(page: Page, order: FacesOrder, result: FacesResult, stopped: bool) -> Any:
     t, count, seconds = page.t, len(result.faces), page.t.number(result.seconds, 1)
     if result.complete:
         line, kind = t("make.done", done=count, seconds=seconds, tried=result.tried), ""
+    elif stopped:
+        line, kind = t("note.stopped"), ""
     else:
         line, kind = t("make.fewer", done=count, count=result.asked, seconds=seconds), "wrong"
     zipped = gr.DownloadButton(value=page.files.give("faces.zip", faces_zip(result)), visible=True) if count else gr.skip()

@@ -105,6 +105,12 @@ def test_old_files_are_swept_and_downloads_cannot_be_guessed(tmp_path: Path) -> 
     os.utime(first, (old, old))
     files.sweep()
     assert (first.exists(), second.exists()) == (False, True)
+    left = files.folder / "0123" / "photo.png"
+    left.parent.mkdir()
+    left.write_bytes(b"x")
+    os.utime(left, (old, old))
+    files.sweep()
+    assert not left.exists()
     files.close()
     assert not files.folder.exists()
 

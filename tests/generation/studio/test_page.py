@@ -33,6 +33,7 @@ def test_the_page_fits_a_phone_in_french_and_in_the_dark(visit: Visit) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "is_mobile": True, "has_touch": True}
     page, t = visit("/fr/", **phone), texts("fr")
     assert page.locator("#make").inner_text() == t("make.button", count=12)
+    assert page.evaluate("document.documentElement.lang") == "fr"
     for name in TABS:
         words = t(f"{name}.tab")
         if not page.get_by_role("tab", name=words).is_visible():
@@ -162,6 +163,12 @@ def test_a_file_that_is_too_large_is_refused(studio: Studio) -> None:
     most = studio.engine.settings.video_bytes
     answer = httpx.post(studio.url + "/en/gradio_api/upload", files={"files": ("a.png", b"x" * (most + 1))}, timeout=60)
     assert answer.status_code == 413
+
+
+def test_uploads_that_nobody_reads_do_not_fill_the_disk(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.studio.files._MOST_BYTES", 0)
+    answer = httpx.post(studio.url + "/en/gradio_api/upload", files={"files": ("a.png", b"x")})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
 
 
 @pytest.fixture
