@@ -37,9 +37,9 @@ def run_case(seed: int, bench: Bench, how: str | None = None) -> Outcome:
     wrong = "stopped" if launched else chance.choices(list(WRONGS), list(WRONGS.values()))[0]
     if wrong == "second writer" and not WORKS[name].stages:
         wrong = "stopped"
-    case = _Case(chance, bench, name, how, Outcome(how, wrong, runs=1), bench.folder / f"case-{seed}")
-    shutil.rmtree(case.place, ignore_errors=True)
-    case.place.mkdir()
+    place = bench.folder / f"case-{seed}"
+    shutil.rmtree(place, ignore_errors=True)
+    case = _Case(chance, bench, name, how, Outcome(how, wrong, runs=1), place)
     try:
         WAYS[wrong](case)
         case.finish()
