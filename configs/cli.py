@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 from weakref import ReferenceType, ref
 
 from configs.installed import lacking
@@ -100,15 +100,21 @@ def _ended_by_signal() -> Iterator[None]:
         finally:
             del ended  # else its own traceback would keep it alive when it is swallowed
 
+    def tell(seen: Any) -> None:
+        if not isinstance(seen.exc_value, _Ended):  # how else Python would print one that a destructor swallowed
+            before(seen)
+
     taken = [number for number in _FAREWELLS if signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, end)
+    before, sys.unraisablehook = sys.unraisablehook, tell
     try:
         yield
     except _Ended as ended:
         ended.arrived = True
         raise
     finally:
+        sys.unraisablehook = before
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
 

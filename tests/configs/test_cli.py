@@ -98,8 +98,9 @@ def main(argv):
 """
     ended, errors = signalled(f"{WAITING}\n{swallowing}\nrun(main, [])", signal.SIGTERM)
     assert ended == 143
-    assert "went on" in errors
+    assert errors.startswith("went on\n")
     assert errors.endswith("stopped by SIGTERM\n")
+    assert "_Ended" not in errors
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
