@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from configs.explain import Key, dotted, nearest, problems, section_types
 from configs.source import MAX_OVERRIDES, ConfigError, apply_override, dump, parse_override, read_file
@@ -147,13 +147,26 @@ def _checked(model: type[T], data: Mapping[str, Any], origin: Callable[[Key], st
     """`data` as a `model`, or a ConfigError for the first problem, placed by `origin`, that counts the others."""
     try:
         # JSON mode is pydantic's strict mode that still takes a list for a tuple and text for a Path or an Enum.
-        return model.model_validate_json(to_json(data, inf_nan_mode="constants"), strict=True)
+        return model.model_validate_json(_as_json(data, origin), strict=True)
     except pydantic.ValidationError as error:
         found, count = problems(error, model, data)
     (key, sentence), rest = found[0], count - 1
     more = f" (and {rest} more problem{'s' if rest > 1 else ''})" if rest else ""
     subject = f"{dotted(key)}: " if key else ""
     raise ConfigError(one_line(f"{origin(key)}: {subject}{sentence}", _LONGEST_LINE) + more)
+
+
+def _as_json(data: Mapping[str, Any], origin: Callable[[Key], str]) -> bytes:
+    try:
+        return to_json(data, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        for name, value in data.items():
+            try:
+                to_json(value, inf_nan_mode="constants")
+            except PydanticSerializationError:
+                kind = f"{type(value).__module__}.{type(value).__name__}"
+                raise ConfigError(f"{origin((name,))}: {name}: cannot be a {kind}; give text, a number or a list") from None
+        raise
 
 
 def _find(path: str | Path) -> Path:

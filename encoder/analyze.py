@@ -167,12 +167,13 @@ def main(argv: Sequence[str]) -> int:
         return _make_parts(arguments, columns, argv)
     from tqdm import tqdm
 
-    from encoder.analysis.inputs import FoundInputs, find_inputs
+    from encoder.analysis.inputs import FoundInputs, find_inputs, require_one
     from encoder.analysis.parts import checked_columns
     from encoder.timelines.outputs import open_outputs
 
     live = arguments.camera is not None
     found = FoundInputs((), 0) if live else find_inputs(arguments.paths)
+    require_one(found)
     columns = checked_columns(found.inputs, columns)
     names = [each.name for each in found.inputs]
     _refuse_overwriting(arguments, names)

@@ -131,6 +131,13 @@ class FaceSettings(TypedDict, total=False):
     identity: bool
 
 
+# What diffusers calls these settings, which many write first.
+ELSEWHERE = {
+    "prompt": "emotion", "negative_prompt": "avoid", "num_images_per_prompt": "count", "generator": "seed",
+    "num_inference_steps": "steps", "guidance_scale": "guidance",
+}  # fmt: skip
+
+
 def make_request(
     emotion: Asked, count: int = 16, seed: int = 0, *, intensity: float = 1.0, **settings: Unpack[FaceSettings]
 ) -> FaceRequest:
@@ -146,6 +153,9 @@ def make_request(
     Raises:
         UserError: a setting is unknown or out of range.
     """
+    for name in settings:
+        if name in ELSEWHERE:
+            raise UserError(f"request: {name}: here it is called {ELSEWHERE[name]}")
     given: dict[str, Any] = {name: _plain(value) for name, value in settings.items()}
     if "source" in given:
         look = given.pop("source")

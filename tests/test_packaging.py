@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,24 @@ def test_the_version_is_one_in_every_file() -> None:
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert citation["license"] == PROJECT["project"]["license"]
     assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_called_mimique_beside_a_script_hides_nothing(tmp_path: Path) -> None:
+    """An editable install adds a path; setuptools' finder would lose to the clone as a namespace package."""
+    clone = tmp_path / "mimique"
+    names = [
+        *(f"{path.parent.name}/__init__.py" for path in ROOT.glob("*/__init__.py")),
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    ]
+    for name in names:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    build = "import sys, setuptools.build_meta as backend; backend.build_editable(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=clone, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        added = {name: files.read(name).decode().strip() for name in files.namelist() if ".dist-info/" not in name}
+    assert list(added.values()) == [str(clone)]
+    assert all(name.endswith(".pth") for name in added)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.cli import UserError
+from configs.wording import printable
 from encoder.pictures.sources import PICTURE_ENDINGS, find_files
 from engine.storage.stored_files import is_url, locate, storage_errors
 
@@ -57,6 +58,18 @@ def find_inputs(names: Sequence[str | Path]) -> FoundInputs:
             found.setdefault(each.name, each)
         ignored += passed
     return FoundInputs(tuple(found.values()), ignored)
+
+
+def require_one(found: FoundInputs) -> None:
+    """Refuse inputs of which none exists, before a table or a folder is made for them.
+
+    Raises:
+        UserError: all are paths on disk, and no file is there.
+    """
+    names = [each.name for each in found.inputs]
+    if names and not any(is_url(name) or os.path.exists(name) for name in names):
+        first = f"first of {len(names):,} problems: " if len(names) > 1 else ""
+        raise UserError(f"nothing could be read; {first}{printable(names[0])}: no such file")
 
 
 def measured(given: Input) -> Input:

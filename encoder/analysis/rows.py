@@ -144,7 +144,9 @@ class Analysis:
     def __repr__(self) -> str:
         shown = ", ".join(f"{face.emotion} ({face.source})" for face in self.faces[:3])
         more = ", …" if len(self) > 3 else ""
-        return f"Analysis({len(self)} face{'' if len(self) == 1 else 's'}{': ' if shown else ''}{shown}{more})"
+        problems = self.problems
+        failed = f"; {len(problems)} problem{'' if len(problems) == 1 else 's'}, first {problems[0]}" if problems else ""
+        return f"Analysis({len(self)} face{'' if len(self) == 1 else 's'}{': ' if shown else ''}{shown}{more}{failed})"
 
     def _repr_html_(self) -> str:
         return str(self.to_dataframe().dropna(axis=1, how="all").round(3)._repr_html_())

@@ -18,7 +18,7 @@ from encoder.emotions import EMOTION_NAMES, Emotion, as_distribution, one_hot
 from generation.editing import NOT_FOR_EDITS
 from generation.orders.per_face import make_order
 from generation.pipeline import FacePipeline
-from generation.request import FaceRequest, FaceSettings
+from generation.request import ELSEWHERE, FaceRequest, FaceSettings
 
 EASY: dict[str, Any] = {"threshold": 0.0, "steps": 2, "max_tries": 200}
 
@@ -253,3 +253,22 @@ def test_wrong_types_are_refused_by_what_else_a_pipeline_does(
     with pytest.raises(UserError, match=message):
         act(pipe)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"generator": torch.Generator()}, "^request: generator: here it is called seed$"),
+        ({"prompt": "fear"}, "^request: prompt: here it is called emotion$"),
+        ({"num_inference_steps": 4}, "^request: num_inference_steps: here it is called steps$"),
+        ({"steps": torch.Generator()}, r"^request: steps: cannot be a torch\._C\.Generator; give text, a number or a list$"),
+    ],
+)
+def test_names_and_objects_of_other_libraries_get_one_line(settings: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        make_order("neutral", 1, **settings)
+
+
+def test_names_of_other_libraries_lead_to_settings_of_ours() -> None:
+    assert set(ELSEWHERE.values()) <= set(FaceRequest.model_fields)
+    assert not set(ELSEWHERE) & set(FaceRequest.model_fields)

@@ -122,6 +122,15 @@ def test_nothing_readable_is_an_error(run: Callable[..., int], folder: Path) -> 
         run(folder / "empty.jpg", folder / "absent.jpg")
 
 
+def test_a_mistyped_name_leaves_nothing_that_stops_the_right_one(run: Callable[..., int], folder: Path, tmp_path: Path) -> None:
+    table, marked = tmp_path / "new.csv", tmp_path / "marked"
+    with pytest.raises(UserError, match=r"^nothing could be read; first of 2 problems: .*typo\.png: no such file$"):
+        run(folder / "typo.png", folder / "absent.png", "--out", table, "--annotate", marked)
+    assert not table.exists()
+    assert not marked.exists()
+    assert run(folder / "a-two.png", "--out", table, "--annotate", marked) == 0
+
+
 def test_a_detector_that_fails_on_one_picture_costs_that_picture(encoder: EmotionEncoder) -> None:
     rows = FaceAnalyzer(encoder, Squares()).analyze([scene(1), scene(99), scene(1)]).rows
     assert [row.problem for row in rows] == [None, "detector broke", None]
@@ -164,9 +173,10 @@ def test_what_cannot_be_meant_is_refused(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("a.jpg").touch()
     with pytest.raises(UserError, match=message):
         analyze.main(arguments)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.jpg"]
 
 
 @pytest.mark.parametrize("arguments", [["--every", "2", "--fps", "3"], ["--fps", "3", "--every", "2"]])

@@ -141,6 +141,8 @@ def test_the_api_gives_arrays_and_a_dataframe(encoder: EmotionEncoder, folder: P
     assert [Path(name).name for name in arrays["source"]] == ["a-two.png", "a-two.png", "c-one.png"]
     assert len(analysis.problems) == 4
     assert any(line.endswith("absent.jpg: no such file") for line in analysis.problems)
+    assert repr(analysis).startswith("Analysis(3 faces: ")
+    assert repr(analysis).endswith(f"; 4 problems, first {analysis.problems[0]})")
     frame = analysis.to_dataframe(landmarks=True)
     assert len(frame) == len(analysis.rows) == 8
     assert frame["x"].dtype == "Int64"
