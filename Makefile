@@ -86,7 +86,7 @@ define MAKE_VENV
 		echo "error: $(if $(PYTHON),$(PYTHON) is not,found no) Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3.11 ..." >&2; \
 		exit 2; \
 	fi; \
-	echo "making $(VENV) with $(PYTHON); the first install takes some minutes and about 6 GB"; \
+	echo "making $(VENV) with $(PYTHON); the first install takes some minutes and about 7 GB"; \
 	"$(PYTHON)" -m venv --clear $(VENV); \
 fi
 endef
