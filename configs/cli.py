@@ -210,8 +210,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         if sys.stdout is not None:
             sys.stdout.flush()  # inside the try, so that a closed pipe shows here and not at interpreter exit
         in_order = True
-    except KeyboardInterrupt:
-        _say("\nstopped by Ctrl-C")
+    except KeyboardInterrupt as stop:
+        _say("\nstopped by Ctrl-C" + (f": {stop}" if stop.args else ""))
         code = INTERRUPT_EXIT
     except _Ended as ended:
         _say(f"\nstopped by {signal.Signals(ended.number).name}")

@@ -181,7 +181,7 @@ def main(argv: Sequence[str]) -> int:
     listing = Listing(names, quiet=arguments.quiet, **further)
     analyzer = _make_analyzer(arguments, arguments.device)
     tracker = _make_tracker(arguments, analyzer)
-    with contextlib.ExitStack() as stack:
+    with _kept_at_ctrl_c(_places(arguments)), contextlib.ExitStack() as stack:
         outputs = open_outputs(arguments, analyzer, columns, tracker, stack)
         # Ctrl-C is how a camera is stopped; elsewhere it goes on to the caller, after the rows so far were written.
         stack.enter_context(contextlib.suppress(KeyboardInterrupt) if live else contextlib.nullcontext())
@@ -196,6 +196,17 @@ def main(argv: Sequence[str]) -> int:
 def _places(arguments: argparse.Namespace) -> list[str | Path]:
     """Where results went."""
     return [path for path in (arguments.out, arguments.annotate, arguments.timeline) if path is not None]
+
+
+@contextlib.contextmanager
+def _kept_at_ctrl_c(places: Sequence[str | Path]) -> Iterator[None]:
+    """Ctrl-C says where the rows and pictures are that were made until then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not places:
+            raise
+        raise KeyboardInterrupt(f"what was read until then is in {', '.join(map(str, places))}") from None
 
 
 def _is_folder(out: str | None) -> bool:

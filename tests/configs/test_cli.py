@@ -36,6 +36,7 @@ def test_main_gets_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (UserError("x.yaml: lr: wrong\n  on two lines"), 2, "error: x.yaml: lr: wrong on two lines"),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+        (KeyboardInterrupt("the rows are in faces.csv"), 130, "stopped by Ctrl-C: the rows are in faces.csv"),
     ],
 )
 def test_an_end_that_is_no_defect_is_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -250,7 +251,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("stopped")
 def test_ctrl_c_keeps_the_rows_and_frames_so_far(run: Callable[..., int], folder: Path, tmp_path: Path) -> None:
     out, seen = tmp_path / "faces.json", tmp_path / "seen"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=f"^what was read until then is in {re.escape(f'{out}, {seen}')}$"):
         run(folder, "--batch-size", "2", "--out", out, "--annotate", seen, "--quiet")
     assert [row["frame"] for row in json.loads(out.read_text())] == [0, 1, 2, 3]
     assert cv2.VideoCapture(str(seen / "camera-0.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
