@@ -69,6 +69,7 @@ WORK = (
     "eval.experiments.training.load_splits",
     "generation.draw.FaceModel.from_pretrained",
     "generation.pipeline.FacePipeline.from_pretrained",
+    "generation.service.http.serving.listen",
     "vqvae.stages.train_stages",
     "vqvae.tokenizer.Tokenizer.from_pretrained",
 )
