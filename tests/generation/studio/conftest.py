@@ -82,7 +82,7 @@ def visit(browser: Any, studio: Studio) -> Iterator[Callable[..., Any]]:
     def open_page(path: str = "/en/", **context: Any) -> Any:
         contexts.append(browser.new_context(**context))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.on("request", asked)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(f"{said.text} {said.location}") if said.type == "error" else None)
