@@ -40,7 +40,7 @@ OnStep = Callable[[Sequence[int], int, int, Tensor, Tensor], object]
 
 
 class FaceModel(FaceNetworks):
-    """Encoder, tokenizer and prior as one, and a realism critic where there is one."""
+    """Encoder, tokenizer and prior as one, and a realism critic and a probe where there are any."""
 
     @property
     def looks(self) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class FaceModel(FaceNetworks):
 
     def settled(self, request: FaceRequest) -> FaceRequest:
         """The request with all that it leaves open as these weights have it; see :func:`generation.settle.settle`."""
-        return settle(request, self.prior, self.tokenizer, critic=self.critic is not None)
+        return settle(request, self.prior, self.tokenizer, critic=self.critic is not None, probe=self.probe is not None)
 
     def generate(
         self,
@@ -166,7 +166,7 @@ class FaceModel(FaceNetworks):
     ) -> list[Face]:
         """The faces of tokens (N, L, G), each read, and looked at by those who may refuse it.
 
-        Critic and detector see what was painted, also where it is then degraded to another look.
+        Critic, probe and detector see what was painted, also where it is then degraded to another look.
 
         Args:
             attempt, told: as for :meth:`draw_tokens`.
@@ -175,12 +175,14 @@ class FaceModel(FaceNetworks):
         images = self.shown(request, painted, seeds, attempt)
         verdicts = self.read(request, images, emotions)
         detector = _detector if request.landmarks == "on" else None
-        found = examine(painted, [verdict.accepted for verdict in verdicts], self.critic, request.realism, detector)
         rows = attributes_of(request, seeds, self.attributes) if told is None else told
         words = [in_words(row, self.attributes) for row in rows.tolist()]
+        shows = [verdict.accepted for verdict in verdicts]
+        probe = self.probe if request.as_told == "on" else None
+        found = examine(painted, shows, self.critic, request.realism, probe, words, detector)
         tries = (np.broadcast_to(attempt, len(seeds)) + 1).tolist()
         return [
-            Face(image, seed, draw, verdict, about, each.realism, each.landmarks, each.refused, tuple(asked))
+            Face(image, seed, draw, verdict, about, each.realism, each.landmarks, each.refused, tuple(asked), each.seen)
             for image, seed, draw, verdict, about, each, asked in zip(
                 images, seeds, tries, verdicts, words, found, emotions, strict=True
             )

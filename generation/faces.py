@@ -17,7 +17,7 @@ from engine.storage.atomic import require_new
 from generation.files import MANIFEST, face_sheet, remove_former, sheet, write_faces
 from generation.request import FaceRequest
 from generation.verify import CAUSES, Cause, Verdict
-from generation.vetoes import Landmarks
+from generation.vetoes import Landmarks, Seen
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,8 +29,8 @@ class Face:
         seed: of the request plus the face's index. ``tries``: which draw of that seed it is, from 1.
         verdict: the encoder's reading of exactly these pixels.
         told: what the prior was told besides the emotion, of all that it can be told; None: nothing.
-        realism: share of real faces that look less real, 0 to 1, by the critic. ``landmarks``: by the detector. Each is None
-            where it was not asked: it is off, or the face was refused before.
+        realism: share of real faces that look less real, 0 to 1, by the critic. ``landmarks``: by the detector. ``seen``: by
+            the probe. Each is None where it was not asked: it is off, or the face was refused before.
         refused: who refused the face; None: nobody.
         asked: the distribution that the face was to show; None: that of the request.
     """
@@ -44,6 +44,7 @@ class Face:
     landmarks: Landmarks | None = None
     refused: Cause | None = None
     asked: tuple[float, ...] | None = None
+    seen: Seen | None = None
 
     @property
     def picture(self) -> Any:
@@ -64,7 +65,8 @@ class Face:
 
     @property
     def accepted(self) -> bool:
-        """Whether all who were asked agree: it shows its emotion, looks real, and has its eyes where eyes belong."""
+        """Whether all who were asked agree: it shows its emotion, looks real, has hands and eyes as asked, and its eyes where
+        eyes belong."""
         return self.verdict.accepted and self.refused is None
 
     def as_record(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class Face:
         record = {"seed": self.seed, "tries": self.tries, **self.verdict.as_record()}
         record |= {"told": dict(self.told)} if self.told else {}
         record |= {} if self.realism is None else {"realism": round(self.realism, 4)}
+        record |= {} if self.seen is None else {"seen": self.seen.as_record()}
         return record | ({} if self.landmarks is None else {"landmarks": self.landmarks.as_record()})
 
 

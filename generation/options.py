@@ -22,7 +22,9 @@ _LEFT_OPEN = {
     **{"hands": "no", "eyes": "open", "gender": _EVEN, "age": f"{_EVEN}, from 3-9 up", "group": _EVEN},
     **dict.fromkeys(("steps", "guidance", "guided", "temperature"), _TUNED),
     "realism": f"{REALISM:g} where there is a critic",
+    "cooled": "as tuned for the weights, or --temperature where that is given",
     "landmarks": "on for photographs of 128 pixels",
+    "as_told": "on where the weights hold a probe",
 }
 # What the help says where there is no value, and of a switch.
 _NO_DEFAULT = {False: "none", True: "off"}

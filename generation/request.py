@@ -57,12 +57,16 @@ class FaceRequest(StrictModel):
     candidates: int = Field(4, ge=2, le=16, description="with --encoder-guidance: candidates of each step")
     steps: int | None = Field(None, ge=1, le=1024, description="unmasking steps")
     temperature: float | None = Field(None, ge=0, le=10, description="of the sampler; 0 takes the likeliest codes")
+    cooled: float | None = Field(None, ge=0, le=10, description="temperature for the last details; see --temperature")
     threshold: float = Field(0.5, ge=0, le=1, description="least calibrated match that a face must reach, 0 to 1")
     realism: float | None = Field(
         None, ge=0, le=1, description="share of real faces that must look less real, by the critic; 0 is off"
     )
     landmarks: Literal["on", "off"] | None = Field(
         None, description="refuse faces whose eyes or mouth a detector finds elsewhere"
+    )
+    as_told: Literal["on", "off"] | None = Field(
+        None, description="refuse faces whose hands or eyes are not as asked, by a probe"
     )
     max_tries: int = Field(32, ge=1, le=10_000, description="draws per face before giving up")
     best_of: int = Field(1, ge=1, le=1000, description="draw every face so often, and keep the accepted one of highest match")
@@ -122,9 +126,11 @@ class FaceSettings(TypedDict, total=False):
     candidates: int
     steps: int | None
     temperature: float | None
+    cooled: float | None
     threshold: float
     realism: float | None
     landmarks: Literal["on", "off"] | None
+    as_told: Literal["on", "off"] | None
     max_tries: int
     best_of: int
     precision: Literal["float32", "bf16"]

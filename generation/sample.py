@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     if len(batch.faces) == request.count:
         return 0
     # A veto that refused more than the encoder did is the one to be lowered.
-    vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off"}
+    vetoes = {"realism": "lower --realism", "landmarks": "give --landmarks off", "attributes": "give --as-told off"}
     worst = max(batch.refused, key=lambda cause: batch.refused[cause], default="emotion")
     kept = f"they are in {folder}; " if batch.faces else ""
     return _incomplete(

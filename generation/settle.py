@@ -32,10 +32,16 @@ def known_looks(prior: PriorShape, tokenizer: TokenizerConfig) -> tuple[str, ...
     return tuple(look for look in looks if look in SOURCES[: prior.looks])
 
 
-def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, critic: bool) -> FaceRequest:
+def settle(
+    request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, critic: bool = False, probe: bool = False
+) -> FaceRequest:
     """The request with nothing left open; one that is settled stays as it is.
 
-    Attributes that the prior does not know, and realism where there is no critic, are None.
+    Attributes that the prior does not know, and realism where there is no critic, are None. A temperature that was asked for
+    holds to the end.
+
+    Args:
+        critic, probe: whether the weights hold them.
 
     Raises:
         UserError: what these weights cannot do was asked for by name.
@@ -48,6 +54,8 @@ def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, cr
     settled: dict[str, object] = {"look": look}
     for name, tuned in prior.sampling.model_dump().items():
         settled[name] = tuned if getattr(request, name) is None else getattr(request, name)
+    if settled["cooled"] is None or (request.cooled is None and request.temperature is not None):
+        settled["cooled"] = settled["temperature"]
     known = prior.shape.prior.attributes
     for attribute, usual in USUAL.items():
         asked = getattr(request, attribute)
@@ -57,6 +65,9 @@ def settle(request: FaceRequest, prior: MaskedPrior, tokenizer: Tokenizer, *, cr
     if not critic and request.realism:
         raise UserError(f"realism {request.realism:g}: these weights have no critic that could say it; leave it out")
     settled["realism"] = (REALISM if request.realism is None else request.realism) if critic else None
+    if not probe and request.as_told == "on":
+        raise UserError("as_told on: these weights hold no probe that could say it; leave it out")
+    settled["as_told"] = request.as_told or ("on" if probe and {"hands", "eyes"} & set(known) else "off")
     if request.landmarks == "on" and not config.paints_photographs:
         raise UserError("landmarks on: is for weights that paint photographs, whose faces are aligned; leave it out")
     usual_landmarks = "on" if config.paints_photographs and config.painted >= _LANDMARKS_FROM else "off"

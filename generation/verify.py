@@ -16,7 +16,7 @@ from encoder.inference.prediction import ByEmotion
 # request for fear, half and half is one for either.
 SHARE_OF_TOP = 0.5
 # Who refused a face, in the order in which they are asked.
-Cause = Literal["emotion", "realism", "landmarks"]
+Cause = Literal["emotion", "realism", "attributes", "landmarks"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 

@@ -1,16 +1,19 @@
-"""Who may refuse a face that shows its emotion: a critic that finds it unreal, a detector that finds it out of place."""
+"""Who may refuse a face that shows its emotion: a critic that finds it unreal, a probe that sees hands before it or closed
+eyes that were not asked for, a detector that finds it out of place."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoder.attributes.labels import ATTRIBUTES as PROBED
+from encoder.attributes.probe import FaceAttributes
 from encoder.detection.face import BatchDetector, DetectedFace
 from generation.verify import Cause
 from vqvae.critics.critic import RealismCritic
@@ -48,6 +51,35 @@ class Landmarks:
         return {"score": round(self.score, 3), "eyes": eyes, "eye_distance": round(self.distance, 3), "mouth": mouth}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a probe sees in a face besides its emotion: probabilities.
+
+    Attributes:
+        hands: a hand or an object touches or hides the face. closed: no eye is open.
+    """
+
+    hands: float
+    closed: float
+
+    def agrees(self, told: Mapping[str, str | None]) -> bool:
+        """Whether hands and eyes are likelier than not as the prior was told; what it was not told may be either."""
+        hands, eyes = told.get("hands"), told.get("eyes")
+        right = hands is None or (self.hands >= 0.5) == (hands == "yes")
+        return right and (eyes is None or (self.closed >= 0.5) == (eyes == "closed"))
+
+    def as_record(self) -> dict[str, float]:
+        """What a manifest says of it."""
+        return {"hands": round(self.hands, 3), "closed": round(self.closed, 3)}
+
+
+def look_for(probe: FaceAttributes, faces: NDArray[np.uint8]) -> list[Seen]:
+    """Of each of (N, S, S, C) faces what the probe sees."""
+    read = probe.predict(faces)
+    hands, closed = (read[:, PROBED.index(name)].tolist() for name in ("object", "closed"))
+    return [Seen(*each) for each in zip(hands, closed, strict=True)]
+
+
 def find_landmarks(detector: BatchDetector, faces: NDArray[np.uint8]) -> list[Landmarks]:
     """Of each of (N, S, S, 3) faces the landmarks of the face in it that lies nearest to its place."""
     side = faces.shape[1]
@@ -71,6 +103,7 @@ class Examined:
 
     refused: Cause | None
     realism: float | None = None
+    seen: Seen | None = None
     landmarks: Landmarks | None = None
 
 
@@ -79,13 +112,16 @@ def examine(
     accepted: Sequence[bool],
     critic: RealismCritic | None,
     realism: float | None,
+    probe: FaceAttributes | None,
+    told: Sequence[Mapping[str, str | None]],
     detector: Callable[[], BatchDetector] | None,
 ) -> list[Examined]:
-    """Ask the critic, and of what it leaves the detector: the quickest first, and each only of faces not yet refused.
+    """Ask critic, probe and detector: the quickest first, and each only of faces not yet refused.
 
     Args:
         painted: (N, C, P, P) uint8, as the decoder painted them. accepted: of each whether its emotion was.
         realism: share of real faces that must look less real; None or 0 does not ask the critic.
+        probe: None does not ask one. told: of each face what the prior was told besides its emotion.
         detector: makes the detector when it is first needed; None does not ask one.
     """
     found = [Examined(None if yes else "emotion") for yes in accepted]
@@ -94,8 +130,14 @@ def examine(
         for number, share in zip(left, critic.realism(painted[left].float() / 255.0).tolist(), strict=True):
             found[number] = Examined("realism" if share < realism else None, share)
         left = [number for number in left if found[number].refused is None]
+    if probe is not None and left:
+        pictures = painted[left].permute(0, 2, 3, 1).cpu().numpy()
+        for number, seen in zip(left, look_for(probe, pictures), strict=True):
+            refused: Cause | None = None if seen.agrees(told[number]) else "attributes"
+            found[number] = replace(found[number], refused=refused, seen=seen)
+        left = [number for number in left if found[number].refused is None]
     if detector is not None and left:
         pictures = painted[left].permute(0, 2, 3, 1).expand(-1, -1, -1, 3).cpu().numpy()
         for number, marks in zip(left, find_landmarks(detector(), pictures), strict=True):
-            found[number] = Examined(None if marks.in_place else "landmarks", found[number].realism, marks)
+            found[number] = replace(found[number], refused=None if marks.in_place else "landmarks", landmarks=marks)
     return found

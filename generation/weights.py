@@ -8,6 +8,8 @@ from typing import Any, Self
 import torch
 
 from configs.cli import UserError
+from encoder.attributes.probe import KIND as PROBE
+from encoder.attributes.probe import FaceAttributes
 from encoder.inference.emotion_encoder import EmotionEncoder
 from engine.devices import resolve_device
 from engine.storage.atomic import make_folder
@@ -22,7 +24,7 @@ _NOTES = ("training", "metrics", "data")
 
 
 class FaceNetworks:
-    """Encoder, tokenizer and prior, and a realism critic where there is one.
+    """Encoder, tokenizer and prior, and a realism critic and a probe for hands and closed eyes where there are any.
 
     Attributes:
         weights: SHA-256 of the weights of each part.
@@ -37,21 +39,23 @@ class FaceNetworks:
         weights: dict[str, str] | None = None,
         critic: RealismCritic | None = None,
         notes: dict[str, dict[str, Any]] | None = None,
+        probe: FaceAttributes | None = None,
     ) -> None:
         shape, config = prior.shape, tokenizer.config
         have = (config.grid**2, config.groups, config.codebook_size)
         if (shape.positions, shape.groups, shape.codebook_size) != have:
             raise UserError("prior and tokenizer do not belong together: they differ in positions, groups or codebook size")
-        self.encoder, self.tokenizer, self.prior, self.critic = encoder, tokenizer, prior, critic
+        self.encoder, self.tokenizer, self.prior, self.critic, self.probe = encoder, tokenizer, prior, critic, probe
         self.weights, self.notes = weights or {}, notes or {}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path = "pretrained", *, encoder: str | Path | None = None) -> Self:
-        """Load ``encoder``, ``tokenizer``, ``prior`` and, if it is there, ``critic`` from the folders of these names.
+        """Load ``encoder``, ``tokenizer``, ``prior`` and, if they are there, ``critic`` and ``attributes`` from the folders of
+        these names.
 
         Args:
             folder: that holds them; from the current directory, or as shipped with the project.
-            encoder: another folder for the encoder.
+            encoder: another folder for the encoder. The probe in ``attributes`` reads by the one in ``folder`` all the same.
 
         Raises:
             UserError: a part is missing or refused, or the prior or the critic was trained on what others make.
@@ -76,16 +80,22 @@ class FaceNetworks:
             critic = RealismCritic.from_pretrained(places[CRITIC])
             require_fit(critic, places[CRITIC], tokenizer, weights)
             weights[CRITIC] = file_sha256(places[CRITIC] / WEIGHTS_FILE)
+        probe = None
+        if (root / PROBE).is_dir():
+            places[PROBE] = root / PROBE
+            own = reader if encoder is None else None
+            probe = FaceAttributes.from_pretrained(places[PROBE], root / "encoder", reader=own)
+            weights[PROBE] = file_sha256(places[PROBE] / WEIGHTS_FILE)
         stored = {part: read_config(place, part) for part, place in places.items()}
         notes = {part: {name: each[name] for name in _NOTES if name in each} for part, each in stored.items()}
-        return cls(reader, tokenizer, prior, weights, critic, notes)
+        return cls(reader, tokenizer, prior, weights, critic, notes, probe)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write each part into a folder of its name in ``folder``, so that :meth:`from_pretrained` gives them again.
 
         Raises:
-            UserError: ``folder`` is there and not empty, cannot be written, or the critic was trained on faces of other weights
-                than those that are saved.
+            UserError: ``folder`` is there and not empty, cannot be written, or critic or probe belong to other weights than
+                those that are saved.
         """
         root = Path(folder)
         if root.is_dir() and any(root.iterdir()):
@@ -101,11 +111,15 @@ class FaceNetworks:
                     f"{root}: the critic was trained on faces of another tokenizer or prior and is left out; train it anew"
                 )
             self.critic.save_pretrained(root / CRITIC, **self.notes.get(CRITIC, {}))
+        if self.probe is not None:
+            if self.probe.config.encoder_sha256 != file_sha256(root / "encoder" / WEIGHTS_FILE):
+                raise UserError(f"{root}: the probe in attributes was fitted on another encoder and is left out; fit it anew")
+            self.probe.save_pretrained(root / PROBE, **self.notes.get(PROBE, {}))
 
     def to(self, device: torch.device | str) -> Self:
         """Move all parts to ``device`` (``auto``: CUDA where there is one); returns self."""
         place = resolve_device(str(device))
-        for part in (self.encoder, self.tokenizer, self.prior, self.critic):
+        for part in (self.encoder, self.tokenizer, self.prior, self.critic, self.probe):
             if part is not None:
                 part.to(place)
         return self

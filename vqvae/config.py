@@ -129,6 +129,7 @@ class SamplingConfig(StrictModel):
     guidance: float = Field(3.0, ge=0, le=20)
     guided: tuple[float, float] | None = Field(None, description="see vqvae.sampler.sample_tokens")
     temperature: float = Field(0.8, ge=0, le=10)
+    cooled: float | None = Field(None, ge=0, le=10, description="temperature at the end; none: no change")
 
 
 class FacesConfig(StrictModel):
@@ -211,7 +212,7 @@ class PriorStageConfig(StageConfig):
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the matrices of the blocks; AdamW the rest")
     muon_rate: float = Field(2e-3, gt=0, description="learning rate of Muon, scaled to match that of AdamW")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
-    sampling: SamplingConfig = SamplingConfig(guidance=1.0, guided=(0.15, 0.8), temperature=0.9, steps=16)
+    sampling: SamplingConfig = SamplingConfig(guidance=1.0, guided=(0.1, 0.9), temperature=1.0, cooled=0.5, steps=16)
     attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")

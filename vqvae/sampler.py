@@ -134,6 +134,7 @@ def sample_tokens(
     guidance: float = 2.0,
     guided: tuple[float, float] | None = None,
     temperature: float = 1.0,
+    cooled: float | None = None,
     attributes: Tensor | None = None,
     avoid: Tensor | None = None,
     avoidance: float = 0.5,
@@ -154,6 +155,8 @@ def sample_tokens(
             middle of the sampling costs the least variety (Kynkäänniemi et al., 2024).
         attributes: (N, A), as for :class:`vqvae.prior.MaskedPrior`.
         temperature: 0 takes the likeliest code, 1 samples from the model.
+        cooled: temperature where all but the last positions are visible; it changes in proportion to the visible share, from
+            ``temperature``. What a face is like is then drawn freely, and its details are drawn to fit. None: no change.
         avoid: (N, 7) distributions to be guided away from, a third forward pass: ``u`` becomes
             ``(1 - avoidance) u + avoidance n`` with n told them, at 1 in place of u.
         known, hidden: (N, L, G) tokens to start from, and the (L,) bool mask of the positions to make anew.
@@ -173,8 +176,7 @@ def sample_tokens(
     draws = rerank.candidates if rerank else 1
     noise = []
     for draw in range(draws):
-        luck = gumbel_noise([_candidate_seed(seed, draw) for seed in seeds], *size).to(device)
-        noise.append(temperature * luck + (0.0 if prefer is None else prefer))
+        noise.append(gumbel_noise([_candidate_seed(seed, draw) for seed in seeds], *size).to(device))
     order = torch.tensor(_order(shape.positions, hidden), dtype=torch.int64, device=device)
     tokens = torch.zeros(count, *size[:2], dtype=torch.int64, device=device)
     masked = torch.ones(count, shape.positions, dtype=torch.bool, device=device)
@@ -195,7 +197,9 @@ def sample_tokens(
         states, *others = states_at(prior, chosen, tokens, masked, [emotion, *(told for told, _ in apart)], source, attributes)
         away = [(other, strength) for other, (_, strength) in zip(others, apart, strict=True)]
         compare = rerank is not None and visible >= rerank.start
-        made = [_pick(prior, states, away, each[:, chosen]) for each in noise[: draws if compare else 1]]
+        warmth = temperature if cooled is None else temperature + (cooled - temperature) * visible
+        liked = 0.0 if prefer is None else prefer[:, chosen]
+        made = [_pick(prior, states, away, warmth * each[:, chosen] + liked) for each in noise[: draws if compare else 1]]
         masked[:, chosen] = False
         tokens[:, chosen] = made[0]
         if rerank is not None and compare:

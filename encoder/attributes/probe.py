@@ -123,10 +123,16 @@ class FaceAttributes:
         self._features = FaceFeatures(encoder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path = SHIPPED, encoder: str | Path = SHIPPED_ENCODER) -> Self:
+    def from_pretrained(
+        cls, folder: str | Path = SHIPPED, encoder: str | Path = SHIPPED_ENCODER, *, reader: EmotionEncoder | None = None
+    ) -> Self:
         """Load strictly from ``folder``, with the encoder it was fitted on; nothing is fetched.
 
-        Raises UserError: anything missing, unknown or damaged, or another encoder.
+        Args:
+            reader: the encoder of the folder ``encoder``, where it is loaded already.
+
+        Raises:
+            UserError: anything missing, unknown or damaged, or another encoder.
         """
         place, encoder_place = resolve_folder(str(folder)), resolve_folder(str(encoder))
         stored, where = read_config(place, KIND), f"{place}/config.json"
@@ -140,7 +146,7 @@ class FaceAttributes:
                 f"python -m encoder.attributes --weights {encoder_place} --data DATA --out FOLDER"
             )
         probe = load_network(place, stored, lambda: Linear(config.width))
-        reader = EmotionEncoder.from_pretrained(encoder_place)
+        reader = reader or EmotionEncoder.from_pretrained(encoder_place)
         size = reader.preprocessing.size
         width = FaceFeatures(reader).read(np.zeros((1, size, size), np.uint8), (config.features,))[config.features].shape[1]
         if width != config.width:

@@ -102,7 +102,7 @@ class Grid(DrawingExperiment[GridPoint]):
 
     def draw(self, point: GridPoint, request: FaceRequest) -> FaceBatch:
         """The faces of one emotion: first draws, none refused, so that nobody is asked who could."""
-        return self.pipe.draw_all(request.model_copy(update={"realism": 0.0, "landmarks": "off"}))
+        return self.pipe.draw_all(request.model_copy(update={"realism": 0.0, "landmarks": "off", "as_told": "off"}))
 
     @abstractmethod
     def head(self, point: GridPoint, batches: list[FaceBatch]) -> Figures:

@@ -83,7 +83,7 @@ def draw_faces(pipe: FacePipeline, count: int, seed: int, settings: Mapping[str,
         for number, name in enumerate(EMOTION_NAMES):
             request = pipe.request(name, count, seed + number * count, **settings)
             # Vetoes off: nobody is asked who could refuse.
-            free = pipe.settled(request.model_copy(update={"realism": 0.0, "landmarks": "off"}))
+            free = pipe.settled(request.model_copy(update={"realism": 0.0, "landmarks": "off", "as_told": "off"}))
             faces: list[Face] = []
             for start in range(0, count, _AT_ONCE):
                 seeds = range(request.seed + start, request.seed + min(start + _AT_ONCE, count))

@@ -25,10 +25,10 @@ from generation.faces import Face
 from generation.request import FaceRequest
 from generation.settle import attributes_of, in_words
 from generation.verify import CAUSES, Cause, Verdict
-from generation.vetoes import Landmarks
+from generation.vetoes import Landmarks, Seen
 from vqvae.attributes import AttributeName
 
-_COLUMNS = ("seeds", "tries", "matches", "distributions", "realism", "landmarks")
+_COLUMNS = ("seeds", "tries", "matches", "distributions", "realism", "landmarks", "seen")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def face_columns(faces: Sequence[Face]) -> dict[str, NDArray[Any]]:
         "distributions": np.array([face.verdict.distribution for face in faces], np.float64).reshape(-1, len(Emotion)),
         "realism": np.array([np.nan if face.realism is None else face.realism for face in faces], np.float64),
         "landmarks": np.array([_numbers(face.landmarks) for face in faces], np.float64).reshape(-1, 6),
+        "seen": np.array([_probabilities(face.seen) for face in faces], np.float64).reshape(-1, 2),
     }
 
 
@@ -92,13 +93,18 @@ def faces_from(columns: Mapping[str, NDArray[Any]], request: FaceRequest, names:
             in_words(about, names),
             None if math.isnan(realism) else realism,
             _landmarks(marks),
+            seen=None if math.isnan(seen[0]) else Seen(*seen),
         )
-        for (seed, tries, match, read, realism, marks, image), about in zip(rows, told, strict=True)
+        for (seed, tries, match, read, realism, marks, seen, image), about in zip(rows, told, strict=True)
     )
 
 
 def _numbers(marks: Landmarks | None) -> tuple[float, ...]:
     return (math.nan,) * 6 if marks is None else (marks.score, *marks.eyes, marks.distance, *marks.mouth)
+
+
+def _probabilities(seen: Seen | None) -> tuple[float, ...]:
+    return (math.nan,) * 2 if seen is None else (seen.hands, seen.closed)
 
 
 def _landmarks(row: Sequence[float]) -> Landmarks | None:

@@ -47,11 +47,12 @@ class Entry:
         return f"{self.emotion.label}-{self.face.seed:08d}.png"
 
     def row(self) -> dict[str, Any]:
-        """The facts of the face: what was asked and told, how it was made, what encoder, critic and detector say of it."""
+        """The facts of the face: what was asked and told, how it was made, what encoder, critic, probe and detector say of it."""
         verdict, marks = self.face.verdict, self.face.landmarks
         facts = {"seed": self.face.seed, "tries": self.face.tries, "match": round(verdict.match, 4)}
         read = {f"read_{name}": round(p, 4) for name, p in zip(EMOTION_NAMES, verdict.distribution, strict=True)}
         vetoes = {} if self.face.realism is None else {"realism": round(self.face.realism, 4)}
+        vetoes |= {} if self.face.seen is None else {f"seen_{name}": p for name, p in self.face.seen.as_record().items()}
         vetoes |= {} if marks is None else {"face_score": round(marks.score, 3)}
         return {"emotion": self.emotion.label, "fer2013_label": int(self.emotion), **facts, **self.face.told, **vetoes, **read}
 
@@ -108,7 +109,9 @@ def _write_folders(rows: Iterator[Entry], folder: Path) -> Splits:
 def _columns(selection: Selection, model: FaceModel) -> list[tuple[str, str]]:
     """What is stored of a face only where the weights have it: name and type."""
     settings = selection.request.candidates(0)
-    asked = {"realism": bool(settings.realism), "face_score": settings.landmarks == "on"}
+    probed = settings.as_told == "on"
+    asked = {"realism": bool(settings.realism), "seen_hands": probed, "seen_closed": probed}
+    asked["face_score"] = settings.landmarks == "on"
     return [*((name, "string") for name in model.attributes), *((name, "float") for name, yes in asked.items() if yes)]
 
 

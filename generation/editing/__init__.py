@@ -6,4 +6,4 @@ from typing import Any
 DEFAULTS: dict[str, Any] = {"temperature": 0.5, "gender": "any", "age": "any", "group": "any"}
 # Of those that know no photographs, the sharper look fits them better and puts no hands before the mouth.
 LOOKS = ("photo", "faces128")
-NOT_FOR_EDITS = ("identity", "max_tries", "best_of", "realism", "landmarks")
+NOT_FOR_EDITS = ("identity", "max_tries", "best_of", "realism", "landmarks", "as_told")

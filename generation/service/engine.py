@@ -147,7 +147,12 @@ class Engine:
             started = time.monotonic()
             asked, shared = self._asked(order), SharedModel(self.model, self.turns, place, self._known)
             whole = shared.settled(asked.request)
-            quick = {"steps": COARSE_STEPS, "realism": None if whole.realism is None else 0.0, "landmarks": "off"}
+            quick = {
+                "steps": COARSE_STEPS,
+                "realism": None if whole.realism is None else 0.0,
+                "landmarks": "off",
+                "as_told": "off",
+            }
             request = whole.model_copy(update={**quick, "encoder_guidance": 0.0, "best_of": 1, "max_tries": 1})
             seeds = asked.seeds or range(request.seed, request.seed + request.count)
             people = shared.people(whole if shared.knows(whole, seeds) else request) if whole.identity else None

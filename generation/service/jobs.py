@@ -127,7 +127,7 @@ class _Counting(FaceModel):
     """Counts the faces of whole blocks; of a block that was broken off nothing may be kept."""
 
     def __init__(self, model: FaceModel, count: Callable[[int], object]) -> None:
-        super().__init__(model.encoder, model.tokenizer, model.prior, model.weights, model.critic, model.notes)
+        super().__init__(model.encoder, model.tokenizer, model.prior, model.weights, model.critic, model.notes, model.probe)
         self._model, self._count = model, count
 
     def generate(self, *arguments: Any, **named: Any) -> FaceBatch:

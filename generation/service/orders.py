@@ -60,9 +60,11 @@ class FacesOrder(StrictModel):
     candidates: int = _as("candidates")
     steps: int | None = _as("steps")
     temperature: float | None = _as("temperature")
+    cooled: float | None = _as("cooled")
     threshold: float = _as("threshold")
     realism: float | None = _as("realism")
     landmarks: Literal["on", "off"] | None = _as("landmarks")
+    as_told: Literal["on", "off"] | None = _as("as_told")
     max_tries: int = _as("max_tries")
     best_of: int = _as("best_of")
     identity: bool = _as("identity")
@@ -159,7 +161,8 @@ class MadeFace(StrictModel):
 
     Attributes:
         distribution: the encoder's seven probabilities. ``match``: with what was asked. ``accepted``: by all who were asked.
-        realism: share of real faces that look less real; None where the critic was not asked.
+        realism: share of real faces that look less real; None where the critic was not asked. ``seen``: probabilities of
+            hands before the face and of closed eyes; None where the probe was not asked.
     """
 
     png: Png
@@ -171,6 +174,7 @@ class MadeFace(StrictModel):
     accepted: bool
     refused: str | None = None
     realism: float | None = None
+    seen: dict[str, float] | None = None
     told: dict[str, str | None] = Field(default_factory=dict)
     asked: Distribution
 

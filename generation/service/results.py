@@ -35,6 +35,7 @@ def made_face(face: Face, batch: FaceBatch, mark: bool) -> MadeFace:
         accepted=face.accepted,
         refused=face.refused,
         realism=None if face.realism is None else round(face.realism, 4),
+        seen=None if face.seen is None else face.seen.as_record(),
         told=dict(face.told),
         asked=rounded(asked),
     )

@@ -44,7 +44,7 @@ class SharedModel(FaceModel):
     """
 
     def __init__(self, model: FaceModel, turns: Turns, place: Place, known: KnownPeople) -> None:
-        super().__init__(model.encoder, model.tokenizer, model.prior, model.weights, model.critic, model.notes)
+        super().__init__(model.encoder, model.tokenizer, model.prior, model.weights, model.critic, model.notes, model.probe)
         self._turns, self._place, self._known = turns, place, known
 
     def draw(

@@ -160,3 +160,12 @@ def test_guidance_in_the_middle_leaves_the_first_and_the_last_steps_alone() -> N
     first = torch.tensor(halton_order(4))[: sum(unmask_counts(16, 6)[:2])]
     assert torch.equal(guided[0, first], free[0, first])
     assert not torch.equal(guided, free)
+
+
+def test_details_are_drawn_at_another_temperature_than_the_whole() -> None:
+    seeds = [1, 2, 3, 4]
+    warm, cold = sample(seeds, temperature=5.0), sample(seeds, temperature=5.0, cooled=0.0)
+    first = list(halton_order(4))[: unmask_counts(16, 6)[0]]
+    assert torch.equal(warm[:, first], cold[:, first])
+    assert not torch.equal(warm, cold)
+    assert torch.equal(warm, sample(seeds, temperature=5.0, cooled=5.0))
