@@ -22,6 +22,7 @@ from eval.realism.tables import PARTS, as_markdown
 from generation.request import make_request
 
 if TYPE_CHECKING:
+    from encoder.attributes.probe import FaceAttributes
     from encoder.inference.emotion_encoder import Prediction
     from eval.measures.floors import RealFeatures
     from eval.realism.faces import Drawn, RealLook
@@ -45,7 +46,8 @@ Measured are --per-emotion first draws, none refused, and as many verified faces
   drawing      how many draws a verified face took, and who refused the others
   distances    Fréchet distance and coverage in the second judge's features, as multiples of what real train faces get
   emotion      how often judge and encoder see what was asked, beside how often they are right about real faces
-  attributes   how often a hand or object is before the face, and eyes are closed, by the probe of encoder.attributes
+  attributes   how often a hand or object is before the face, and eyes are closed, by the probe of encoder.attributes, which may
+               have selected the faces, and by one that selects nothing (--attributes-judge)
   placement    how often a detector finds the face, and with its eyes and mouth in place
   told-apart   whether a classifier trained on half of the faces tells the other half from real ones: AUC, 0.5 is perfect.
                Real faces once as the generator paints their own tokens, and once as they are; as many of each emotion, as
@@ -71,6 +73,11 @@ kept in OUT/points: the same command goes on."""
         options.add_settings(parser, "guidance", "steps", "temperature", "threshold", "look")
         options.add_networks(parser)
         parser.add_argument("--attributes", default="pretrained/attributes", help=f"probe for hands and eyes ({options.DEFAULT})")
+        parser.add_argument(
+            "--attributes-judge",
+            metavar="FOLDER",
+            help="a second probe, that selects nothing: python -m encoder.attributes --weights pretrained/judge --out FOLDER",
+        )
         options.add_out(parser, cls.name)
 
     def plan(self) -> dict[str, str]:
@@ -105,7 +112,11 @@ kept in OUT/points: the same command goes on."""
                 raise UserError(f"--photographs: faces of look {usual.look} by these weights are grey; leave the option out")
             photographs = Photographs.open(asked.photographs, "valid", config.painted)
         self.photographs = photographs
-        self.probe = FaceAttributes.from_pretrained(asked.attributes).to(self.pipe.encoder.device)
+        self.probes = {"attributes": FaceAttributes.from_pretrained(asked.attributes)}
+        if asked.attributes_judge is not None:
+            self.probes["attributes_judge"] = FaceAttributes.from_pretrained(asked.attributes_judge, asked.judge)
+        for each in self.probes.values():
+            each.to(self.pipe.encoder.device)
         self.second_critic, place = None, weights / "critic_judge"
         if place.is_dir():
             self.second_critic = RealismCritic.from_pretrained(place).to(self.pipe.encoder.device)
@@ -118,10 +129,13 @@ kept in OUT/points: the same command goes on."""
             "settings": self.settings,
             "weights": {**self.pipe.weights, "judge": judge},
         }
-        probe = file_sha256(resolve_folder(asked.attributes) / WEIGHTS_FILE)
+        probes = {
+            name: folder and file_sha256(resolve_folder(folder) / WEIGHTS_FILE)
+            for name, folder in (("probe", asked.attributes), ("probe_judge", asked.attributes_judge))
+        }
         compared = {"photographs": photographs and photographs.digest()}
         self.bases: dict[str, Figures] = {
-            "attributes": {"probe": probe},
+            "attributes": probes,
             "placement": compared,
             "told-apart": {"epochs": asked.epochs, **compared},
             "critic": {"critic_judge": file_sha256(place / WEIGHTS_FILE) if place.is_dir() else None},
@@ -201,13 +215,17 @@ kept in OUT/points: the same command goes on."""
 
         faces = {kind: made.grey for kind, made in self.drawn.kinds().items()}
         faces["real"] = tuple(self.held_out.images[self.held_out.labels == emotion] for emotion in range(NUM_EMOTIONS))
-        with tqdm(total=len(faces) * NUM_EMOTIONS, desc="hands and eyes", unit="emotion", leave=False, disable=None) as bar:
+        total = len(faces) * NUM_EMOTIONS * len(self.probes)
+        with tqdm(total=total, desc="hands and eyes", unit="emotion", leave=False, disable=None) as bar:
 
-            def probed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            def probed(probe: FaceAttributes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
                 bar.update()
-                return self.probe.predict(images)
+                return probe.predict(images)
 
-            return {kind: shown([probed(each) for each in of]) for kind, of in faces.items()}
+            return {
+                name: {kind: shown([probed(probe, each) for each in of]) for kind, of in faces.items()}
+                for name, probe in self.probes.items()
+            }
 
     def _placement(self) -> Figures:
         from encoder.detection.centerface import CenterFaceDetector

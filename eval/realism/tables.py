@@ -13,6 +13,7 @@ Figures = Mapping[str, Any]
 PARTS = ("drawing", "distances", "emotion", "attributes", "placement", "told-apart", "critic", "told")
 KINDS = ("first", "verified")
 _SEEN = {"object": "hand or object", "closed": "eyes closed"}
+_PROBES = {"attributes": "", "attributes_judge": ", second probe"}
 _APART = {"painted": "real faces painted from their own tokens", "as_they_are": "real faces as they are"}
 Row = Sequence[Any]
 # A title, and a cell for each emotion.
@@ -48,8 +49,8 @@ def _whole(parts: Figures) -> Iterator[Row]:
         yield f"{reader}, relative to real", *map(_relative, found), None
     for what, title in _SEEN.items():
         for name in ("all", *(["fear"] if what == "object" else [])):
-            if "attributes" in parts:
-                yield f"{title}, {name}", *(parts["attributes"][kind][what][name] for kind in (*KINDS, "real"))
+            for found, by in _probed(parts):
+                yield f"{title}, {name}{by}", *(found[kind][what][name] for kind in (*KINDS, "real"))
     if "placement" in parts:
         for key, title in {"found": "face found", "in_place": "face found, eyes and mouth in place"}.items():
             yield title, *(_placed(parts["placement"][kind], key) for kind in (*KINDS, "real"))
@@ -75,11 +76,18 @@ def _read(parts: Figures) -> Iterator[Column]:
 
 
 def _seen(parts: Figures) -> Iterator[Column]:
-    """By emotion: what the probe sees."""
+    """By emotion: what the probes see."""
     for what, title in _SEEN.items():
         for kind in (*KINDS, "real"):
-            if "attributes" in parts:
-                yield f"{title}, {kind}", [parts["attributes"][kind][what][name] for name in EMOTION_NAMES]
+            for found, by in _probed(parts):
+                yield f"{title}, {kind}{by}", [found[kind][what][name] for name in EMOTION_NAMES]
+
+
+def _probed(parts: Figures) -> Iterator[tuple[Figures, str]]:
+    """What each probe saw, and how it is called."""
+    for name, by in _PROBES.items():
+        if name in parts.get("attributes", {}):
+            yield parts["attributes"][name], by
 
 
 def _people(told: Figures) -> Iterator[Row]:

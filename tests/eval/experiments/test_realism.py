@@ -81,8 +81,8 @@ def test_grey_weights_give_every_part_that_they_can(places: list[str], weights: 
     assert total["delivered"] == sum(parts["drawing"][name]["delivered"] for name in EMOTION_NAMES)
     assert total["tried"] == total["delivered"] + sum(total["refused"].values())
     for what in ("object", "closed"):
-        assert parts["attributes"]["first"][what]["all"]["faces"] == 21
-        assert parts["attributes"]["real"][what]["all"]["faces"] == 80
+        assert parts["attributes"]["attributes"]["first"][what]["all"]["faces"] == 21
+        assert parts["attributes"]["attributes"]["real"][what]["all"]["faces"] == 80
     assert parts["placement"]["first"]["in_place"]["share"] == parts["placement"]["real"]["found"]["share"] == 1.0
     assert parts["distances"]["first"]["frechet"]["value"] > 0
     assert 0 <= parts["told-apart"]["first"]["painted"]["value"] <= 1
