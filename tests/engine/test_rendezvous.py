@@ -1,17 +1,23 @@
-"""Processes that wait for each other while their launcher ends: real ones, under the real torchrun."""
+"""Processes that wait for each other while their launcher ends."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
+from configs.cli import UserError
+from engine import rendezvous
+from engine.rendezvous import ended_with_launcher
 from tests.engine.test_stops import ALONE, ROOT, runs, until
 
 # The first waits for the second; the second comes when there is a file "come". Both write their numbers before they meet.
@@ -74,7 +80,9 @@ def test_a_launcher_that_is_killed_leaves_nobody_who_waits_for_it(tmp_path: Path
     until(lambda: not runs(second))
     said = (tmp_path / "said").read_text()
     assert "Traceback" not in said
+    # The second says so; the first is ended while it waits.
     assert said.count("error: the launcher (torchrun or accelerate launch) has ended; start it again") == 1
+    assert said.count("error: ") == 1
     assert not (tmp_path / "meets-1").exists()
 
 
@@ -91,3 +99,41 @@ def test_those_who_met_end_as_they_choose_when_the_launcher_is_killed(tmp_path: 
     (tmp_path / "leave").touch()
     until(lambda: (tmp_path / "said").read_text().count("left") == 2)
     until(lambda: not any(runs(number) for number in both))
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """This process is one that torchrun started, and torchrun's own store takes connections."""
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        for name, value in zip(("MASTER_ADDR", "MASTER_PORT"), store.getsockname(), strict=True):
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+        monkeypatch.setattr(rendezvous, "LAUNCHER", os.getppid())
+        yield monkeypatch
+
+
+def test_processes_meet_while_their_launcher_runs(launched: pytest.MonkeyPatch) -> None:
+    with ended_with_launcher():
+        met = True
+    assert met
+
+
+def test_a_launcher_that_ended_before_is_seen_by_its_number_or_by_its_store(launched: pytest.MonkeyPatch) -> None:
+    with launched.context() as patch:
+        patch.setattr(rendezvous, "LAUNCHER", os.getpid())
+        with pytest.raises(UserError, match="has ended; start it again"), ended_with_launcher():
+            pytest.fail("went on")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        launched.setenv("MASTER_PORT", str(free.getsockname()[1]))
+    with pytest.raises(UserError, match="has ended; start it again"), ended_with_launcher():
+        pytest.fail("went on")
+    # Who started it without a launcher is not asked for one.
+    launched.setattr(rendezvous, "LAUNCHER", None)
+    with ended_with_launcher():
+        pass
+
+
+def test_a_store_that_is_lost_while_they_wait_is_one_line(launched: pytest.MonkeyPatch) -> None:
+    line = r"^the launched processes did not find each other \(lost\); start the launcher again$"
+    with pytest.raises(UserError, match=line), ended_with_launcher():
+        raise dist.DistNetworkError("lost\n#0 0x0 in recv")
