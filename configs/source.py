@@ -38,6 +38,12 @@ class _Reader(yaml.SafeLoader):
             )
         return super().compose_node(parent, index)
 
+    def fetch_flow_collection_start(self, kind: type[yaml.Token]) -> None:
+        # Before a key can end, PyYAML looks through all open brackets at each new one.
+        if self.flow_level > _MAX_DEPTH:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {_MAX_DEPTH} levels of brackets", self.get_mark())
+        super().fetch_flow_collection_start(kind)
+
 
 class _Writer(yaml.SafeDumper):
     """Keeps the resolvers of YAML 1.1 beside ours, so that text is quoted whenever either dialect would misread it."""

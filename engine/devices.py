@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from configs.cli import UserError, leave_taking
+from engine.rendezvous import ended_with_launcher
 from engine.threads import settle_threads
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def make_accelerator(device: str = "auto", precision: Literal["auto", "no", "bf1
     _require_cuda_if_asked(device)
     # Accelerate runs several processes on the CPU only if it is told to use it: else each of them trains alone.
     cpu = device == "cpu" or (launched() > 1 and not torch.cuda.is_available())
-    state = PartialState(cpu=True) if cpu else PartialState()
+    with ended_with_launcher():
+        state = PartialState(cpu=True) if cpu else PartialState()
     _require_all(state)
     settle_threads()
     chosen = precision if precision != "auto" else ("bf16" if bf16_is_fast(state.device) else "no")
@@ -70,7 +72,8 @@ def process_state(device: str = "auto") -> PartialState:
     _require_cuda_if_asked(device)
     # Without a GPU, Accelerate makes a process group only where the CPU is asked for by name.
     cpu = device == "cpu" or not torch.cuda.is_available()
-    state = PartialState(cpu=cpu) if launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
+    with ended_with_launcher():
+        state = PartialState(cpu=cpu) if launched() == 1 else PartialState(cpu=cpu, timeout=_PATIENCE)
     _require_all(state)
     settle_threads()
     return state

@@ -16,6 +16,7 @@ FLOORS = (
     "engine.counter_random",
     "engine.progress",
     "engine.threads",
+    "engine.rendezvous",
     "engine.devices",
     "engine.storage",
     "engine.training",
@@ -44,7 +45,7 @@ FLOORS = (
 PACKAGES = tuple(dict.fromkeys(floor.split(".")[0] for floor in FLOORS))
 # What may stand at a package's root beside its programs: words that every room uses.
 VOCABULARY = {
-    "engine": {"counter_random", "devices", "progress", "threads"},
+    "engine": {"counter_random", "devices", "progress", "rendezvous", "threads"},
     "encoder": {"emotions", "config"},
     "eval": set[str](),
 }

@@ -1,11 +1,13 @@
 """The pictures of shards as views, one after the other: Parquet by groups of rows, tars member by member.
 
-Of a tar one sample is held in memory, of a Parquet file one page of its pictures (which pyarrow makes of up to 1,024 rows).
+Of a tar one sample is held in memory, of a Parquet file a group of rows, or of a large one a page of its pictures (which pyarrow
+makes of up to 1,024 rows).
 What is damaged gives a view that says so; storage that fails is an error, since what it kept back may be there the next time.
 """
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -23,6 +25,8 @@ from engine.storage.stored_files import StoredFile, is_url, locate
 # Pictures decoded from one column at once, and loose pictures fetched from storage at once.
 _ROWS_AT_ONCE, _FILES_AT_ONCE = 4, 16
 _BUFFER = 2**20
+# Columns of a group of rows up to here are read at once.
+_MOST_AT_ONCE = 16 * 2**20
 _MAX_NOTE_BYTES = 2**20
 
 
@@ -75,10 +79,19 @@ def _view_stored(names: list[str]) -> Iterator[View]:
 
 
 def open_parquet(stream: StoredFile) -> Any:
-    """A Parquet file that is read in pieces, not a group of rows at once. Raises OSError or ArrowException: damaged."""
+    """A Parquet file of which large groups of rows are read in pieces. Raises OSError or ArrowException: damaged."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+    size = stream.seek(0, os.SEEK_END)
+    table = pq.ParquetFile(stream, pre_buffer=False)
+    groups = (table.metadata.row_group(number) for number in range(table.metadata.num_row_groups))
+    largest = max(
+        (group.column(place).total_compressed_size for group in groups for place in range(group.num_columns)), default=0
+    )
+    if largest > size:
+        raise OSError(f"a column of {largest} bytes in a file of {size}")
+    # In pieces, pyarrow makes room for as much as a page says that it has, up to 2 GiB, before it looks whether that is there.
+    return table if largest <= _MOST_AT_ONCE else pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
 
 
 def missing_columns(schema: Any, columns: Columns) -> str | None:

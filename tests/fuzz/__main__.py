@@ -13,7 +13,6 @@ import argparse
 import faulthandler
 import json
 import os
-import resource
 import secrets
 import shlex
 import signal
@@ -21,7 +20,6 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,16 +28,13 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # threads do not surviv
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings  # noqa: E402
 
+from tests.fuzz.bounds import IN_MEMORY, MOST_MEGABYTES, MOST_SECONDS, check_measured  # noqa: E402
 from tests.fuzz.found import case_bytes, read_case, store_case  # noqa: E402
 from tests.fuzz.ledger import add_to_ledger  # noqa: E402
 from tests.fuzz.targets import TARGETS, Case  # noqa: E402
 
-# Of one core, and of memory beyond what the process had before; see SECURITY.md.
-MOST_SECONDS, MOST_MEGABYTES = 2.0, 560.0
 _AT_ONCE = 200
 _HANGS_AFTER = 120
-# Cases write small files by the thousand: where there is such a place, no disk waits for them.
-_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 @dataclass
@@ -61,30 +56,6 @@ class Tally:
         self.trials += other.trials
         self.failures += other.failures
         self.seconds, self.megabytes = max(self.seconds, other.seconds), max(self.megabytes, other.megabytes)
-
-
-def memory(reset: bool = False) -> float:
-    """Megabytes of this process: now, where ``reset`` lets the highest be counted anew from here, else the highest."""
-    if reset:
-        with suppress(OSError):  # only Linux can; elsewhere what counts is by how much the highest of all grows
-            Path("/proc/self/clear_refs").write_text("5")
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
-
-
-def check_measured(name: str, case: Case) -> tuple[str, float, float]:
-    """Check one case: what went wrong or nothing, seconds of a core, megabytes."""
-    before, started = memory(reset=True), time.process_time()
-    problem = ""
-    try:
-        with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
-            TARGETS[name].check(case, Path(folder))
-    except Exception:
-        problem = traceback.format_exc()
-    return problem, time.process_time() - started, memory() - before
 
 
 def try_one(name: str, case: Case, tally: Tally) -> None:
@@ -175,7 +146,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     names = [arguments.only] if arguments.only else list(TARGETS)
     tallies = {name: Tally() for name in names}
-    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
         notes = Path(folder) / "tally.json"
         try:
             for name in names:  # what is loaded once is no case's memory

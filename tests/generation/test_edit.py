@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,24 @@ def test_one_bad_picture_stops_none_of_the_others(
     assert any("text.jpg: not an image" in line for line in lines)
     assert {"a.png", "a-2.png"} < {path.name for path in out.iterdir()}
     assert len(json.loads((out / "manifest.json").read_text())["skipped"]) == 2
+
+
+def test_names_of_pictures_end_no_batch_and_forge_no_line(
+    edit: Edit, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = [b"b\xff\nforged: encoder happiness 0.99.png", b"x" * 251 + b".png"]
+    for name in hostile:
+        (photos / os.fsdecode(name)).write_bytes((photos / "a.png").read_bytes())
+    (photos / "c\nskipped forged.jpg").write_text("no picture")
+    out = tmp_path / "out"
+    assert edit(out, photos, "--mark", "--strip", "2") == SKIPPED_EXIT
+    printed, said = capsys.readouterr()
+    assert sum("encoder happiness" in line for line in printed.splitlines()) == 4
+    assert not any(line.startswith("forged") for line in printed.splitlines())
+    assert "c\\nskipped forged.jpg: not an image" in said
+    assert not any(line.startswith("skipped forged") for line in said.splitlines())
+    assert len(json.loads((out / "manifest.json").read_text())["pictures"]) == 4
+    assert sorted({path.name[:1] for path in out.iterdir()}) == ["a", "b", "m", "x"]
 
 
 def test_the_same_command_goes_on_where_it_stopped(

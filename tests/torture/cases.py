@@ -78,7 +78,9 @@ class _Case:
     def judge(self, ended: Running, code: int, allowed: set[int], number: int = 0) -> None:
         """What an ended process said and left, and its exit code; a launcher has codes and tracebacks of its own."""
         said = ended.log.read_text(errors="replace")
-        self.outcome.orphans += ended.orphans
+        if ended.orphans:
+            self.outcome.orphans += ended.orphans
+            self.lose(f"{ended.log}: {ended.orphans} processes of a launcher that was killed ran on")
         self.anew = _REFUSED in said
         ours = [each for each in tracebacks(said) if self.how in (FORKED, PYTHON) or _ours(each)]
         if number == signal.SIGINT:  # before the program's first line Ctrl-C is Python's own

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FORKED, PYTHON, ACCELERATE, TORCHRUN = STARTS = ("forked", "python -m", "accelerate launch", "torchrun, 2 processes")
 _MARK = "TORTURE_RUN"
 _LONGEST = 300.0
-_ORPHANS_MAY_TAKE = 60.0
+_ORPHANS_MAY_TAKE = 240.0
 _ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -138,8 +138,7 @@ class Running:
     def wait(self, until: float | None = None) -> int | None:
         """The exit code once nothing of it runs any more; None: at ``until`` it ran still.
 
-        Of a launcher that was killed, those whom it had just started may wait for it half an hour, in torch: they are killed,
-        and ``orphans`` counts them.
+        Those whom a launcher had started have to see that it was killed, and end: ``orphans`` counts who did not, and is killed.
 
         Raises:
             TimeoutError: it hangs; it was killed.

@@ -164,6 +164,19 @@ def test_columns_of_a_shard_that_are_no_labels_are_one_line(tmp_path: Path, colu
         open_all(tmp_path / "data", tmp_path / "cache")
 
 
+def test_a_parquet_shard_replaced_by_one_of_equal_size_brings_its_labels(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "data" / "train-0.parquet", fer2013_label=[0, 0])
+    size, when = path.stat().st_size, path.stat().st_mtime_ns
+    before = open_all(tmp_path / "data", tmp_path / "cache")
+    old = labels(before)
+    parquet(path, fer2013_label=[5, 5])
+    os.utime(path, ns=(when + 1, when + 1))
+    assert path.stat().st_size == size
+    after = open_all(tmp_path / "data", tmp_path / "cache")
+    assert before.digest != after.digest
+    assert set(labels(after)).isdisjoint(old)
+
+
 def test_labels_beyond_the_seven_and_nulls_are_unknown_and_pictures_may_be_plain_bytes(tmp_path: Path) -> None:
     parquet(tmp_path / "data" / "train-0.parquet", fer2013_label=[2**60, None], image=[PICTURE] * 2)
     faces = open_all(tmp_path / "data", tmp_path / "cache")
