@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mimique-attacks-") as folder:
         canary = Path(folder) / "secret.txt"
         canary.write_bytes(CANARY)
-        with running(arguments.program, ["--device", "cpu"], {"MIMIQUE_AUTH": "", "MIMIQUE_TOKEN": ""}) as url:
+        with running(arguments.program, ["--device", "cpu"]) as url:
             found = asyncio.run(_all(arguments, address_of(url), canary))
         if "tables" in arguments.only:
             found["tables"] = through_tables(Path(folder))

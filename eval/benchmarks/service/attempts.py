@@ -92,7 +92,7 @@ def addresses(url: str, studio: bool) -> Iterator[Attempt]:
         if studio:
             for each in ("proxy={}", "file={}", "file=/{}", "upload?url={}"):
                 yield Attempt(request(b"GET", f"/en/gradio_api/{each.format(address)}".encode()))
-            yield from _events(address)
+            yield from _events(address) if address == url else ()
 
 
 def _events(name: str) -> Iterator[Attempt]:

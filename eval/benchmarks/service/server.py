@@ -37,13 +37,14 @@ class Answer:
 
 
 @contextmanager
-def running(program: str, options: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """``mimique serve`` or ``mimique studio`` on a free port; its URL. Ended by SIGTERM.
+def running(program: str, options: Sequence[str]) -> Iterator[str]:
+    """``mimique serve`` or ``mimique studio`` on a free port, without a secret; its URL. Ended by SIGTERM.
 
     Raises UserError: it did not start.
     """
     words = [sys.executable, "-m", "mimique", program, "--port", "0", *options]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})  # noqa: S603
+    environment = {name: value for name, value in os.environ.items() if name not in ("MIMIQUE_AUTH", "MIMIQUE_TOKEN")}
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
     try:
         found = re.search(r"http://\S+:\d+", process.stdout.readline() if process.stdout else "")
         if found is None:

@@ -83,12 +83,14 @@ def _table(name: AttributeName, t: Texts) -> gr.Dataframe:
         headers=[t("make.pad"), *words],
         datatype=["str", *["number"] * len(words)],
         type="array",
-        column_widths=["110px", *["92px"] * len(words)],
+        column_widths=["110px", *(f"{max(70, 30 + 8 * len(word))}px" for word in words)],
+        pinned_columns=1,
         static_columns=[0],
         interactive=True,
         visible=False,
-        label=t(f"set.by_{name}"),
+        show_label=False,
         buttons=[],
+        elem_classes="counts",
         elem_id=f"set-table-{name}",
     )
 

@@ -144,6 +144,35 @@ def test_nothing_else_of_gradio_or_of_this_machine_is_served(studio: Studio, pat
     assert "root:" not in answer.text
 
 
+def test_addresses_are_never_fetched_by_events_of_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = list[str]()
+
+    async def get(url: str, **_: Any) -> None:
+        fetched.append(url)
+        raise ValueError("fetched")
+
+    monkeypatch.setattr("safehttpx.get", get)
+    config = httpx.get(studio.url + "/en/config", timeout=180).json()
+    takes_files = {each["id"] for each in config["components"] if each["type"] in ("image", "file")}
+    events = [each for each in config["dependencies"] if takes_files & set(each["inputs"])]
+    assert len(events) >= 3
+    address = "https://example.org/a.png"
+    for event in events:
+        given = {"path": address, "url": address, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+        data = [[given] if number in takes_files and "file" in _type(config, number) else given for number in event["inputs"]]
+        asked = {"data": data, "fn_index": event["id"], "session_hash": f"fetch{event['id']}"}
+        assert httpx.post(studio.url + "/en/gradio_api/queue/join", json=asked, timeout=180).status_code == 200
+        told = studio.url + f"/en/gradio_api/queue/data?session_hash=fetch{event['id']}"
+        with httpx.stream("GET", told, timeout=180) as stream:
+            said = "".join(stream.iter_lines())
+        assert "process_completed" in said
+    assert not fetched
+
+
+def _type(config: dict[str, Any], number: int) -> str:
+    return next(str(each["type"]) for each in config["components"] if each["id"] == number)
+
+
 def test_other_sites_cannot_use_the_page(studio: Studio) -> None:
     files = {"files": ("a.png", b"x")}
     foreign = httpx.post(studio.url + "/en/gradio_api/upload", files=files, headers={"origin": "https://example.org"})
