@@ -147,8 +147,8 @@ class Engine:
             quick = {"steps": COARSE_STEPS, "realism": None if whole.realism is None else 0.0, "landmarks": "off"}
             request = whole.model_copy(update={**quick, "encoder_guidance": 0.0, "best_of": 1, "max_tries": 1})
             seeds = asked.seeds or range(request.seed, request.seed + request.count)
-            people = shared.people(whole if shared.knows(whole, seeds) else request) if whole.identity else None
             with self._alone:
+                people = shared.nearest_people(whole, seeds, COARSE_STEPS) if whole.identity else None
                 faces = tuple(shared.draw_people(request, seeds, 0, asked.emotions, people))
             own = (asked.emotions, asked.seeds)
             return self._result(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import subprocess
 import sys
 import time
@@ -44,22 +45,28 @@ def through_tables(folder: Path) -> Found:
         with suppress(OSError, ValueError):
             (pictures / f"{name.replace('/', '_')}.png").write_bytes(a_picture())
     began = time.monotonic()
-    words = [sys.executable, "-m", "mimique", "read", str(pictures), "--out", str(out), "--crops", "yes", "--quiet"]
-    done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603
+    words = [sys.executable, "-m", "mimique", "read", ".", "--out", str(out), "--crops", "yes", "--quiet"]
+    # From within, so that names stand in the table as they are.
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(words, cwd=pictures, env=environment, capture_output=True, check=False)  # noqa: S603
     found.worst = time.monotonic() - began
     if done.returncode:
         found.blame(f"mimique read ended with {done.returncode}: {done.stderr[-300:]!r}")
-    cells = [cell for row in csv.reader(out.read_text(encoding="utf-8").splitlines()) for cell in row] if out.exists() else []
+    cells = _cells(out.read_bytes() if out.exists() else b"")
     face = ReadFace(face=0, box=(0, 0, 9, 9), emotion="fear", distribution={"fear": 1.0})
     for name in NAMES:
         read = ReadResult(command="", python="", seconds=0.0, faces=(face,), width=9, height=9)
         named = [Named(name, read, b"", "")]
-        cells += [*rows_of(named, texts("en"))[0], *(cell for row in csv.reader([csv_of(named).decode()]) for cell in row)]
+        cells += [*rows_of(named, texts("en"))[0], *_cells(csv_of(named))]
     for cell in cells:
         found.tried += 1
         if cell.startswith(_FORMULA) and not _is_number(cell):
             found.blame(f"a formula: {cell[:80]!r}")
     return found
+
+
+def _cells(table: bytes) -> list[str]:
+    return [cell for row in csv.reader(io.StringIO(table.decode(), newline="")) for cell in row]
 
 
 def _is_number(cell: str) -> bool:
