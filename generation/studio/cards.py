@@ -74,7 +74,8 @@ def face_card(face: MadeFace, t: Texts, number: int | None = None, *, first: boo
     elif face.accepted:
         state = f'<em class="ok">✓ {escape(t("card.ok"))}</em>'
     else:
-        state = f'<em class="refused">{escape(t("card.refused", why=face.refused or "-"))}</em>'
+        why = t.words.get(f"cause.{face.refused}", face.refused or "-")
+        state = f'<em class="refused">{escape(t("card.refused", why=why))}</em>'
     facts = []
     if face.realism is not None:
         help_, word = escape(t("card.realism_help"), quote=True), escape(t("card.realism"))
