@@ -16,7 +16,7 @@ from torch import Tensor
 from configs.cli import UserError
 from configs.values import real, refuse, whole
 from encoder.analysis.cuts import cut_emotion, read_emotions
-from encoder.detection.align import crop_face, cut_square, face_square
+from encoder.detection.align import Placement, crop_face, cut_square, face_square
 from encoder.detection.face import DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR
 from encoder.detection.whole import whole_face
@@ -77,7 +77,7 @@ class EditedFace:
         before: the face as it was, read in the same way.
         edits: proposals, the best first. ``strip``: the best one's seed at rising intensities, if asked for.
         picture: (H, W, 3) uint8 RGB, untouched. ``corner``: left and top of the parts in it.
-        face: as it was found in the picture.
+        face: as it was found in the picture. aligned: the picture is the face as these weights have it, and nothing else.
         tokens: (grid, grid) bool, what was drawn anew.
         embedder: name of what measured identity, None where nothing did.
     """
@@ -89,6 +89,7 @@ class EditedFace:
     picture: NDArray[np.uint8] = field(repr=False)
     corner: tuple[int, int]
     face: DetectedFace
+    aligned: bool
     tokens: NDArray[np.bool_]
     embedder: str | None
     seconds: float
@@ -103,7 +104,8 @@ class EditedFace:
     def close_up(self, edit: Edit, size: int) -> NDArray[np.uint8]:
         """(size, size, 3) uint8 RGB: the head around the face, level, as far as the picture reaches."""
         height, width = self.picture.shape[:2]
-        return cut_square(self.render(edit), face_square(self.face, scale=_CLOSE_UP).inside(width, height), size)
+        place = Placement.of_all(width) if self.aligned else face_square(self.face, scale=_CLOSE_UP).inside(width, height)
+        return cut_square(self.render(edit), place, size)
 
 
 def edit_face(
@@ -179,6 +181,7 @@ def edit_face(
         picture=pixels,
         corner=work.corner,
         face=chosen,
+        aligned=work.aligned,
         tokens=work.grid_mask,
         embedder=None if embedder is None else embedder.name,
         seconds=time.monotonic() - started,
@@ -206,6 +209,7 @@ class _Work:
         config = model.tokenizer.config
         self._size, grid, self._tokens_crop = config.painted, config.grid, config.crop
         place = place_of(face, self._tokens_crop, picture.shape[:2])
+        self.aligned = place == Placement.of_all(picture.shape[1])
         self._mask = token_mask(boxes_of(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
         reach = _REACH * place.side

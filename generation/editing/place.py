@@ -49,7 +49,7 @@ def place_of(face: DetectedFace, crop: CropConfig | None, shape: tuple[int, ...]
     middle = (width - 1) / 2
     shift = max(abs(place.x - middle), abs(place.y - middle)) / width
     same = abs(place.side / width - 1.0) <= _SAME_SIDE and shift <= _SAME_PLACE and abs(place.tilt) <= _SAME_TILT_DEGREES
-    return Placement(middle, middle, float(width), 0.0) if same else place
+    return Placement.of_all(width) if same else place
 
 
 def boxes_of(region: str | Sequence[float], place: Placement, face: DetectedFace) -> tuple[Box, ...]:
