@@ -182,7 +182,7 @@ def _orders() -> Iterator[bytes]:
     yield from (
         b'{"emotion": "fear", "out": "x"}',
         b'{"__proto__": {"count": 1}}',
-        b'{"count": true}',
+        b'{"count": "many"}',
         b'{"seed": -1, "per_emotion": 0}',
     )
     yield b'{"counts": {' + b",".join(b'"fear/%d": 1' % n for n in range(12_000)) + b"}}"

@@ -136,6 +136,8 @@ def test_the_door_leads_to_the_readers_language(studio: Studio, words: str, plac
         "/en/assets/..%2f..%2f..%2fetc%2fpasswd",
         "/measured/..%2fmkdocs.yml",
         "/measured/index.md",
+        "/en/assets/" + "a" * 5000,
+        "/en/static/" + "a" * 300,
     ],
 )
 def test_nothing_else_of_gradio_or_of_this_machine_is_served(studio: Studio, path: str) -> None:
@@ -167,6 +169,13 @@ def test_addresses_are_never_fetched_by_events_of_the_page(studio: Studio, monke
             said = "".join(stream.iter_lines())
         assert "process_completed" in said
     assert not fetched
+
+
+@pytest.mark.parametrize("asked", [{"data": [], "fn_index": 999, "session_hash": "x"}, {"data": 3}, []])
+def test_events_that_the_page_does_not_have_are_refused(studio: Studio, asked: Any) -> None:
+    for route in ("queue/join", "run/predict"):
+        answer = httpx.post(f"{studio.url}/en/gradio_api/{route}", json=asked, timeout=180)
+        assert answer.status_code == 422, answer.text
 
 
 def _type(config: dict[str, Any], number: int) -> str:
