@@ -54,6 +54,7 @@ def counts_panel(page: Page) -> Counts:
             for name in EMOTION_NAMES
         ]
     tables = [_table(name, t) for name in attributes]
+    hint = gr.Markdown(t("set.table_help"), visible=False, elem_classes="hint")
     total = gr.Markdown(elem_classes="hint", elem_id="set-total")
     counts = Counts([by, *boxes, *tables], by, attributes)
 
@@ -62,7 +63,8 @@ def counts_panel(page: Page) -> Counts:
 
     def show(by: str) -> Any:
         tabled = [gr.Dataframe(visible=name == by) for name in attributes]
-        return gr.Group(visible=by == _EMOTION), *tabled, gr.Slider(label=t("set.every" if by == _EMOTION else "set.every_cell"))
+        counted = gr.Group(visible=by == _EMOTION), *tabled, gr.Markdown(visible=by != _EMOTION)
+        return *counted, gr.Slider(label=t("set.every" if by == _EMOTION else "set.every_cell"))
 
     def add_up(*values: Any) -> str:
         try:
@@ -71,7 +73,7 @@ def counts_panel(page: Page) -> Counts:
             return str(error)
 
     every.release(fill, [every], [*boxes, *tables], **EVENT)
-    by.input(show, [by], [group, *tables, every], **EVENT)
+    by.input(show, [by], [group, *tables, hint, every], **EVENT)
     gr.on([each.change for each in counts.inputs], add_up, counts.inputs, [total], **EVENT)
     return counts
 

@@ -25,7 +25,7 @@ def set_tab(page: Page) -> None:
     """Build the tab. The browser remembers which set is its own, so that the page may be loaded anew meanwhile."""
     t = page.t
     with gr.Row(elem_classes="sides"):
-        with gr.Column(scale=3, min_width=300, elem_classes="ask"):
+        with gr.Column(scale=5, min_width=300):
             gr.Markdown(t("set.help"), elem_classes="hint")
             counts = counts_panel(page)
             told = {name: _told(page, name) for name in _TOLD}
@@ -34,7 +34,7 @@ def set_tab(page: Page) -> None:
                 valid = gr.Slider(0, 0.9, 0.1, step=0.05, label=t("set.valid"), min_width=170)
             form = gr.Radio([(t("set.folders"), "folders"), (t("set.parquet"), "parquet")], value="folders", label=t("set.form"))
             go = gr.Button(t("set.button"), variant="primary", elem_id="set")
-        with gr.Column(scale=4, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             say = gr.HTML(note(""), apply_default_css=False, elem_id="set-say")
             view = gr.HTML(empty(t("set.empty")), apply_default_css=False, elem_id="set-view")
             with gr.Row(visible=False, elem_classes="act") as acts:
