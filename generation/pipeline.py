@@ -20,6 +20,7 @@ from generation.orders.signature import takes_settings
 from generation.regions import EXPRESSION
 from generation.request import Asked, FaceSettings, make_request
 from generation.weights import PARTS
+from vqvae.attributes import AttributeName
 
 if TYPE_CHECKING:
     from encoder.detection.face import Detector
@@ -164,7 +165,8 @@ class FacePipeline(FaceModel):
         out: str | Path,
         *,
         per_emotion: int | None = None,
-        counts: Mapping[str, int] | None = None,
+        counts: Mapping[str, int] | str | Path | None = None,
+        each: Sequence[AttributeName] = (),
         seed: int = 0,
         valid: float = 0.1,
         format: Literal["folders", "parquet"] = "folders",
@@ -174,9 +176,10 @@ class FacePipeline(FaceModel):
     ) -> dict[str, Any]:
         """A balanced, verified, labelled set in the folder ``out``, or the rest of one; returns its manifest.
 
-        Give ``per_emotion`` or ``counts``; the others, and errors: see :func:`generation.dataset.order.ask` and
-        :func:`generation.dataset.make.make_dataset`.
+        Give ``per_emotion`` or ``counts``, by name or as a table (:func:`generation.dataset.counts.read_counts`); the others, and
+        errors: see :func:`generation.dataset.order.ask` and :func:`generation.dataset.make.make_dataset`.
         """
+        from generation.dataset.counts import read_counts
         from generation.dataset.make import make_dataset
         from generation.dataset.order import ask
 
@@ -184,9 +187,10 @@ class FacePipeline(FaceModel):
             raise UserError("dataset: give either per_emotion or counts")
         own = {"seed": seed, "valid": valid, "format": format, "least_difference": least_difference, "mark": mark}
         options: dict[str, Any] = {**own, **settings}
-        given = {"per_emotion": per_emotion, "counts": counts, **options}
+        wanted = dict.fromkeys(EMOTION_NAMES, per_emotion or 0) if counts is None else read_counts(counts)
+        given = {"per_emotion": per_emotion, "counts": None if counts is None else wanted, "each": tuple(each) or None, **options}
         call = ", ".join([repr(str(out)), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
-        request = ask(counts or dict.fromkeys(EMOTION_NAMES, per_emotion or 0), **options)
+        request = ask(wanted, each=each, **options)
         return make_dataset(self, request, Path(out), command=f"FacePipeline.dataset({call})")
 
     def _step(self, callback: StepCallback) -> OnStep:

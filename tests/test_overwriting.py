@@ -34,6 +34,7 @@ FILES = {
     "eval.benchmarks.prior": ("--out b.json", "b.json"),
     "eval.benchmarks.reading": ("--out b.json", "b.json"),
     "eval.benchmarks.service": ("--out b.json", "b.json"),
+    "eval.benchmarks.service.attacks": ("--out b.json", "b.json"),
     "eval.benchmarks.shards": ("--out b.json", "b.json"),
     "eval.benchmarks.vq": ("--out b.json", "b.json"),
     "vqvae.pack": ("RUN --out packed", "packed/train.safetensors"),

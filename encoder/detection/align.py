@@ -52,6 +52,20 @@ class Placement:
         moved = np.asarray(points, np.float64) - (self.x, self.y)
         return np.stack([moved[:, 0] * cos + moved[:, 1] * sin, moved[:, 1] * cos - moved[:, 0] * sin], axis=1) / self.side + 0.5
 
+    @classmethod
+    def of_all(cls, side: int) -> Placement:
+        """All of a square picture."""
+        return cls((side - 1) / 2, (side - 1) / 2, float(side), 0.0)
+
+    def inside(self, width: int, height: int) -> Placement:
+        """The same square moved, and made smaller where it must be, so that all of it lies in a picture of this size."""
+        tilt = math.radians(self.tilt)
+        spread = abs(math.cos(tilt)) + abs(math.sin(tilt))
+        side = min(self.side, min(width, height) / spread)
+        half = side * spread / 2 - 0.5
+        x, y = (min(max(at, half), end - 1 - half) for at, end in ((self.x, width), (self.y, height)))
+        return Placement(x, y, side, self.tilt)
+
 
 def face_square(face: DetectedFace, crop: CropConfig | None = None, *, scale: float = FER_SCALE) -> Placement:
     """The square that is cut out around a face.

@@ -19,6 +19,7 @@ from safetensors.numpy import load, save
 from configs.cli import UserError
 from encoder.emotions import Emotion
 from engine.storage.atomic import atomic_write_bytes
+from generation.dataset.counts import Cell
 from generation.dataset.order import DatasetRequest
 from generation.draw import FaceModel
 from generation.faces import Face
@@ -36,11 +37,11 @@ class Block:
     """The accepted faces of one block's candidates, in the order of their seeds, and the draws they took together.
 
     Attributes:
-        refused: of all draws those that were refused, by who refused them.
+        cell: whom they show. refused: of all draws those that were refused, by who refused them.
     """
 
     number: int
-    emotion: Emotion
+    cell: Cell
     faces: tuple[Face, ...]
     tried: int
     refused: Mapping[Cause, int] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Block:
 def draw_block(model: FaceModel, request: DatasetRequest, number: int) -> Block:
     """Generate and verify the candidates of one block."""
     batch = model.generate(request.candidates(number), batch_size=request.block_size)
-    return Block(number, request.emotions[number % len(request.emotions)], batch.faces, batch.tried, batch.refused)
+    return Block(number, request.cell(number), batch.faces, batch.tried, batch.refused)
 
 
 def block_path(folder: Path, number: int) -> Path:
@@ -127,4 +128,4 @@ def load_block(folder: Path, request: DatasetRequest, number: int, names: Sequen
     except Exception as error:
         # Whatever a damaged file makes the reader say, the mend is the same.
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); remove it and run again") from None
-    return Block(number, request.emotions[number % len(request.emotions)], faces, tried, refused)
+    return Block(number, request.cell(number), faces, tried, refused)

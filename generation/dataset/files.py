@@ -20,7 +20,8 @@ from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
 from encoder.evaluation.metrics import wilson_interval
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, explain_write_error, make_folder, sync_folder
 from generation.dataset.blocks import load_block
-from generation.dataset.selection import Selection
+from generation.dataset.card import data_card
+from generation.dataset.selection import Selection, Tally
 from generation.draw import FaceModel
 from generation.faces import Face, FaceBatch
 from generation.files import face_png, made_now
@@ -59,16 +60,16 @@ class Entry:
 
 def entries(selection: Selection, blocks: Path, model: FaceModel) -> Iterator[Entry]:
     """The faces of the set, emotion by emotion in the order of their seeds, each as a PNG that says what it is."""
-    request = selection.request
-    for emotion, tally in selection.tallies.items():
-        loaded = None
+    request, held_out = selection.request, selection.held_out()
+    for cell, tally in selection.tallies.items():
+        loaded, first_held = None, len(tally.kept) - held_out[cell]
         for ordinal, (number, position) in enumerate(tally.kept):
             if loaded is None or loaded.number != number:
                 loaded = load_block(blocks, request, number, model.attributes)
                 batch = FaceBatch(request.candidates(number), loaded.faces, loaded.tried, 0.0, model.weights)
             face = loaded.faces[position]
-            png = face_png(face, batch, one_hot(emotion), mark=request.mark)
-            yield Entry(selection.split_of(emotion, ordinal), emotion, face, png)
+            png = face_png(face, batch, one_hot(cell.emotion), mark=request.mark)
+            yield Entry("valid" if ordinal >= first_held else "train", cell.emotion, face, png)
 
 
 def write_dataset(selection: Selection, blocks: Path, folder: Path, model: FaceModel, command: str) -> dict[str, Any]:
@@ -167,19 +168,12 @@ def manifest(selection: Selection, splits: Splits, model: FaceModel, command: st
 
     request, config = selection.request, model.tokenizer.config
     colour = request.settings["look"] == "photo"
-    emotions = {}
-    for emotion, tally in selection.tallies.items():
-        emotions[emotion.label] = {
-            "asked": tally.asked,
-            "delivered": len(tally.kept),
-            "candidates": tally.candidates,
-            "accepted_at_first_try": round(tally.first_try / tally.candidates, 4),
-            "accepted_at_first_try_interval": [round(x, 4) for x in wilson_interval(tally.first_try, tally.candidates)],
-            "draws_per_candidate": round(tally.tried / tally.candidates, 3),
-            "refused": tally.refused,
-            "near_duplicates_left_out": tally.duplicates,
-            "refused_draws": {cause: tally.refused_draws[cause] for cause in CAUSES if tally.refused_draws[cause]},
-        }
+    emotions = dict[str, Tally]()
+    for cell, tally in selection.tallies.items():
+        former = emotions.get(cell.emotion.label)
+        emotions[cell.emotion.label] = tally if former is None else former + tally
+    # Of emotions alone the cells would say the same again.
+    cells = {cell.name: _as_record(tally) for cell, tally in selection.tallies.items() if cell.told}
     return {
         **made_now(),
         "command": command,
@@ -191,20 +185,20 @@ def manifest(selection: Selection, splits: Splits, model: FaceModel, command: st
         "told": list(model.attributes),
         "complete": all(tally.full for tally in selection.tallies.values()),
         "splits": splits,
-        "emotions": emotions,
+        "emotions": {name: _as_record(tally) for name, tally in emotions.items()},
+        **({"cells": cells} if cells else {}),
     }
 
 
-def data_card(content: dict[str, Any]) -> str:
-    """The data card of a set, in Markdown with the header that Hugging Face reads, from its manifest."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - Markdown, not HTML; nothing in it comes from outside
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    faces = sum(sum(counts.values()) for counts in content["splits"].values())
-    return environment.get_template("data_card.md").render(**content, faces=faces, request_=content["request"])
+def _as_record(tally: Tally) -> dict[str, Any]:
+    return {
+        "asked": tally.asked,
+        "delivered": len(tally.kept),
+        "candidates": tally.candidates,
+        "accepted_at_first_try": round(tally.first_try / tally.candidates, 4),
+        "accepted_at_first_try_interval": [round(x, 4) for x in wilson_interval(tally.first_try, tally.candidates)],
+        "draws_per_candidate": round(tally.tried / tally.candidates, 3),
+        "refused": tally.refused,
+        "near_duplicates_left_out": tally.duplicates,
+        "refused_draws": {cause: tally.refused_draws[cause] for cause in CAUSES if tally.refused_draws[cause]},
+    }

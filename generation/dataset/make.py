@@ -1,4 +1,4 @@
-"""Make a set, or go on with one: blocks are drawn, by one process or several, until every emotion has its faces."""
+"""Make a set, or go on with one: blocks are drawn, by one process or several, until every cell has its faces."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def collect(model: FaceModel, request: DatasetRequest, blocks: Path, state: Part
     selection = Selection(request)
     with tqdm(desc="drawing", unit="block", leave=False, disable=None if rank == 0 else True) as bar, stop_at_ctrl_c():
         while wanted := selection.missing():
-            mine = share_of(wanted, len(request.emotions), rank, world)
+            mine = share_of(wanted, len(request.cells), rank, world)
             bar.total = (bar.total or 0) + len(mine)
             for number in mine:
                 if not block_path(blocks, number).exists():
@@ -82,9 +82,10 @@ def collect(model: FaceModel, request: DatasetRequest, blocks: Path, state: Part
     return selection
 
 
-def share_of(wanted: Sequence[int], emotions: int, rank: int, world: int) -> list[int]:
+def share_of(wanted: Sequence[int], cells: int, rank: int, world: int) -> list[int]:
     """The numbers of the blocks that process ``rank`` of ``world`` draws.
 
-    Of every emotion each draws as many, to within one: some emotions take four times as many draws as others.
+    Of every cell, and of the cells of every emotion, each draws as many, to within one: some emotions take four times as many
+    draws as others.
     """
-    return [number for number in wanted if number // emotions % world == rank]
+    return [number for number in wanted if (number // cells + number % cells) % world == rank]

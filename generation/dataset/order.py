@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pydantic import Field, field_validator, model_validator
@@ -10,14 +11,16 @@ from pydantic import Field, field_validator, model_validator
 from configs.cli import UserError
 from configs.loader import StrictModel, validate
 from configs.values import refuse
-from encoder.emotions import EMOTION_NAMES, Emotion, one_hot
-from generation.request import MAX_COUNT, MAX_SEED, FaceRequest, FaceSettings, make_request
+from encoder.emotions import one_hot
+from generation.dataset.counts import Cell, cell_of, check_counts, spread
+from generation.request import MAX_SEED, FaceRequest, FaceSettings, make_request
+from vqvae.attributes import AttributeName
 
 if TYPE_CHECKING:
     from generation.draw import FaceModel
 
 BLOCK = 32
-# Candidates looked at before an emotion is given up, as a multiple of the faces asked for.
+# Candidates looked at before a cell is given up, as a multiple of the faces asked for.
 PATIENCE = 4
 NOT_FOR_SETS = {
     "best_of": "a set is to hold what is accepted, not the clearest of it",
@@ -26,7 +29,11 @@ NOT_FOR_SETS = {
 
 
 class DatasetRequest(StrictModel):
-    """One order of a labelled set. ``counts`` are faces by emotion; ``settings`` go to every :class:`FaceRequest`."""
+    """One order of a labelled set. ``settings`` go to every :class:`FaceRequest`.
+
+    ``counts`` are faces by cell: by emotion (``"fear"``), or by emotion and classes (``"fear/white"``), which are then told to
+    the prior in place of what the settings say of their attributes.
+    """
 
     counts: dict[str, int]
     seed: int = Field(0, ge=0, le=MAX_SEED, description="candidate i uses seed + i")
@@ -41,34 +48,34 @@ class DatasetRequest(StrictModel):
     @field_validator("counts")
     @classmethod
     def _are_counts(cls, value: dict[str, int]) -> dict[str, int]:
-        if not value or not set(value) <= set(EMOTION_NAMES):
-            raise UserError(
-                f"counts: give faces for at least one of {', '.join(EMOTION_NAMES)}, got {', '.join(value) or 'none'}"
-            )
-        for name, count in value.items():
-            if not 1 <= count <= MAX_COUNT:
-                raise UserError(f"counts: {name}: must lie between 1 and {MAX_COUNT}, got {count}")
-        return {name: value[name] for name in EMOTION_NAMES if name in value}
+        return check_counts(value)
+
+    @model_validator(mode="after")
+    def _nobody_is_told_twice(self) -> DatasetRequest:
+        for name in self.cells[0].attributes:
+            if self.settings.get(name) is not None:
+                raise UserError(f"{name}: the counts say it already ({self.cells[0].name}); leave one of the two out")
+        return self
 
     @model_validator(mode="after")
     def _every_block_can_be_asked_for(self) -> DatasetRequest:
-        for place, emotion in enumerate(self.emotions):
-            self.candidates((self.block_limit(emotion) - 1) * len(self.emotions) + place)
+        for place, cell in enumerate(self.cells):
+            self.candidates((self.block_limit(cell) - 1) * len(self.cells) + place)
         return self
 
-    @property
-    def emotions(self) -> tuple[Emotion, ...]:
-        """The emotions asked for, in enum order."""
-        return tuple(emotion for emotion in Emotion if emotion.label in self.counts)
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Who is counted, emotion by emotion in enum order."""
+        return tuple(map(cell_of, self.counts))
 
     @property
     def block_size(self) -> int:
         """Candidates in a block."""
         return min(BLOCK, max(self.counts.values()))
 
-    def block_limit(self, emotion: Emotion) -> int:
-        """Blocks of ``emotion`` that are drawn at most."""
-        return PATIENCE * -(-self.counts[emotion.label] // self.block_size)
+    def block_limit(self, cell: Cell) -> int:
+        """Blocks of ``cell`` that are drawn at most."""
+        return PATIENCE * -(-self.counts[cell.name] // self.block_size)
 
     def spelt_out(self, model: FaceModel) -> DatasetRequest:
         """The same order with every setting of its faces, those that it leaves open as ``model`` has them.
@@ -76,19 +83,25 @@ class DatasetRequest(StrictModel):
         Raises:
             UserError: something that the model cannot do is asked for.
         """
-        whole = model.settled(self.candidates(0)).model_dump(exclude={"emotion", "count", "seed"})
+        counted = set(self.cells[0].attributes)
+        whole = model.settled(self.candidates(0)).model_dump(exclude={"emotion", "count", "seed", *counted})
         return self.model_copy(update={"settings": whole})
 
     def candidates(self, number: int) -> FaceRequest:
-        """Block ``number`` as a request. Emotions take turns; candidate i of the whole set is seeded ``seed + i``."""
-        emotion = self.emotions[number % len(self.emotions)]
+        """Block ``number`` as a request. Cells take turns; candidate i of the whole set is seeded ``seed + i``."""
+        cell = self.cell(number)
         seed = self.seed + number * self.block_size
-        return make_request(one_hot(emotion), self.block_size, seed, **self.settings)
+        return make_request(one_hot(cell.emotion), self.block_size, seed, **{**self.settings, **dict(cell.told)})
+
+    def cell(self, number: int) -> Cell:
+        """Whose candidates block ``number`` holds."""
+        return self.cells[number % len(self.cells)]
 
 
 def ask(
     counts: Mapping[str, int],
     *,
+    each: Sequence[AttributeName] = (),
     seed: int = 0,
     valid: float = 0.1,
     format: str = "folders",
@@ -97,6 +110,10 @@ def ask(
     **settings: Unpack[FaceSettings],
 ) -> DatasetRequest:
     """A checked order under the names of the command line; ``settings`` as of :class:`generation.request.FaceRequest`.
+
+    Args:
+        counts: faces by emotion (``"fear"``), or by emotion and classes (``"fear/white"``).
+        each: attributes of which every class gets these counts; age from 3-9 up.
 
     Raises:
         UserError: a setting is unknown or out of range.
@@ -107,4 +124,5 @@ def ask(
         if name in settings:
             raise UserError(f"{name}: {why}; leave it out")
     asked = {"seed": seed, "valid_share": valid, "form": format, "least_difference": least_difference, "mark": mark}
-    return validate(DatasetRequest, {"counts": dict(counts), **asked, "settings": settings}, "request")
+    wanted = spread(counts, each)
+    return validate(DatasetRequest, {"counts": wanted, **asked, "settings": settings}, "request")

@@ -1,17 +1,17 @@
-"""Which candidates become the data set: the first of each emotion that are no near copies of one taken before."""
+"""Which candidates become the data set: the first of each cell that are no near copies of one taken before."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from encoder.emotions import Emotion
 from generation.dataset.blocks import Block
+from generation.dataset.counts import Cell
 from generation.dataset.order import DatasetRequest
 from generation.verify import Cause
 
@@ -39,8 +39,8 @@ def differences(
 
 
 @dataclass
-class EmotionTally:
-    """What became of the candidates of one emotion."""
+class Tally:
+    """What became of the candidates of one cell, or of several together."""
 
     asked: int
     blocks: int = 0
@@ -57,29 +57,32 @@ class EmotionTally:
         """Whether all faces asked for are there."""
         return len(self.kept) == self.asked
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
 
 class Selection:
     """Takes blocks in a fixed order and keeps (block number, position in it) of the faces that are taken."""
 
     def __init__(self, request: DatasetRequest) -> None:
         self.request = request
-        self.tallies = {emotion: EmotionTally(request.counts[emotion.label]) for emotion in request.emotions}
+        self.tallies = {cell: Tally(request.counts[cell.name]) for cell in request.cells}
         self._thumbnails = np.empty((sum(request.counts.values()), THUMBNAIL**2), np.float32)
         self._squares = np.empty(len(self._thumbnails), np.float32)
         self._taken = 0
 
     def missing(self) -> list[int]:
-        """Numbers of the blocks to look at next; empty when the set is full or an emotion's candidates are used up."""
+        """Numbers of the blocks to look at next; empty when the set is full or a cell's candidates are used up."""
         numbers = []
-        for place, (emotion, tally) in enumerate(self.tallies.items()):
+        for place, (cell, tally) in enumerate(self.tallies.items()):
             blocks = -(-(tally.asked - len(tally.kept)) // self.request.block_size)
-            stop = min(tally.blocks + blocks, self.request.block_limit(emotion))
+            stop = min(tally.blocks + blocks, self.request.block_limit(cell))
             numbers += [ordinal * len(self.tallies) + place for ordinal in range(tally.blocks, stop)]
         return sorted(numbers)
 
     def add(self, block: Block) -> None:
         """Take what can be taken of ``block``; blocks come in the order of :meth:`missing`."""
-        tally = self.tallies[block.emotion]
+        tally = self.tallies[block.cell]
         tally.blocks += 1
         tally.candidates += self.request.block_size
         tally.tried += block.tried
@@ -113,7 +116,13 @@ class Selection:
             nearest = np.minimum(nearest, found.min(axis=1))
         return nearest
 
-    def split_of(self, emotion: Emotion, ordinal: int) -> str:
-        """``train`` or ``valid``: of each emotion the last faces are held out."""
-        count = len(self.tallies[emotion].kept)
-        return "valid" if ordinal >= count - int(count * self.request.valid_share) else "train"
+    def held_out(self) -> dict[Cell, int]:
+        """How many faces of each cell, its last ones, are ``valid``: of each emotion the share that was asked for, to within one,
+        whatever it is made of."""
+        found, so_far, emotion = dict[Cell, int](), 0, None
+        for cell, tally in self.tallies.items():
+            so_far, emotion = so_far if cell.emotion is emotion else 0, cell.emotion
+            after = so_far + len(tally.kept)
+            found[cell] = int(after * self.request.valid_share) - int(so_far * self.request.valid_share)
+            so_far = after
+        return found

@@ -16,8 +16,7 @@ from torch import Tensor
 from configs.cli import UserError
 from configs.values import real, refuse, whole
 from encoder.analysis.cuts import cut_emotion, read_emotions
-from encoder.config import CropConfig
-from encoder.detection.align import crop_face, face_square
+from encoder.detection.align import Placement, crop_face, cut_square, face_square
 from encoder.detection.face import DetectedFace, Detector
 from encoder.detection.registry import DEFAULT_DETECTOR
 from encoder.detection.whole import whole_face
@@ -27,7 +26,7 @@ from encoder.people.identity import Verification
 from encoder.pictures.given import picture_of
 from generation.draw import FaceModel
 from generation.editing import DEFAULTS, LOOKS, NOT_FOR_EDITS
-from generation.editing.place import boxes_of, find_faces
+from generation.editing.place import boxes_of, find_faces, place_of
 from generation.editing.seam import as_web_picture, luma, paste, soft_mask, without_luma
 from generation.regions import EXPRESSION, token_mask
 from generation.request import Asked, FaceRequest, FaceSettings, make_request
@@ -78,7 +77,7 @@ class EditedFace:
         before: the face as it was, read in the same way.
         edits: proposals, the best first. ``strip``: the best one's seed at rising intensities, if asked for.
         picture: (H, W, 3) uint8 RGB, untouched. ``corner``: left and top of the parts in it.
-        face: as it was found in the picture.
+        face: as it was found in the picture. aligned: the picture is the face as these weights have it, and nothing else.
         tokens: (grid, grid) bool, what was drawn anew.
         embedder: name of what measured identity, None where nothing did.
     """
@@ -90,6 +89,7 @@ class EditedFace:
     picture: NDArray[np.uint8] = field(repr=False)
     corner: tuple[int, int]
     face: DetectedFace
+    aligned: bool
     tokens: NDArray[np.bool_]
     embedder: str | None
     seconds: float
@@ -102,8 +102,10 @@ class EditedFace:
         return whole
 
     def close_up(self, edit: Edit, size: int) -> NDArray[np.uint8]:
-        """(size, size, 3) uint8 RGB: the head around the face, level."""
-        return crop_face(self.render(edit), self.face, size, scale=_CLOSE_UP)
+        """(size, size, 3) uint8 RGB: the head around the face, level, as far as the picture reaches."""
+        height, width = self.picture.shape[:2]
+        place = Placement.of_all(width) if self.aligned else face_square(self.face, scale=_CLOSE_UP).inside(width, height)
+        return cut_square(self.render(edit), place, size)
 
 
 def edit_face(
@@ -179,6 +181,7 @@ def edit_face(
         picture=pixels,
         corner=work.corner,
         face=chosen,
+        aligned=work.aligned,
         tokens=work.grid_mask,
         embedder=None if embedder is None else embedder.name,
         seconds=time.monotonic() - started,
@@ -205,7 +208,8 @@ class _Work:
         self._picture, self._found = picture.copy(), face
         config = model.tokenizer.config
         self._size, grid, self._tokens_crop = config.painted, config.grid, config.crop
-        place = face_square(face, self._tokens_crop)
+        place = place_of(face, self._tokens_crop, picture.shape[:2])
+        self.aligned = place == Placement.of_all(picture.shape[1])
         self._mask = token_mask(boxes_of(region, place, face), grid).to(model.encoder.device)
         self.grid_mask = self._mask.view(grid, grid).cpu().numpy()
         reach = _REACH * place.side
@@ -215,7 +219,7 @@ class _Work:
         points = None if face.landmarks is None else face.landmarks - np.array([left, top], np.float32)
         self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
         self._place = replace(place, x=place.x - left, y=place.y - top)
-        self._crop = luma(self._cut(self.part, self._tokens_crop))
+        self._crop = luma(self._cut_tokens(self.part))
         seen = as_web_picture(self._crop, config.size) if config.paints_photographs else self._crop
         pixels = torch.from_numpy(seen)[None, None].to(model.encoder.device) / 255.0
         self._known = model.tokenizer.encode(pixels)
@@ -236,11 +240,14 @@ class _Work:
             prefer=self._prefer,
         )
         inside = self._weight > 0.5
+        # Where a crop is aligned, 0 is the middle of the first pixel; where it is FER-2013's square, and to the seam, its corner.
+        shift = 0.0 if self._tokens_crop is None else 0.5
+        pasted = replace(self._place, x=self._place.x + shift, y=self._place.y + shift)
         edits = []
         for request, seed, intensity, after in zip(requests, seeds, intensities, self._painted(made), strict=True):
             tint = without_luma(after) - without_luma(self._repeated) if after.ndim == 3 else None
-            part = paste(self.part, self._place, self._crop, luma(self._repeated), luma(after), self._weight, tint)
-            moved = np.abs(luma(self._cut(part, self._tokens_crop)) - self._crop)
+            part = paste(self.part, pasted, self._crop, luma(self._repeated), luma(after), self._weight, tint)
+            moved = np.abs(luma(self._cut_tokens(part)) - self._crop)
             change = float(moved[inside].mean()) / 255.0 if inside.any() else 0.0
             edits.append(self.read(request, part, change, seed, intensity))
         return edits
@@ -259,8 +266,10 @@ class _Work:
             edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
         return edit
 
-    def _cut(self, part: NDArray[np.uint8], crop: CropConfig | None, size: int | None = None) -> NDArray[np.uint8]:
-        return crop_face(part, self._face, size or self._size, crop)
+    def _cut_tokens(self, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._tokens_crop is None:
+            return crop_face(part, self._face, self._size)
+        return cut_square(part, self._place, self._size)
 
     def _shown_to(self, encoder: EmotionEncoder, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The face as :class:`encoder.analysis.analyzer.FaceAnalyzer` would cut it out of the picture with ``part`` in it."""
@@ -278,4 +287,4 @@ class _Work:
         return np.asarray(faces[:, 0] if faces.shape[1] == 1 else faces.transpose(0, 2, 3, 1), np.float32)
 
     def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return checked_embeddings(embedder, [self._cut(part, None, _IDENTITY_SIZE)])
+        return checked_embeddings(embedder, [crop_face(part, self._face, _IDENTITY_SIZE)])

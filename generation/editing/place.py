@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from configs.values import refuse
+from encoder.config import CropConfig
 from encoder.detection.align import Placement, face_square
 from encoder.detection.face import DetectedFace, Detector
 from encoder.detection.registry import create_detector
 from generation.regions import Box, parse_regions, region_boxes
 
 MIN_SIDE = 32
+# A picture is an aligned crop as it is where the one that would be cut is the same to these shares of its side, and to this
+# tilt: faces that were made, and those of aligned data sets, whose eyes lie where they should to within the detector's error.
+_SAME_SIDE, _SAME_PLACE, _SAME_TILT_DEGREES = 0.2, 0.1, 8.0
 
 
 def find_faces(picture: NDArray[np.uint8], detector: Detector | str, number: int) -> list[DetectedFace]:
@@ -32,6 +36,20 @@ def find_faces(picture: NDArray[np.uint8], detector: Detector | str, number: int
     if side < MIN_SIDE:
         raise UserError(f"face {number}: measures {side:.0f} pixels, and {MIN_SIDE} are needed")
     return found
+
+
+def place_of(face: DetectedFace, crop: CropConfig | None, shape: tuple[int, ...]) -> Placement:
+    """The square that is worked on, in a picture of (height, width): all of it, where the picture is such a crop already.
+
+    To cut an aligned face once more would take pixels from it, and add others beyond its border.
+    """
+    place, (height, width) = face_square(face, crop), shape
+    if crop is None or height != width:
+        return place
+    middle = (width - 1) / 2
+    shift = max(abs(place.x - middle), abs(place.y - middle)) / width
+    same = abs(place.side / width - 1.0) <= _SAME_SIDE and shift <= _SAME_PLACE and abs(place.tilt) <= _SAME_TILT_DEGREES
+    return Placement.of_all(width) if same else place
 
 
 def boxes_of(region: str | Sequence[float], place: Placement, face: DetectedFace) -> tuple[Box, ...]:

@@ -20,6 +20,7 @@ from encoder.emotions import Emotion
 from encoder.evaluation.metrics import wilson_interval
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, draft
 from engine.storage.provenance import png
+from generation.dataset.card import render_card
 from generation.draw import FaceModel
 from generation.faces import FaceBatch
 from generation.files import face_png, made_now, sheet
@@ -209,14 +210,4 @@ def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
 
 def card(content: dict[str, Any]) -> str:
     """The card of a set, in Markdown, from its manifest."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(  # noqa: S701 - Markdown, not HTML; nothing in it comes from outside
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
-    return environment.get_template("card.md").render(**content)
+    return render_card(Path(__file__).with_name("templates") / "card.md", **content)

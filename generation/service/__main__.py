@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
 from configs.cli import command, command_parser
-from configs.loader import validate
-from generation.service.http.access import Access
+from generation.service.options import add_access_options, add_engine_options, read_access, read_engine
 from generation.service.settings import MIB, EngineSettings
 
 EXAMPLES = """examples:
@@ -33,6 +31,7 @@ Uploads are read from memory and not kept; data sets are deleted after --kept se
 a mark, AI-edited, unless --no-mark-edits is given. The log names neither pictures nor what was asked.
 
 exit codes: 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM, which is how it ends."""
+_SECRETS = ("auth", "token")
 _WHOLE = {
     "batch_size": "faces drawn together",
     "most_faces": "faces of one order",
@@ -44,11 +43,7 @@ _WHOLE = {
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
     parser, engine = command_parser("python -m generation.service", __doc__, EXAMPLES), EngineSettings()
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; one that others reach needs a secret")
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 takes a free one")
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for them (HTTP Basic)")
-    parser.add_argument("--token", help="ask for it (Bearer), 16 characters or more")
-    parser.add_argument("--name", action="append", default=[], help="a name under which clients reach it, besides localhost")
+    add_access_options(parser, 8000, _SECRETS)
     for name, text in _WHOLE.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(engine, name), metavar="N", help=text)
     parser.add_argument("--seconds", type=float, default=engine.seconds, metavar="S", help="an order ends with what it has")
@@ -57,15 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batching", action=argparse.BooleanOptionalAction, default=True, help="draw faces of several clients together"
     )
-    parser.add_argument(
-        "--mark-edits", action=argparse.BooleanOptionalAction, default=True, help="the visible mark on edited photographs"
-    )
-    parser.add_argument("--weights", default=engine.weights, help="folder with encoder, tokenizer, prior")
-    parser.add_argument("--encoder", help="another encoder (default: the one in --weights)")
-    parser.add_argument("--judge", default=engine.judge, help="second judge of edits, or none")
-    parser.add_argument("--embedder", metavar="NAME", help="measure identity in edits: dlib or deepface:Facenet512")
-    parser.add_argument("--detector", default=engine.detector, metavar="NAME", help="finds faces")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
+    add_engine_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no access log")
     return parser
 
@@ -73,19 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Load the networks and serve until a signal."""
     arguments = build_parser().parse_args(argv)
-    secrets = {name: getattr(arguments, name) or os.environ.get(f"MIMIQUE_{name.upper()}") for name in ("auth", "token")}
-    own = {"host": arguments.host, "port": arguments.port, "names": arguments.name}
-    access = validate(Access, {**own, **secrets}, "command line")
-    names = ("weights", "encoder", "embedder", "detector", "device", "batching", "mark_edits", "seconds", *_WHOLE)
-    settings = validate(
-        EngineSettings,
-        {
-            **{name: getattr(arguments, name) for name in names},
-            "judge": None if arguments.judge == "none" else arguments.judge,
-            "kept_seconds": arguments.kept,
-            "picture_bytes": arguments.upload * MIB,
-        },
-        "command line",
+    access = read_access(arguments, _SECRETS)
+    settings = read_engine(
+        arguments,
+        **{name: getattr(arguments, name) for name in ("batching", "seconds", *_WHOLE)},
+        kept_seconds=arguments.kept,
+        picture_bytes=arguments.upload * MIB,
     )
     # Said before the networks are loaded, as is a port that is taken.
     from generation.service.http.serving import address_of, listen, serve

@@ -6,26 +6,25 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
 from configs.cli import UserError
-from encoder.analysis.analyzer import FaceAnalyzer
+from encoder.detection.face import Detector
+from encoder.detection.following import Following
 from encoder.detection.registry import create_detector
 from encoder.inference.emotion_encoder import EmotionEncoder
 from encoder.people.embedders import create_embedder
-from encoder.pictures.sources import View
 from engine.storage.weights import resolve_folder
 from generation.draw import FaceModel, Progress
 from generation.editing.face import edit_face
 from generation.faces import FaceBatch
 from generation.orders.per_face import Order, make_order
 from generation.service.admission import Admission
-from generation.service.again import box_or_parts, dataset_again, edit_again, faces_again, read_again, strip_again
+from generation.service.again import box_or_parts, dataset_again, edit_again, faces_again, strip_again
 from generation.service.jobs import Job, Jobs
 from generation.service.orders import (
     DatasetOrder,
@@ -34,22 +33,20 @@ from generation.service.orders import (
     FacesOrder,
     FacesResult,
     MadeFace,
-    ReadFace,
     ReadOrder,
     ReadResult,
 )
-from generation.service.results import edit_result, faces_result, made_face, read_faces
+from generation.service.reading import read_upload
+from generation.service.results import edit_result, faces_result, made_face
 from generation.service.settings import EngineSettings
 from generation.service.shared_model import KnownPeople, SharedModel
 from generation.service.turns import Place, Turns
-from generation.service.uploads import given_picture, is_video, video_views
+from generation.service.uploads import given_picture
 from generation.strip import make_strip
 
 Cancelled = Callable[[], bool]
 # Steps of a coarse view: as few as still show what emotion it will be.
 COARSE_STEPS = 4
-# Frames of a video that are read before others have their turn.
-_FRAMES = 8
 _NOT_OF_STRIPS = {"emotion", "count", "seed", "intensity", "mark", "max_tries", "best_of", "identity", "avoidance", "candidates"}
 _NOT_OF_EDITS = {"emotion", "intensity", "region", "face", "count", "seed", "keep", "whole"}
 
@@ -155,8 +152,8 @@ class Engine:
             }
             request = whole.model_copy(update={**quick, "encoder_guidance": 0.0, "best_of": 1, "max_tries": 1})
             seeds = asked.seeds or range(request.seed, request.seed + request.count)
-            people = shared.people(whole if shared.knows(whole, seeds) else request) if whole.identity else None
             with self._alone:
+                people = shared.nearest_people(whole, seeds, COARSE_STEPS) if whole.identity else None
                 faces = tuple(shared.draw_people(request, seeds, 0, asked.emotions, people))
             own = (asked.emotions, asked.seeds)
             return self._result(
@@ -214,42 +211,31 @@ class Engine:
             return edit_result(edited, again, seconds, given.scale, order.whole == "all", mark=self.settings.mark_edits)
 
     def read(
-        self, picture: Any, order: ReadOrder | None = None, *, client: str = "local", cancelled: Cancelled | None = None
+        self,
+        picture: Any,
+        order: ReadOrder | None = None,
+        *,
+        client: str = "local",
+        cancelled: Cancelled | None = None,
+        detector: Detector | None = None,
     ) -> ReadResult:
-        """The faces of a picture (as for :meth:`edit`), or of a video, of which the bytes of its file are taken."""
-        order = order or ReadOrder()
+        """The faces of a picture (as for :meth:`edit`), or of a video, of which the bytes of its file are taken.
+
+        Args:
+            detector: another than the engine's own, such as one of :meth:`following`.
+        """
         with self._order("readings", client, cancelled) as place:
-            started, video = time.monotonic(), is_video(picture)
-            how: dict[str, Any] = {"min_size": order.min_size, "largest": order.largest, "crops": order.crops}
-            analyzer = FaceAnalyzer(self.model.encoder, self._detector, **how)
-            size: tuple[int | None, int | None] = (None, None)
-            if video:
-                views = video_views(bytes(picture), order.every, self._folder, self.settings)
-            else:
-                given = given_picture(picture, self.settings)
-                size, views = (given.width, given.height), iter([View("picture", picture=given)])
-            faces, rate = list[ReadFace](), None
-            # A few frames in each turn, so that a video keeps nobody waiting; they are decoded in this thread.
-            for some in _chunks(views, _FRAMES):
-                first = some[0].picture
-                if video and first is not None:
-                    size, rate = (first.width, first.height), some[0].rate
+
+            def in_turn(act: Callable[[], Any]) -> Any:
                 with self._alone:
-                    found = self.turns.call(
-                        place,
-                        lambda some=some: list(analyzer.stream(some, explain=order.explain and not video)),  # type: ignore[misc]
-                    )
-                faces += [face for reading in found for face in read_faces(reading)]
-            command, python = read_again(order)
-            return ReadResult(
-                command=command,
-                python=python,
-                seconds=round(time.monotonic() - started, 3),
-                faces=tuple(faces),
-                width=size[0],
-                height=size[1],
-                rate=rate,
-            )
+                    return self.turns.call(place, act)
+
+            detector = detector or self._detector
+            return read_upload(picture, order or ReadOrder(), self.model.encoder, detector, in_turn, self._folder, self.settings)
+
+    def following(self) -> Following:
+        """A detector for the pictures of one camera, in their order."""
+        return Following(self._detector)
 
     def start_dataset(self, order: DatasetOrder, *, client: str = "local") -> Job:
         """A data set, made in the background; one after the other, and each in turn with other orders.
@@ -296,8 +282,3 @@ class Engine:
     def _result(self, order: FacesOrder, batch: FaceBatch, *, verified: bool) -> FacesResult:
         self.tally["faces", "delivered"] += sum(face.accepted for face in batch) if verified else 0
         return faces_result(batch, faces_again(order, self.settings.weights), verified=verified, mark=order.mark)
-
-
-def _chunks(views: Iterator[View], size: int) -> Iterator[Sequence[View]]:
-    while some := list(islice(views, size)):
-        yield some

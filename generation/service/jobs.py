@@ -25,7 +25,7 @@ from generation.service.turns import Ended, Place
 Shared = Callable[[Place], FaceModel]
 _LOOKS = 5.0
 _RETRY = 60
-_NOT_OF_FACES = {"per_emotion", "counts", "seed", "valid", "format", "least_difference", "mark"}
+_NOT_OF_FACES = {"per_emotion", "counts", "each", "seed", "valid", "format", "least_difference", "mark"}
 
 
 class Job:
@@ -156,7 +156,7 @@ class Jobs:
             raise UserError("dataset: give either per_emotion or counts")
         own = order.model_dump(exclude=_NOT_OF_FACES, exclude_none=True)
         made: dict[str, Any] = {"seed": order.seed, "valid": order.valid, "format": order.format, "mark": order.mark}
-        request = ask(order.wanted, **made, least_difference=order.least_difference, **own)
+        request = ask(order.wanted, each=order.each, **made, least_difference=order.least_difference, **own)
         if sum(request.counts.values()) > self._settings.most_set:
             raise UserError(f"dataset: at most {self._settings.most_set} faces here, got {sum(request.counts.values())}")
         request.spelt_out(shared(Place(client)))

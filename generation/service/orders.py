@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 
 from configs.loader import StrictModel
 from encoder.emotions import EMOTION_NAMES
+from generation.dataset.counts import MAX_CELLS
 from generation.dataset.order import DatasetRequest
 from generation.editing import DEFAULTS
 from generation.request import MAX_SEED, Age, FaceRequest, Group, Look
+from vqvae.attributes import ATTRIBUTE_NAMES, AttributeName
 
 # PNG bytes; base64 in JSON.
 Png = Annotated[
@@ -110,7 +112,17 @@ class DatasetOrder(StrictModel):
     """A balanced, verified, labelled set to make."""
 
     per_emotion: int | None = Field(None, ge=1, description="faces of each of the seven emotions")
-    counts: dict[str, int] | None = Field(None, description="faces of some emotions", examples=[{"disgust": 20, "fear": 10}])
+    counts: dict[str, int] | None = Field(
+        None,
+        max_length=MAX_CELLS,
+        description="faces of some emotions, or of some people: fear, or fear/white/female",
+        examples=[{"disgust": 20, "fear": 10}],
+    )
+    each: tuple[AttributeName, ...] = Field(
+        (),
+        max_length=len(ATTRIBUTE_NAMES),
+        description="these counts of every class of an attribute, or of several; age from 3-9 up",
+    )
     seed: int = _as("seed", DatasetRequest)
     valid: float = _as("valid_share", DatasetRequest)
     format: Literal["folders", "parquet"] = _as("form", DatasetRequest)
@@ -130,7 +142,7 @@ class DatasetOrder(StrictModel):
 
     @property
     def wanted(self) -> dict[str, int]:
-        """Faces by emotion; empty where the order names none."""
+        """Faces by emotion, before ``each``; empty where the order names none."""
         return dict(self.counts) if self.counts else dict.fromkeys(EMOTION_NAMES, self.per_emotion) if self.per_emotion else {}
 
 
@@ -227,8 +239,12 @@ class Proposal(StrictModel):
 
 
 class EditResult(Result):
-    """Proposals, the best first; ``before`` is the face as it was. ``box``: left, top, width, height in the picture."""
+    """Proposals, the best first; ``before`` is the face as it was. ``box``: left, top, width, height in the picture.
 
+    ``asked``: the distribution that the face was to show.
+    """
+
+    asked: Distribution
     before: Proposal
     proposals: tuple[Proposal, ...]
     box: tuple[int, int, int, int]

@@ -64,6 +64,7 @@ def edit_result(
     x, y, width, height = (round(value * scale) for value in edited.face.box)
     best = edited.edits[0]
     return EditResult(
+        asked=rounded(edited.request.emotion),
         command=again[0],
         python=again[1],
         seconds=round(seconds, 3),

@@ -75,9 +75,21 @@ class SharedModel(FaceModel):
         draws = [Draw(request, tuple(emotion), seed, attempt, who) for emotion, seed, who in rows]
         return [drawn.face for drawn in self._turns.draw(self._place, draws)]
 
-    def knows(self, request: FaceRequest, seeds: Sequence[int]) -> bool:
-        """Whether all of these people were found before."""
-        return set(seeds) <= self._known.of(request).keys()
+    def nearest_people(self, request: FaceRequest, seeds: Sequence[int], steps: int) -> People:
+        """The people of a settled request where all were found before; else others for a first sight: neutral faces of a few
+        steps, of one draw each, which nobody looks at.
+        """
+        known = self._known.of(request)
+        if set(seeds) <= known.keys():
+            return self.people(request)
+        quick = request.model_copy(update={"steps": steps, "guidance": 0.0, "max_tries": 1})
+        sketched, neutral = self._known.of(quick), neutral_request(quick)
+        missing = [seed for seed in dict.fromkeys(seeds) if seed not in sketched]
+        if missing:
+            emotions = [neutral.emotion] * len(missing)
+            tokens = self._turns.call(self._place, lambda: self.draw_tokens(neutral, emotions, missing))
+            sketched.update(zip(missing, tokens, strict=True))
+        return self.people(quick)
 
     def people(self, request: FaceRequest) -> People:
         """The people of a settled request."""

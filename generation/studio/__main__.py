@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import UserError, command, command_parser
-from configs.loader import validate
-from generation.service.http.access import Access
-from generation.service.settings import EngineSettings
+from generation.service.options import add_access_options, add_engine_options, read_access, read_engine
 
 EXAMPLES = """examples:
   python -m generation.studio
@@ -31,36 +28,23 @@ to be downloaded after an hour, and at the end. Edited photographs carry a mark,
 
 exit codes: 2 bad input, 130 stopped by Ctrl-C and 143 by SIGTERM, which is how it ends."""
 
+# Browsers ask for a password, and for no token.
+_SECRETS = ("auth",)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; imports nothing heavy."""
-    parser, engine = command_parser("python -m generation.studio", __doc__, EXAMPLES), EngineSettings()
+    parser = command_parser("python -m generation.studio", __doc__, EXAMPLES)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; one that others reach needs --auth")
-    parser.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes a free one (default: %(default)s)")
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for them")
-    parser.add_argument("--name", action="append", default=[], help="a name under which browsers reach it, besides localhost")
-    parser.add_argument(
-        "--mark-edits", action=argparse.BooleanOptionalAction, default=True, help="the visible mark on edited photographs"
-    )
-    parser.add_argument("--weights", default=engine.weights, help="folder with encoder, tokenizer, prior (default: %(default)s)")
-    parser.add_argument("--encoder", help="another encoder (default: the one in --weights)")
-    parser.add_argument("--judge", default=engine.judge, help="second judge of edits, or none (default: %(default)s)")
-    parser.add_argument("--embedder", metavar="NAME", help="measure identity in edits: dlib or deepface:Facenet512")
-    parser.add_argument("--detector", default=engine.detector, metavar="NAME", help="finds faces (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, … (default: %(default)s)")
+    add_access_options(parser, 7860, _SECRETS)
+    add_engine_options(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Load the networks and serve the page until a signal."""
     arguments = build_parser().parse_args(argv)
-    given = {"auth": arguments.auth or os.environ.get("MIMIQUE_AUTH"), "names": arguments.name}
-    access = validate(Access, {**given, "host": arguments.host, "port": arguments.port}, "command line")
-    names = ("weights", "encoder", "embedder", "detector", "device", "mark_edits")
-    chosen = {name: getattr(arguments, name) for name in names}
-    judge = None if arguments.judge == "none" else arguments.judge
-    settings = validate(EngineSettings, {**chosen, "judge": judge}, "command line")
+    access, settings = read_access(arguments, _SECRETS), read_engine(arguments)
     # Said before the networks are loaded, as is a port that is taken.
     try:
         from generation.service.http.serving import address_of, listen, serve

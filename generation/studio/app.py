@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -38,7 +38,10 @@ def create_studio(engine: Engine, access: Access | None = None, *, folder: Path)
     # Read when Gradio is imported: where its files are, and that it tells nobody of its use.
     os.environ.update({"GRADIO_TEMP_DIR": str(kept.folder), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"})
     import gradio as gr
+    from gradio import processing_utils
 
+    # Gradio would fetch a file for which a visitor names an address, if it is none of this network.
+    processing_utils.async_ssrf_protected_get = _refuse_to_fetch
     from generation.studio.blocks import create_blocks
     from generation.studio.page import Page
     from generation.studio.tabs.measured import files
@@ -88,3 +91,7 @@ def create_studio(engine: Engine, access: Access | None = None, *, folder: Path)
         return Response(SIGN, media_type="image/svg+xml")
 
     return Guard(Gate(app, kept.has_room), access or Access())
+
+
+async def _refuse_to_fetch(_url: str) -> NoReturn:
+    raise ValueError("addresses are not fetched")

@@ -74,7 +74,8 @@ def face_card(face: MadeFace, t: Texts, number: int | None = None, *, first: boo
     elif face.accepted:
         state = f'<em class="ok">✓ {escape(t("card.ok"))}</em>'
     else:
-        state = f'<em class="refused">{escape(t("card.refused", why=face.refused or "-"))}</em>'
+        why = t.words.get(f"cause.{face.refused}", face.refused or "-")
+        state = f'<em class="refused">{escape(t("card.refused", why=why))}</em>'
     facts = []
     if face.realism is not None:
         help_, word = escape(t("card.realism_help"), quote=True), escape(t("card.realism"))
@@ -96,11 +97,11 @@ def face_card(face: MadeFace, t: Texts, number: int | None = None, *, first: boo
 
 def proposal_grid(result: EditResult, t: Texts) -> str:
     """The proposals of an edit, the best first; a click puts one beside the face as it was."""
-    cards = [_proposal_card(each, number, t) for number, each in enumerate(result.proposals)]
+    cards = [_proposal_card(each, number, t, result.asked) for number, each in enumerate(result.proposals)]
     return face_grid(cards, t("edit.proposals"))
 
 
-def _proposal_card(each: Proposal, number: int, t: Texts) -> str:
+def _proposal_card(each: Proposal, number: int, t: Texts, asked: Mapping[str, float]) -> str:
     top, share = t.emotion(each.top), t.percent(each.distribution[each.top])
     state = (
         f'<em class="ok">✓ {escape(t("card.ok"))}</em>'
@@ -122,7 +123,7 @@ def _proposal_card(each: Proposal, number: int, t: Texts) -> str:
         f'<button type="button" class="face{" chosen" if number == 0 else ""}" {own}>'
         f'<img src="{data_uri(each.close_up)}" alt="" width="256" height="256">'
         f'<span class="head"><strong>{number + 1} · {escape(top)} {share}</strong>{state}</span>'
-        f'{bars(each.distribution, t)}<span class="facts">{listed}</span></button>'
+        f'{bars(each.distribution, t, asked=asked)}<span class="facts">{listed}</span></button>'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from generation.service.http.problems import problem
 from generation.studio.texts import LANGUAGES
 
+_LOG = logging.getLogger("mimique.studio")
 # Gradio's start-up script is inline, and the pad's is made from text ('unsafe-eval'). Nothing comes from elsewhere.
 _PAGE = "; ".join(
     (
@@ -35,6 +37,9 @@ _PATHS = re.compile(
     r"|/gradio_api/(?:queue/join|queue/data|upload|upload_progress|cancel|reset/?|startup-events|info|app_id|run/predict"
     r"|component_server|heartbeat/\w{1,64}|stream/\w{1,64}(?:/\w+)?|file=/(?!/).+))"
 )
+# Longer names no file system has.
+_LONGEST = 250
+_EVENTS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
 # Names with a digest of their content, which browsers may keep.
 _LASTING = re.compile(r"/\w\w/(?:assets|svelte)/")
 
@@ -55,7 +60,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if not _PATHS.fullmatch(path):
+        if len(path) > _LONGEST or not _PATHS.fullmatch(path):
             await problem(404, "no such route")(scope, receive, send)
             return
         if path.endswith("/gradio_api/upload") and not self._has_room():
@@ -63,7 +68,14 @@ class Gate:
             await said(scope, receive, send)
             return
 
+        failed = False
+
         async def answered(message: Message) -> None:
+            nonlocal failed
+            # Gradio takes an event that it does not have for a failure of its own.
+            failed = failed or (message["type"] == "http.response.start" and message["status"] >= 500 and path.endswith(_EVENTS))
+            if failed:
+                return
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["Content-Security-Policy"] = _PAGE
@@ -71,7 +83,14 @@ class Gate:
                     headers["Cache-Control"] = "private, max-age=86400"
             await send(message)
 
-        await self._app(scope, receive, answered)
+        try:
+            await self._app(scope, receive, answered)
+        except Exception as error:
+            if not failed:
+                raise
+            _LOG.warning("an event of the page was not understood (%s)", type(error).__name__)
+        if failed:
+            await problem(422, "no such event; load the page anew")(scope, receive, send)
 
 
 def _is_page(path: str, languages: Iterable[str]) -> bool:

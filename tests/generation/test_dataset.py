@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from configs.cli import UserError, run
 from encoder.data.load import load_faces
 from encoder.emotions import Emotion
 from engine.storage.atomic import draft
-from generation.dataset.__main__ import INCOMPLETE_EXIT, main, parse_counts
+from generation.dataset.__main__ import INCOMPLETE_EXIT, main
 from generation.dataset.blocks import Block
 from generation.dataset.make import collect, make_dataset, share_of
 from generation.dataset.order import DatasetRequest
@@ -343,8 +344,54 @@ def test_processes_draw_as_many_blocks_of_every_emotion(world: int) -> None:
         assert max(counts) - min(counts) <= 1
 
 
-def test_counts_are_read_in_both_languages() -> None:
-    assert parse_counts("disgust:40,peur:2") == {"disgust": 40, "fear": 2}
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_cells_of_one_block_are_shared_out(world: int) -> None:
+    sizes = [len(share_of(range(49), 49, rank, world)) for rank in range(world)]
+    assert sum(sizes) == 49
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_cells_are_made_as_counted_and_held_out_of_each_emotion(
+    colour_weights: Path, tmp_path: Path, likely_in_colour: str, colour: FacePipeline
+) -> None:
+    options = ["--counts", f"{likely_in_colour}:3", "--each", "gender", "--valid", "0.34", "--out", str(tmp_path / "faces")]
+    known = {"--realism": "0", "--landmarks": "off"}
+    assert main([*options, "--weights", str(colour_weights), *EASY, *sum(known.items(), ()), "--quiet"]) == 0
+    manifest = json.loads((tmp_path / "faces" / "manifest.json").read_text())
+    names = [f"{likely_in_colour}/female", f"{likely_in_colour}/male"]
+    assert manifest["request"]["counts"] == dict.fromkeys(names, 3)
+    assert "gender" not in manifest["request"]["settings"]
+    assert [manifest["cells"][name]["delivered"] for name in names] == [3, 3]
+    assert manifest["emotions"][likely_in_colour]["delivered"] == 6
+    assert manifest["splits"] == {"train": {likely_in_colour: 4}, "valid": {likely_in_colour: 2}}
+    with (tmp_path / "faces" / "faces.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted((row["gender"], row["split"]) for row in rows) == [
+        *[("female", "train")] * 2,
+        ("female", "valid"),
+        *[("male", "train")] * 2,
+        ("male", "valid"),
+    ]
+    card = (tmp_path / "faces" / "README.md").read_text()
+    assert f"| {names[1]} | 3 | 3 |" in card
+    assert "gender (as counted)" in card
+    # The same order goes on with the same folder, and each face is the one that its seed and its class give.
+    again = {
+        "threshold": 0.0,
+        "max_tries": 40,
+        "steps": 2,
+        "least_difference": 0.0,
+        "valid": 0.34,
+        "realism": 0,
+        "landmarks": "off",
+    }
+    made = colour.dataset(tmp_path / "faces", counts=dict.fromkeys(reversed(names), 3), **again)
+    assert made["command"] == manifest["command"]
+    row = rows[-1]
+    seed = int(row["seed"])
+    one = {name: value for name, value in again.items() if name not in ("least_difference", "valid")}
+    (face,) = colour(likely_in_colour, 1, seed, gender=row["gender"], **one).faces
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "faces" / row["file"])), face.image)
 
 
 @pytest.mark.parametrize(
@@ -372,23 +419,23 @@ def test_near_copies_are_those_of_a_search_one_by_one(rng: np.random.Generator, 
     looks = rng.integers(0, 256, (50, 16, 16)).astype(np.uint8)
     taken: list[np.ndarray] = []
     expected: list[tuple[int, int]] = []
-    full, copies = dict.fromkeys(request.emotions, 0), 0
+    full, copies = dict.fromkeys(request.cells, 0), 0
     while numbers := [number for number in selection.missing() if number < 12]:
         for number in numbers:
-            emotion = request.emotions[number % 2]
+            cell = request.cell(number)
             images = [np.clip(looks[rng.integers(50)] + rng.integers(0, 40), 0, 255).astype(np.uint8) for _ in range(32)]
-            selection.add(Block(number, emotion, tuple(face(image, seed) for seed, image in enumerate(images)), 32))
+            selection.add(Block(number, cell, tuple(face(image, seed) for seed, image in enumerate(images)), 32))
             for position, image in enumerate(images):
                 small = thumbnails([image])[0]
                 distances = [float(np.sqrt(np.square(small - other).mean())) for other in taken]
-                if full[emotion] == request.counts[emotion.label]:
+                if full[cell] == request.counts[cell.name]:
                     break
                 if min(distances, default=np.inf) < 20.0:
                     copies += 1
                     continue
                 taken.append(small)
                 expected.append((number, position))
-                full[emotion] += 1
+                full[cell] += 1
     kept = sorted(place for tally in selection.tallies.values() for place in tally.kept)
     assert kept == sorted(expected)
     assert 0 < len(kept) < 100

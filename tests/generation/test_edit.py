@@ -72,6 +72,17 @@ def edit(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Edit:
 # ---- with the shipped weights
 
 
+def test_a_generated_face_is_edited_as_it_is(shipped: FacePipeline) -> None:
+    picture = shipped.draw_all(shipped.request("neutral", 1, 7)).faces[0].image
+    edited = shipped.edit(picture, "joy", count=2, seed=0)
+    assert (edited.corner, edited.before.part.shape) == ((0, 0), picture.shape)
+    # A close-up of more than there is would have to invent a border.
+    assert np.array_equal(edited.close_up(edited.before, picture.shape[0]), picture)
+    after = edited.render(edited.edits[0]).astype(int)
+    assert np.abs(after - picture)[:4].max() <= 1
+    assert np.abs(after - picture).max() > 20
+
+
 def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> None:
     picture = pytest.importorskip("skimage.data").astronaut()
     judge = EmotionEncoder.from_pretrained(PRETRAINED / "judge")

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from configs.cli import UserError
-from encoder.detection.align import Placement, crop_face, face_square
+from encoder.config import CropConfig
+from encoder.detection.align import Placement, crop_face, cut_square, face_square
 from encoder.detection.face import DetectedFace
+from generation.editing.place import place_of
 from generation.editing.seam import blur, luma, paste, soft_mask
 from generation.regions import EXPRESSION, parse_regions, region_boxes, token_mask
 from vqvae.config import TokenizerConfig
@@ -151,3 +153,64 @@ def test_a_code_is_most_like_itself(name: str) -> None:
     assert likeness.max() <= 1 + 1e-5
     own = likeness.gather(-1, tokens.unsqueeze(-1))
     torch.testing.assert_close(own, torch.ones_like(own))
+
+
+def aligned(side: int, *, shift: float = 0.0, tilt: float = 0.0, scale: float = 1.0) -> DetectedFace:
+    """A face whose eyes lie where a crop has them, but for what is said."""
+    crop, angle = CropConfig(), np.radians(tilt)
+    across = scale * side * crop.eye_distance / 2 * np.array([np.cos(angle), np.sin(angle)])
+    middle = np.array([side / 2 - 0.5 + shift, side * crop.eye_height - 0.5])
+    return DetectedFace((0, 0, side, side), landmarks=np.stack([middle - across, middle + across]).astype(np.float32))
+
+
+@pytest.mark.parametrize("face", [aligned(128), aligned(128, shift=4), aligned(128, tilt=5), aligned(128, scale=1.1)])
+def test_an_aligned_face_is_worked_on_as_it_is(face: DetectedFace, rng: np.random.Generator) -> None:
+    place = place_of(face, CropConfig(), (128, 128))
+    assert place == Placement(63.5, 63.5, 128.0, 0.0)
+    picture = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert np.array_equal(cut_square(picture, place, 128), picture)
+
+
+@pytest.mark.parametrize(
+    ("face", "shape"),
+    [
+        (aligned(128, shift=20), (128, 128)),
+        (aligned(128, tilt=15), (128, 128)),
+        (aligned(128, scale=0.6), (128, 128)),
+        (aligned(128), (128, 140)),
+    ],
+)
+def test_another_face_is_cut_out(face: DetectedFace, shape: tuple[int, int]) -> None:
+    assert place_of(face, CropConfig(), shape) == face_square(face, CropConfig())
+    assert place_of(face, None, (128, 128)) == face_square(face)
+
+
+@pytest.mark.parametrize("place", [Placement(10, 90, 60, 0), Placement(60, 45, 500, 0), Placement(118, 2, 40, 30)])
+def test_a_square_inside_has_no_border_in_it(place: Placement) -> None:
+    inside = place.inside(120, 90)
+    corners = np.array([(x, y) for x in (0.0, 1.0) for y in (0.0, 1.0)]) - 0.5
+    cos, sin = np.cos(np.radians(inside.tilt)), np.sin(np.radians(inside.tilt))
+    found = corners * inside.side @ np.array([[cos, sin], [-sin, cos]]) + [inside.x, inside.y]
+    assert (found >= -0.5 - 1e-9).all()
+    assert (found <= np.array([119.5, 89.5]) + 1e-9).all()
+    assert inside.tilt == place.tilt
+    fits = Placement(60, 45, 20, 10)
+    assert fits.inside(120, 90) == fits
+
+
+def test_what_was_cut_out_by_a_convention_lies_on_its_own_pixels(rng: np.random.Generator) -> None:
+    """Half a pixel beside them old detail would stand beside the new."""
+    picture = np.repeat(blur(rng.uniform(0, 255, (90, 120)).astype(np.float32), 2)[..., None], 3, axis=2).round().astype(np.uint8)
+    place = Placement(60.3, 44.6, 50, 12)
+    crop = luma(cut_square(picture, place, 64))
+    on_pixels = Placement(place.x + 0.5, place.y + 0.5, place.side, place.tilt)
+    beside = luma(paste(picture, place, crop, crop, crop + 60 * (crop > crop.mean()), np.ones((64, 64), np.float32)))
+    there = luma(paste(picture, on_pixels, crop, crop, crop + 60 * (crop > crop.mean()), np.ones((64, 64), np.float32)))
+    own = luma(picture) > crop.mean()
+    inside = np.zeros_like(own)
+    inside[32:58, 48:73] = True
+
+    def agreement(after: np.ndarray) -> float:
+        return float(np.corrcoef((after - luma(picture))[inside], own[inside])[0, 1])
+
+    assert agreement(there) > agreement(beside)

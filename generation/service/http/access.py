@@ -32,6 +32,7 @@ class Access(StrictModel):
     names: tuple[str, ...] = Field((), description="names of this service, besides localhost and addresses")
     order_bytes: int = Field(MIB // 4, ge=1, description="of an order without a picture")
     upload_bytes: int = Field(72 * MIB, ge=1, description="of an order with a picture or video")
+    head_bytes: int = Field(16 * 1024, ge=1, description="of the head of a request")
     head_seconds: float = Field(10, gt=0, description="for the head of a request to arrive")
     body_seconds: float = Field(60, gt=0, description="for the rest of it")
     send_seconds: float = Field(60, gt=0, description="for each part of the answer to be taken")

@@ -85,6 +85,9 @@ class Guard:
 
     def _refused(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         headers, access = Headers(scope=scope), self._access
+        size = len(scope["path"]) + len(scope["query_string"]) + sum(len(name) + len(value) + 4 for name, value in headers.raw)
+        if size > access.head_bytes:
+            return 431, f"the head of a request may have {access.head_bytes:,} bytes", {"Connection": "close"}
         host, origin, site = headers.get("host", ""), headers.get("origin"), headers.get("sec-fetch-site")
         if not access.knows(host):
             return 421, "this service does not go by that name; its operator may add it with --name", {}

@@ -15,8 +15,6 @@ from engine.storage.open_files import allow_files
 from generation.service.engine import Engine
 from generation.service.http.access import Access
 
-# A request line with its headers.
-_HEAD_BYTES = 16 * 1024
 _BACKLOG = 1024
 # Seconds that answers under way have at the end.
 _FAREWELL = 5
@@ -61,7 +59,7 @@ def server_of(app: ASGIApp, engine: Engine, access: Access) -> uvicorn.Server:
         proxy_headers=False,
         timeout_keep_alive=int(access.head_seconds),
         timeout_graceful_shutdown=_FAREWELL,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=access.head_bytes,
     )
     return _Server(config, engine)
 

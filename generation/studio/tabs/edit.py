@@ -38,7 +38,7 @@ def edit_tab(page: Page, person: Person, tabs: gr.Tabs) -> None:
             intensity = gr.Slider(0, 1, 1, step=0.05, label=t("make.intensity"))
             region = gr.CheckboxGroup([(t(f"edit.{name}"), name) for name in REGIONS], value=list(USUAL), label=t("edit.region"))
             with gr.Row():
-                count = gr.Slider(1, page.engine.settings.most_proposals, 6, step=1, label=t("edit.count"), min_width=140)
+                count = gr.Slider(1, page.engine.settings.most_proposals, 6, step=1, label=t("edit.count"), min_width=190)
                 seed = gr.Number(0, label=t("make.seed"), precision=0, minimum=0, min_width=100)
             with gr.Row(elem_classes="act"):
                 go = gr.Button(t("edit.button"), variant="primary", scale=3, elem_id="edit")

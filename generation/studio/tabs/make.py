@@ -99,11 +99,13 @@ def _who(page: Page) -> Controls:
     with gr.Accordion(t("make.who"), open=False):
         if len(model.looks) > 1:
             looks = [look for look in get_args(Look) if look in model.looks]
-            components.append(gr.Dropdown([free, *((look, look) for look in looks)], value=None, label=t("make.look")))
+            components.append(
+                gr.Dropdown([free, *((t(f"look.{look}"), look) for look in looks)], value=None, label=t("make.look"))
+            )
             names.append("look")
         for name in _SHOWN:
             if name in model.attributes:
-                words = [free, *((choice, choice) for choice in ATTRIBUTES[name])]
+                words = [free, *((t(f"class.{choice}"), choice) for choice in ATTRIBUTES[name])]
                 components.append(gr.Dropdown(words, value=None, label=t(f"make.{name}")))
                 names.append(name)
         components.append(gr.Checkbox(False, label=t("make.mark")))

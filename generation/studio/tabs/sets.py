@@ -7,40 +7,34 @@ from typing import Any
 
 import gradio as gr
 
-from configs.cli import UserError
 from configs.loader import validate
-from encoder.emotions import EMOTION_NAMES
 from generation.service.jobs import Job
 from generation.service.orders import DatasetOrder, JobState
 from generation.studio.cards import empty, note
 from generation.studio.page import EVENT, Page, again_box
 from generation.studio.run import client_of, told
-from vqvae.attributes import ATTRIBUTES
+from generation.studio.tabs.set_counts import Counts, counts_panel
+from vqvae.attributes import ATTRIBUTES, AttributeName
 
 _LOOKS = 1.0
-_EACH = 4
+# What else may be said of the people.
+_TOLD: tuple[AttributeName, ...] = ("group", "gender", "age")
 
 
 def set_tab(page: Page) -> None:
     """Build the tab. The browser remembers which set is its own, so that the page may be loaded anew meanwhile."""
     t = page.t
     with gr.Row(elem_classes="sides"):
-        with gr.Column(scale=3, min_width=300, elem_classes="ask"):
+        with gr.Column(scale=5, min_width=300):
             gr.Markdown(t("set.help"), elem_classes="hint")
-            every = gr.Slider(0, 100, _EACH, step=1, label=t("set.every"), elem_id="set-every")
-            with gr.Group(elem_classes="counts"), gr.Row():
-                counts = [
-                    gr.Number(_EACH, label=t.emotion(name), precision=0, minimum=0, min_width=100, elem_id=f"set-{name}")
-                    for name in EMOTION_NAMES
-                ]
-            group = _told(page, "group")
-            gender = _told(page, "gender")
+            counts = counts_panel(page)
+            told = {name: _told(page, name) for name in _TOLD}
             with gr.Row():
                 seed = gr.Number(0, label=t("make.seed"), precision=0, minimum=0, min_width=110)
                 valid = gr.Slider(0, 0.9, 0.1, step=0.05, label=t("set.valid"), min_width=170)
             form = gr.Radio([(t("set.folders"), "folders"), (t("set.parquet"), "parquet")], value="folders", label=t("set.form"))
             go = gr.Button(t("set.button"), variant="primary", elem_id="set")
-        with gr.Column(scale=4, min_width=320):
+        with gr.Column(scale=3, min_width=320):
             say = gr.HTML(note(""), apply_default_css=False, elem_id="set-say")
             view = gr.HTML(empty(t("set.empty")), apply_default_css=False, elem_id="set-view")
             with gr.Row(visible=False, elem_classes="act") as acts:
@@ -57,7 +51,7 @@ def set_tab(page: Page) -> None:
         return _looked(page, number)
 
     def start(request: gr.Request, *values: Any) -> Any:
-        return _started(page, values, request)
+        return _started(page, counts, values, request)
 
     def act(what: str) -> Any:
         def do(number: str | None) -> Any:
@@ -76,8 +70,14 @@ def set_tab(page: Page) -> None:
             page.engine.jobs.delete(job.id)
         return None, *_looked(page, None)
 
-    every.release(lambda count: [count] * len(counts), [every], counts, **EVENT)
-    go.click(start, [*counts, group, gender, seed, valid, form], [say, mine], **EVENT)
+    # Who is counted is not said twice.
+    counts.by.input(
+        lambda by: [gr.Dropdown(visible=_can_tell(page, name) and name != by) for name in told],
+        [counts.by],
+        [*told.values()],
+        **EVENT,
+    )
+    go.click(start, [seed, valid, form, *told.values(), *counts.inputs], [say, mine], **EVENT)
     cancel.click(act("cancel"), [mine], shown, **EVENT)
     resume.click(act("resume"), [mine], shown, **EVENT)
     delete.click(remove, [mine], [mine, *shown], **EVENT)
@@ -86,11 +86,15 @@ def set_tab(page: Page) -> None:
     mine.change(look, [mine], shown, **EVENT)
 
 
-def _told(page: Page, name: str) -> gr.Dropdown:
+def _can_tell(page: Page, name: AttributeName) -> bool:
+    return name in page.engine.model.attributes
+
+
+def _told(page: Page, name: AttributeName) -> gr.Dropdown:
     """One of the classes, each alike, or as it comes; hidden where these weights cannot be told."""
     t, choices = page.t, list[tuple[str, str | None]]()
-    if name in page.engine.model.attributes:
-        choices = [(t("set.even"), "even"), (t("make.free"), "any"), *((each, each) for each in ATTRIBUTES[name])]
+    if _can_tell(page, name):
+        choices = [(t("set.even"), "even"), (t("make.free"), "any"), *((t(f"class.{each}"), each) for each in ATTRIBUTES[name])]
     choices = choices or [(t("make.free"), None)]
     return gr.Dropdown(choices, value=choices[0][1], label=t(f"make.{name}"), visible=len(choices) > 1)
 
@@ -103,15 +107,15 @@ def _found(page: Page, number: Any) -> Job | None:
         return None
 
 
-def _started(page: Page, values: Any, request: Any) -> Any:
+def _started(page: Page, counts: Counts, values: Any, request: Any) -> Any:
     """Status, and the name of the set."""
     t, wrong = page.t, list[str]()
-    *counts, group, gender, seed, valid, form = values
+    seed, valid, form, *rest = values
+    about, numbers = dict(zip(_TOLD, rest, strict=False)), rest[len(_TOLD) :]
     with told(wrong.append, t):
-        wanted = {name: int(count) for name, count in zip(EMOTION_NAMES, counts, strict=True) if count}
-        if not wanted:
-            raise UserError(t("set.none"))
-        own = {"seed": int(seed or 0), "valid": float(valid), "format": form, "group": group, "gender": gender}
+        wanted = counts.read(numbers, t)
+        about[numbers[0]] = None
+        own = {"seed": int(seed or 0), "valid": float(valid), "format": form, **about}
         given = {name: value for name, value in own.items() if value is not None}
         job = page.engine.start_dataset(validate(DatasetOrder, {"counts": wanted, **given}, "order"), client=client_of(request))
         return note(t("set.started")), job.id

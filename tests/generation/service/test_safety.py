@@ -297,6 +297,15 @@ def test_connections_beyond_the_most_are_closed(running: Callable[..., tuple[str
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    "head", [b"X: " + b"a" * 100_000, b"X: " + b"a" * 20_000, b"".join(b"X-%d: 1\r\n" % n for n in range(4000))]
+)
+def test_whole_heads_too_long_are_refused(running: Callable[..., tuple[str, int]], head: bytes) -> None:
+    with socket.create_connection(running()) as connection:
+        connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + head.rstrip() + b"\r\n\r\n")
+        assert answer_of(connection)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431")
+
+
 def test_heads_too_long_are_refused(running: Callable[..., tuple[str, int]]) -> None:
     with socket.create_connection(running()) as connection:
         connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000)

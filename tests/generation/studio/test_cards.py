@@ -52,7 +52,7 @@ def test_a_card_says_all_that_is_known(language: str) -> None:
         assert words in card
     assert card.count('class="bar') == 8
     assert t("card.first") in face_card(face(), t, 5, first=True)
-    assert "realism" in face_card(face(accepted=False, refused="realism"), t)
+    assert t("cause.realism") in face_card(face(accepted=False, refused="realism"), t)
 
 
 def test_what_comes_from_outside_stays_text() -> None:

@@ -136,12 +136,50 @@ def test_the_door_leads_to_the_readers_language(studio: Studio, words: str, plac
         "/en/assets/..%2f..%2f..%2fetc%2fpasswd",
         "/measured/..%2fmkdocs.yml",
         "/measured/index.md",
+        "/en/assets/" + "a" * 5000,
+        "/en/static/" + "a" * 300,
     ],
 )
 def test_nothing_else_of_gradio_or_of_this_machine_is_served(studio: Studio, path: str) -> None:
     answer = httpx.get(studio.url + path)
     assert answer.status_code in (403, 404)
     assert "root:" not in answer.text
+
+
+def test_addresses_are_never_fetched_by_events_of_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = list[str]()
+
+    async def get(url: str, **_: Any) -> None:
+        fetched.append(url)
+        raise ValueError("fetched")
+
+    monkeypatch.setattr("safehttpx.get", get)
+    config = httpx.get(studio.url + "/en/config", timeout=180).json()
+    takes_files = {each["id"] for each in config["components"] if each["type"] in ("image", "file")}
+    events = [each for each in config["dependencies"] if takes_files & set(each["inputs"])]
+    assert len(events) >= 3
+    address = "https://example.org/a.png"
+    for event in events:
+        given = {"path": address, "url": address, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+        data = [[given] if number in takes_files and "file" in _type(config, number) else given for number in event["inputs"]]
+        asked = {"data": data, "fn_index": event["id"], "session_hash": f"fetch{event['id']}"}
+        assert httpx.post(studio.url + "/en/gradio_api/queue/join", json=asked, timeout=180).status_code == 200
+        told = studio.url + f"/en/gradio_api/queue/data?session_hash=fetch{event['id']}"
+        with httpx.stream("GET", told, timeout=180) as stream:
+            said = "".join(stream.iter_lines())
+        assert "process_completed" in said
+    assert not fetched
+
+
+@pytest.mark.parametrize("asked", [{"data": [], "fn_index": 999, "session_hash": "x"}, {"data": 3}, []])
+def test_events_that_the_page_does_not_have_are_refused(studio: Studio, asked: Any) -> None:
+    for route in ("queue/join", "run/predict"):
+        answer = httpx.post(f"{studio.url}/en/gradio_api/{route}", json=asked, timeout=180)
+        assert answer.status_code == 422, answer.text
+
+
+def _type(config: dict[str, Any], number: int) -> str:
+    return next(str(each["type"]) for each in config["components"] if each["id"] == number)
 
 
 def test_other_sites_cannot_use_the_page(studio: Studio) -> None:

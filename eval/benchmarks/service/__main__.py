@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, command, command_parser
 from encoder.emotions import EMOTION_NAMES
 from eval.benchmarks.harness import add_out, describe_machine, table
+from eval.benchmarks.service.server import running
 
 if TYPE_CHECKING:
     import httpx
@@ -133,23 +129,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measured(arguments: argparse.Namespace, seconds: float, options: Sequence[str], slow: int = 0) -> Load:
-    with _service(options) as url:
+    with running("serve", options) as url:
         return asyncio.run(_load(url, arguments, seconds, slow))
-
-
-@contextmanager
-def _service(options: Sequence[str]) -> Iterator[str]:
-    """A process of its own; its address."""
-    words = [sys.executable, "-m", "mimique", "serve", "--port", "0", *options]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ)  # noqa: S603
-    try:
-        found = re.search(r"http://\S+:\d+", process.stdout.readline() if process.stdout else "")
-        if found is None:
-            raise UserError("mimique serve did not start; what it says stands above")
-        yield found[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 async def _load(url: str, arguments: argparse.Namespace, seconds: float, slow: int) -> Load:
