@@ -49,8 +49,8 @@ def _whole(parts: Figures) -> Iterator[Row]:
         yield f"{reader}, relative to real", *map(_relative, found), None
     for what, title in _SEEN.items():
         for name in ("all", *(["fear"] if what == "object" else [])):
-            for found, by in _probed(parts):
-                yield f"{title}, {name}{by}", *(found[kind][what][name] for kind in (*KINDS, "real"))
+            for seen, by in _probed(parts):
+                yield f"{title}, {name}{by}", *(seen[kind][what][name] for kind in (*KINDS, "real"))
     if "placement" in parts:
         for key, title in {"found": "face found", "in_place": "face found, eyes and mouth in place"}.items():
             yield title, *(_placed(parts["placement"][kind], key) for kind in (*KINDS, "real"))
@@ -79,8 +79,8 @@ def _seen(parts: Figures) -> Iterator[Column]:
     """By emotion: what the probes see."""
     for what, title in _SEEN.items():
         for kind in (*KINDS, "real"):
-            for found, by in _probed(parts):
-                yield f"{title}, {kind}{by}", [found[kind][what][name] for name in EMOTION_NAMES]
+            for seen, by in _probed(parts):
+                yield f"{title}, {kind}{by}", [seen[kind][what][name] for name in EMOTION_NAMES]
 
 
 def _probed(parts: Figures) -> Iterator[tuple[Figures, str]]:
