@@ -229,14 +229,23 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             _say("error: " + " ".join(line.split()))
             code, in_order = USER_ERROR_EXIT, True
     # Not in the blocks above: while an exception is handled, its traceback keeps alive all that the command held.
-    if not in_order and _farewells:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code if isinstance(code, int) else 1)
-    while _farewells:
-        _farewells.pop()()
+    if _farewells and not in_order:
+        _leave_at_once(code)
+    try:
+        while _farewells:
+            _farewells.pop()()
+    except KeyboardInterrupt:
+        _say("\nstopped by Ctrl-C")
+        _leave_at_once(INTERRUPT_EXIT)
     sys.exit(code)
+
+
+def _leave_at_once(code: int | str | None) -> NoReturn:
+    """End without Python's own tidying up."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def _line(error: BaseException) -> str | None:

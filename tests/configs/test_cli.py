@@ -123,6 +123,20 @@ def main(argv):
     assert errors.split() == ["imported", "stopped", "by", "Ctrl-C" if name == "SIGINT" else name]
 
 
+def test_ctrl_c_while_a_command_takes_its_leave_is_one_line() -> None:
+    leaving = """
+from configs.cli import leave_taking
+def farewell():
+    print("ready", flush=True)
+    time.sleep(60)
+def main(argv):
+    leave_taking(farewell)
+"""
+    ended, errors = signalled(f"{WAITING}\n{leaving}\nrun(main, [])", signal.SIGINT)
+    assert ended == 130
+    assert errors.split() == ["stopped", "by", "Ctrl-C"]
+
+
 def test_a_second_signal_ends_at_once() -> None:
     tidying = WAITING.replace('print("cleaned", file=sys.stderr)', "os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(60)")
     ended, _ = signalled(f"{tidying}\nrun(main, [])", signal.SIGTERM)
