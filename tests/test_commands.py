@@ -98,6 +98,7 @@ def make_household(folder: Path, program: str, words: list[str]) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (64, 64)).save(folder / name)
     (folder / "interview.mp4").touch()
+    (folder / "counts.csv").write_text("emotion,group,faces\nfear,white,2\n")
     for name in ("configs", "docs", "pretrained"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "out/augmentation/rows/a-s0/weights").mkdir(parents=True)

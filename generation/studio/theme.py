@@ -29,6 +29,8 @@ def theme() -> gr.themes.Base:
         block_label_text_color_dark="*neutral_200",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
+        table_even_background_fill_dark="#152027",
+        table_odd_background_fill_dark="#1b2931",
         block_shadow="none",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",

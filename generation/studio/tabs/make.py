@@ -25,6 +25,8 @@ from vqvae.attributes import ATTRIBUTES
 COUNT = 12
 # Less would be a sheet of other people at every touch.
 _FIRST_SEED = 1
+# What leaves a choice to the weights; a list shows nothing for None.
+_FREE = "usual"
 _SHOWN = ("gender", "age", "group", "hands")
 
 
@@ -48,7 +50,7 @@ def make_tab(page: Page) -> Person:
                 elem_id="pad",
             )
             emotion = gr.Textbox(
-                pad.AROUND[0], label=t("make.emotion"), info=t("make.emotion_help"), max_length=300, elem_id="emotion"
+                t.emotion(pad.AROUND[0]), label=t("make.emotion"), info=t("make.emotion_help"), max_length=300, elem_id="emotion"
             )
             intensity = gr.Slider(0, 1, 1, step=0.05, label=t("make.intensity"))
             with gr.Row(elem_classes="seed"):
@@ -79,8 +81,13 @@ def make_tab(page: Page) -> Person:
     emotion.submit(**made)
     intensity.release(**made)
     same.input(**made)
+
     # The words follow the point, and the point the words, so that there is one truth of what is asked.
-    moved = point.moved(_words, None, [emotion], **EVENT)
+    def words(event: gr.EventData) -> str:
+        # In the page's language, in which orders take names as well.
+        return pad.in_words({t.emotion(name): share for name, share in pad.shares((float(event.x), float(event.y))).items()})
+
+    moved = point.moved(words, None, [emotion], **EVENT)
     moved.then(**made)
     emotion.input(_point, [emotion, point], [point], **EVENT)
     dice.click(lambda: secrets.randbelow(100_000), None, [seed], **EVENT).then(**made)
@@ -95,27 +102,22 @@ def make_tab(page: Page) -> Person:
 def _who(page: Page) -> Controls:
     """What these weights can be told of people; nothing is shown of what they cannot."""
     t, model, components, names = page.t, page.engine.model, list[Any](), list[str]()
-    free = (t("make.free"), None)
+    free = (t("make.free"), _FREE)
     with gr.Accordion(t("make.who"), open=False):
         if len(model.looks) > 1:
             looks = [look for look in get_args(Look) if look in model.looks]
             components.append(
-                gr.Dropdown([free, *((t(f"look.{look}"), look) for look in looks)], value=None, label=t("make.look"))
+                gr.Dropdown([free, *((t(f"look.{look}"), look) for look in looks)], value=_FREE, label=t("make.look"))
             )
             names.append("look")
         for name in _SHOWN:
             if name in model.attributes:
                 words = [free, *((t(f"class.{choice}"), choice) for choice in ATTRIBUTES[name])]
-                components.append(gr.Dropdown(words, value=None, label=t(f"make.{name}")))
+                components.append(gr.Dropdown(words, value=_FREE, label=t(f"make.{name}")))
                 names.append(name)
         components.append(gr.Checkbox(False, label=t("make.mark")))
         names.append("mark")
     return Controls(components, names)
-
-
-def _words(event: gr.EventData) -> str:
-    """What the pad's point means."""
-    return pad.in_words(pad.shares((float(event.x), float(event.y))))
 
 
 def _point(emotion: str, before: Any) -> Any:
@@ -131,7 +133,7 @@ def ordered(named: dict[str, Any], t: Any, **further: Any) -> FacesOrder:
     """The order that the controls mean. Raises UserError: it cannot be meant."""
     if named["seed"] is None or named["seed"] < 0:
         raise UserError(f"{t('make.seed')}: {t('note.empty_number')}")
-    own = {name: value for name, value in named.items() if name not in ("same", "emotion") and value is not None}
+    own = {name: value for name, value in named.items() if name not in ("same", "emotion") and value not in (None, _FREE)}
     own["seed"] = int(own["seed"])
     if own.get("intensity") is not None:
         own["intensity"] = float(own["intensity"])

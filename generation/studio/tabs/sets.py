@@ -34,7 +34,7 @@ def set_tab(page: Page) -> None:
                 valid = gr.Slider(0, 0.9, 0.1, step=0.05, label=t("set.valid"), min_width=170)
             form = gr.Radio([(t("set.folders"), "folders"), (t("set.parquet"), "parquet")], value="folders", label=t("set.form"))
             go = gr.Button(t("set.button"), variant="primary", elem_id="set")
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(scale=2, min_width=320):
             say = gr.HTML(note(""), apply_default_css=False, elem_id="set-say")
             view = gr.HTML(empty(t("set.empty")), apply_default_css=False, elem_id="set-view")
             with gr.Row(visible=False, elem_classes="act") as acts:
