@@ -90,7 +90,8 @@ def main(argv: Sequence[str]) -> int:
         return _people(arguments, argv)
     refuse_people_options(arguments)
     counts = dict.fromkeys(EMOTION_NAMES, arguments.per_emotion) if arguments.counts is None else read_counts(arguments.counts)
-    asked = given(arguments) | given(arguments, DatasetRequest) | {"counts": counts, "each": arguments.each or ()}
+    asked: dict[str, Any] = given(arguments) | given(arguments, DatasetRequest)
+    asked |= {"counts": counts, "each": arguments.each or ()}
     names = {"valid_share": "valid", "form": "format"}
     request = ask(**{names.get(name, name): value for name, value in asked.items()})
     from generation.dataset.make import make_dataset

@@ -91,7 +91,8 @@ class DatasetRequest(StrictModel):
         """Block ``number`` as a request. Cells take turns; candidate i of the whole set is seeded ``seed + i``."""
         cell = self.cell(number)
         seed = self.seed + number * self.block_size
-        return make_request(one_hot(cell.emotion), self.block_size, seed, **{**self.settings, **dict(cell.told)})
+        settings = self.settings | {str(name): word for name, word in cell.told}
+        return make_request(one_hot(cell.emotion), self.block_size, seed, **settings)
 
     def cell(self, number: int) -> Cell:
         """Whose candidates block ``number`` holds."""

@@ -142,14 +142,14 @@ def uploads(seed: int, count: int) -> Iterator[Attempt]:
             yield Attempt(_json(route, body), may_close=len(body) > _MIB)
     kinds = _pictures()
     for number in range(count):
-        data = bytearray(kinds[number % len(kinds)])
+        damaged = bytearray(kinds[number % len(kinds)])
         if luck.random() < 0.3:
-            del data[luck.randrange(len(data)) :]
+            del damaged[luck.randrange(len(damaged)) :]
         for _ in range(luck.choice((0, 1, 4, 30))):
-            if data:
-                data[luck.randrange(len(data))] = luck.randrange(256)
+            if damaged:
+                damaged[luck.randrange(len(damaged))] = luck.randrange(256)
         # Some are still pictures.
-        yield _upload(luck.choice(("/v1/readings", "/v1/edits")), b"a", bytes(data), may_pass=True)
+        yield _upload(luck.choice(("/v1/readings", "/v1/edits")), b"a", bytes(damaged), may_pass=True)
 
 
 def _bombs() -> Iterator[bytes]:
