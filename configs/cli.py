@@ -256,6 +256,9 @@ def _line(error: BaseException) -> str | None:
         name = error.name.partition(".")[0]
         # A module that is missing in a package that is there is a wrong name of ours, or somebody's broken package.
         return lacking(name) if importlib.util.find_spec(name) is None else None
+    # Gloo, through which launched processes on CPUs talk, throws no type of its own.
+    if LAUNCHER is not None and isinstance(error, RuntimeError) and "gloo/transport" in str(error):
+        return "another of the launched processes has ended; see what it said, and start again with --resume latest"
     # A file has a name in its errors, or `draft` has made a UserError of them.
     if isinstance(error, OSError) and error.filename is None and not _takes(sys.stdout, "\n"):
         _silence()

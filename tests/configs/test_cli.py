@@ -182,6 +182,20 @@ def test_a_defect_keeps_its_traceback() -> None:
         run(main, [])
 
 
+def test_a_lost_connection_to_other_launched_processes_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv):
+        raise RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:1: Connection reset by peer")
+
+    monkeypatch.setattr("configs.cli.LAUNCHER", 1)
+    assert finish(main) == 2
+    assert capsys.readouterr().err.startswith("error: another of the launched processes has ended;")
+    monkeypatch.setattr("configs.cli.LAUNCHER", None)
+    with pytest.raises(RuntimeError, match="gloo"):
+        run(main, [])
+
+
 def test_a_reader_that_goes_away_causes_no_noise() -> None:
     program = "from configs.cli import run\nrun(lambda argv: [print('x' * 1000) for _ in range(2000)] and 0)"
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
