@@ -42,11 +42,11 @@ def person_panel(page: Page, found: gr.State, cards: gr.HTML) -> Person:
     gr.Markdown(f"### {t('person.title')}", elem_id="person")
     say = gr.HTML(note(t("person.none")), apply_default_css=False)
     with gr.Row(visible=False, elem_classes="act", elem_id="person-row") as row:
-        all_of_them = gr.Button(t("person.strip"), variant="primary", min_width=170, elem_id="strip")
-        first = gr.Dropdown(emotion_choices(t), value="neutral", label=t("person.from"), min_width=130)
-        last = gr.Dropdown(emotion_choices(t), value="happiness", label=t("person.to"), min_width=130)
+        all_of_them = gr.Button(t("person.strip"), variant="primary", min_width=210, elem_id="strip")
+        first = gr.Dropdown(emotion_choices(t), value="neutral", label=t("person.from"), min_width=150)
+        last = gr.Dropdown(emotion_choices(t), value="happiness", label=t("person.to"), min_width=150)
         morph = gr.Button(t("person.morph"), min_width=110, elem_id="morph")
-        edit = gr.Button(t("person.edit"), min_width=150, elem_id="edit-face")
+        edit = gr.Button(t("person.edit"), min_width=190, elem_id="edit-face")
     strip = gr.HTML("", apply_default_css=False, elem_id="person-strip")
     film = gr.Image(
         visible=False, format="webp", height=_SHOWN_SIDE + 40, label=t("person.picture"), elem_id="film", buttons=["download"]
