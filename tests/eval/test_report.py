@@ -65,7 +65,7 @@ def test_the_page_and_its_figures(made: Path) -> None:
     assert set(content["memorisation"]) == {"pixels", "second judge"}
     assert content["gender"]["generated"]["all"]["faces"] == 14
     assert content["settings"]["steps"] == 16
-    assert set(content["weights_sha256"]) == {"encoder", "tokenizer", "prior", "critic"}
+    assert set(content["weights_sha256"]) == {"encoder", "tokenizer", "prior", "critic", "attributes"}
     page = (made / "report.html").read_text()
     for text in ("Quick run", "AI-generated", "FER+ majority", "second judge", "python -m eval.report"):
         assert text in page

@@ -231,7 +231,7 @@ def test_weights_are_saved_whole_and_load_again(
     [
         (lambda pipe: pipe.strip(3), "a strip: must be a path such as 'happiness:fear', got 3"),
         (lambda pipe: pipe.strip("fear:joy", "3"), "frames: must be a whole number"),
-        (lambda pipe: pipe.dataset("absent", counts="fear"), "counts: must be a mapping"),
+        (lambda pipe: pipe.dataset("absent", counts="fear"), "counts: fear: 'str' is no whole number"),
         (lambda pipe: pipe.dataset("absent", per_emotion="3"), "counts.anger: got '3', expected an integer"),
         (lambda pipe: pipe.dataset("absent"), "give either per_emotion or counts"),
         (lambda pipe: pipe.edit(None, "fear"), "picture: cannot read NoneType; give a path or URL"),

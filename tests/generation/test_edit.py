@@ -95,8 +95,9 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert best.score == max(edit.score for edit in edited.edits)
     made = edited.render(best)
     changed = (made != picture).any(axis=2)
-    place = face_square(edited.face)
-    half = place.side / 2
+    place = face_square(edited.face, shipped.tokenizer.config.crop)
+    # A face that leans needs more room than a level one.
+    half = place.side / 2 * 1.1
     left, top, right, bottom = (round(edge) for edge in (place.x - half, place.y - half, place.x + half, place.y + half))
     inside = np.zeros_like(changed)
     inside[top - 4 : bottom + 5, left - 4 : right + 5] = True

@@ -25,6 +25,7 @@ from generation.editing.seam import without_luma
 from generation.pipeline import FacePipeline
 from generation.sample import main as sample
 from generation.settle import EVEN, attributes_of
+from generation.verify import CAUSES
 from generation.vetoes import EYE_DISTANCE, EYES, MOUTH, find_landmarks
 from vqvae.attributes import ATTRIBUTE_NAMES, ATTRIBUTES
 
@@ -300,7 +301,7 @@ def test_a_set_that_was_stopped_keeps_what_vetoes_said(
     for one, other in zip(stored.faces, drawn.faces, strict=True):
         assert np.array_equal(one.image, other.image)
         assert (one.told, one.realism, one.landmarks) == (other.told, other.realism, other.landmarks)
-    assert stored.refused == {cause: drawn.refused.get(cause, 0) for cause in ("emotion", "realism", "landmarks")}
+    assert stored.refused == {cause: drawn.refused.get(cause, 0) for cause in CAUSES}
 
 
 def test_an_edit_changes_colour_too_and_nothing_outside_its_region(colour: FacePipeline, rng: np.random.Generator) -> None:
