@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from configs.cli import UserError
 from encoder.emotions import EMOTION_NAMES
+from generation.dataset.__main__ import main
 from generation.dataset.counts import MAX_CELLS, cell_of, check_counts, read_counts, spread, table_counts
+from generation.dataset.make import share_of
 from generation.dataset.order import DatasetRequest, ask
+from generation.pipeline import FacePipeline
 from generation.service.again import dataset_again
 from generation.service.orders import DatasetOrder
 from vqvae.attributes import ATTRIBUTES
+
+EASY = ["--threshold", "0", "--max-tries", "40", "--steps", "2", "--device", "cpu", "--least-difference", "0"]
 
 
 def test_a_cell_has_one_name_however_it_is_spelt() -> None:
@@ -133,3 +141,53 @@ def test_an_order_over_http_is_told_as_the_command_line_takes_it() -> None:
     assert command.endswith("--each group")
     assert "each=['group']" in python
     assert ask(order.wanted, each=order.each).counts["happiness/female/white"] == 10
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_cells_of_one_block_are_shared_out(world: int) -> None:
+    sizes = [len(share_of(range(49), 49, rank, world)) for rank in range(world)]
+    assert sum(sizes) == 49
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_cells_are_made_as_counted_and_held_out_of_each_emotion(
+    colour_weights: Path, tmp_path: Path, likely_in_colour: str, colour: FacePipeline
+) -> None:
+    options = ["--counts", f"{likely_in_colour}:3", "--each", "gender", "--valid", "0.34", "--out", str(tmp_path / "faces")]
+    known = {"--realism": "0", "--landmarks": "off"}
+    assert main([*options, "--weights", str(colour_weights), *EASY, *sum(known.items(), ()), "--quiet"]) == 0
+    manifest = json.loads((tmp_path / "faces" / "manifest.json").read_text())
+    names = [f"{likely_in_colour}/female", f"{likely_in_colour}/male"]
+    assert manifest["request"]["counts"] == dict.fromkeys(names, 3)
+    assert "gender" not in manifest["request"]["settings"]
+    assert [manifest["cells"][name]["delivered"] for name in names] == [3, 3]
+    assert manifest["emotions"][likely_in_colour]["delivered"] == 6
+    assert manifest["splits"] == {"train": {likely_in_colour: 4}, "valid": {likely_in_colour: 2}}
+    with (tmp_path / "faces" / "faces.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted((row["gender"], row["split"]) for row in rows) == [
+        *[("female", "train")] * 2,
+        ("female", "valid"),
+        *[("male", "train")] * 2,
+        ("male", "valid"),
+    ]
+    card = (tmp_path / "faces" / "README.md").read_text()
+    assert f"| {names[1]} | 3 | 3 |" in card
+    assert "gender (as counted)" in card
+    # The same order goes on with the same folder, and each face is the one that its seed and its class give.
+    again = {
+        "threshold": 0.0,
+        "max_tries": 40,
+        "steps": 2,
+        "least_difference": 0.0,
+        "valid": 0.34,
+        "realism": 0,
+        "landmarks": "off",
+    }
+    made = colour.dataset(tmp_path / "faces", counts=dict.fromkeys(reversed(names), 3), **again)
+    assert made["command"] == manifest["command"]
+    row = rows[-1]
+    seed = int(row["seed"])
+    one = {name: value for name, value in again.items() if name not in ("least_difference", "valid")}
+    (face,) = colour(likely_in_colour, 1, seed, gender=row["gender"], **one).faces
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "faces" / row["file"])), face.image)

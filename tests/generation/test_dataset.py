@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -342,56 +341,6 @@ def test_processes_draw_as_many_blocks_of_every_emotion(world: int) -> None:
     for place in range(7):
         counts = [sum(number % 7 == place for number in share) for share in shares]
         assert max(counts) - min(counts) <= 1
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_cells_of_one_block_are_shared_out(world: int) -> None:
-    sizes = [len(share_of(range(49), 49, rank, world)) for rank in range(world)]
-    assert sum(sizes) == 49
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_cells_are_made_as_counted_and_held_out_of_each_emotion(
-    colour_weights: Path, tmp_path: Path, likely_in_colour: str, colour: FacePipeline
-) -> None:
-    options = ["--counts", f"{likely_in_colour}:3", "--each", "gender", "--valid", "0.34", "--out", str(tmp_path / "faces")]
-    known = {"--realism": "0", "--landmarks": "off"}
-    assert main([*options, "--weights", str(colour_weights), *EASY, *sum(known.items(), ()), "--quiet"]) == 0
-    manifest = json.loads((tmp_path / "faces" / "manifest.json").read_text())
-    names = [f"{likely_in_colour}/female", f"{likely_in_colour}/male"]
-    assert manifest["request"]["counts"] == dict.fromkeys(names, 3)
-    assert "gender" not in manifest["request"]["settings"]
-    assert [manifest["cells"][name]["delivered"] for name in names] == [3, 3]
-    assert manifest["emotions"][likely_in_colour]["delivered"] == 6
-    assert manifest["splits"] == {"train": {likely_in_colour: 4}, "valid": {likely_in_colour: 2}}
-    with (tmp_path / "faces" / "faces.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert sorted((row["gender"], row["split"]) for row in rows) == [
-        *[("female", "train")] * 2,
-        ("female", "valid"),
-        *[("male", "train")] * 2,
-        ("male", "valid"),
-    ]
-    card = (tmp_path / "faces" / "README.md").read_text()
-    assert f"| {names[1]} | 3 | 3 |" in card
-    assert "gender (as counted)" in card
-    # The same order goes on with the same folder, and each face is the one that its seed and its class give.
-    again = {
-        "threshold": 0.0,
-        "max_tries": 40,
-        "steps": 2,
-        "least_difference": 0.0,
-        "valid": 0.34,
-        "realism": 0,
-        "landmarks": "off",
-    }
-    made = colour.dataset(tmp_path / "faces", counts=dict.fromkeys(reversed(names), 3), **again)
-    assert made["command"] == manifest["command"]
-    row = rows[-1]
-    seed = int(row["seed"])
-    one = {name: value for name, value in again.items() if name not in ("least_difference", "valid")}
-    (face,) = colour(likely_in_colour, 1, seed, gender=row["gender"], **one).faces
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "faces" / row["file"])), face.image)
 
 
 @pytest.mark.parametrize(
