@@ -20,7 +20,7 @@ _TUNED, _EVEN = "as tuned for the weights", "even: each face draws one"
 _LEFT_OPEN = {
     "look": "photo, or fer2013 of weights that know no photo",
     **{"hands": "no", "eyes": "open", "gender": _EVEN, "age": f"{_EVEN}, from 3-9 up", "group": _EVEN},
-    **dict.fromkeys(("steps", "guidance", "guided", "temperature"), _TUNED),
+    **dict.fromkeys(("steps", "guidance", "guided", "autoguidance", "temperature"), _TUNED),
     "realism": f"{REALISM:g} where there is a critic",
     "cooled": "as tuned for the weights, or --temperature where that is given",
     "landmarks": "on for photographs of 128 pixels",

@@ -53,6 +53,9 @@ class FaceRequest(StrictModel):
     guided: tuple[float, float] | None = Field(
         None, description="shares of the steps between which guidance holds in full, and is off elsewhere"
     )
+    autoguidance: float | None = Field(
+        None, ge=0, le=20, description="strength of guidance away from an unfinished prior; 0 is off"
+    )
     encoder_guidance: float = Field(0.0, ge=0, le=100, description="weight of the encoder in choosing tokens; 0 is off")
     candidates: int = Field(4, ge=2, le=16, description="with --encoder-guidance: candidates of each step")
     steps: int | None = Field(None, ge=1, le=1024, description="unmasking steps")
@@ -122,6 +125,7 @@ class FaceSettings(TypedDict, total=False):
     group: Group | None
     guidance: float | None
     guided: tuple[float, float] | None
+    autoguidance: float | None
     encoder_guidance: float
     candidates: int
     steps: int | None

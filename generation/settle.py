@@ -54,6 +54,10 @@ def settle(
     settled: dict[str, object] = {"look": look}
     for name, tuned in prior.sampling.model_dump().items():
         settled[name] = tuned if getattr(request, name) is None else getattr(request, name)
+    if prior.exit is None and request.autoguidance:
+        raise UserError(
+            f"autoguidance {request.autoguidance:g}: these weights have no early exit to lead away from; leave it out"
+        )
     if settled["cooled"] is None or (request.cooled is None and request.temperature is not None):
         settled["cooled"] = settled["temperature"]
     known = prior.shape.prior.attributes

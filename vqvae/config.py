@@ -92,8 +92,12 @@ class TokenizerLossConfig(StrictModel):
     commitment: float = Field(0.25, ge=0)
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
     adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")
+    adversarial_sees: Literal["colour", "luma"] = Field("colour", description="what the discriminator is shown of photographs")
     chroma: float = Field(1.0, ge=0, description="colour of photographs")
     gradient: float = Field(0.5, ge=0, description="differences between neighbouring pixels of photographs: sharpness")
+    fine: float = Field(
+        1.0, ge=0, le=1, description="how much the error of pixels finer than the encoder sees counts in photographs"
+    )
     token_noise: float = Field(0.1, ge=0, le=1, description="share of faces some of whose codes are swapped for near ones")
 
     @property
@@ -130,6 +134,7 @@ class SamplingConfig(StrictModel):
     guided: tuple[float, float] | None = Field(None, description="see vqvae.sampler.sample_tokens")
     temperature: float = Field(0.8, ge=0, le=10)
     cooled: float | None = Field(None, ge=0, le=10, description="temperature at the end; none: no change")
+    autoguidance: float = Field(0.0, ge=0, le=20, description="away from the prior's own early exit")
 
 
 class FacesConfig(StrictModel):
@@ -212,10 +217,19 @@ class PriorStageConfig(StageConfig):
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: for the matrices of the blocks; AdamW the rest")
     muon_rate: float = Field(2e-3, gt=0, description="learning rate of Muon, scaled to match that of AdamW")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of faces whose emotion is hidden (Ho & Salimans, 2022)")
-    sampling: SamplingConfig = SamplingConfig(guidance=1.0, guided=(0.1, 0.9), temperature=1.0, cooled=0.5, steps=16)
+    sampling: SamplingConfig = SamplingConfig(steps=16, guidance=1.0, guided=(0.1, 0.9), temperature=1.0, cooled=0.5)
     attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
+    exit: int = Field(0, ge=0, le=63, description="blocks after which a weaker prior is read off, for autoguidance; 0: none")
+    exit_rank: int = Field(24, ge=1, le=2048)
+    exit_steps: int = Field(600, ge=1, description="steps that fit the exit, after all others")
+
+    @model_validator(mode="after")
+    def _nothing_leads_nowhere(self) -> PriorStageConfig:
+        if self.sampling.autoguidance and not self.exit:
+            raise ValueError(f"sampling.autoguidance={self.sampling.autoguidance:g} leads away from an early exit; set exit, too")
+        return self
 
 
 class CriticStageConfig(StageConfig):
@@ -246,6 +260,12 @@ class VqvaeConfig(StrictModel):
     precision: Literal["auto", "no", "bf16"] = "auto"
     compile: bool = Field(False, description="torch.compile of the networks; pays on a GPU and in long runs")
     wandb: bool = False
+
+    @model_validator(mode="after")
+    def _exit_leaves_blocks_out(self) -> VqvaeConfig:
+        if self.prior_stage.exit >= self.prior.depth:
+            raise ValueError(f"prior_stage.exit={self.prior_stage.exit} must be below prior.depth={self.prior.depth}")
+        return self
 
     def without_folders(self) -> dict[str, Any]:
         """The settings as stored beside weights: where somebody keeps their data is nobody else's business."""

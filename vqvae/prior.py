@@ -16,11 +16,13 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
+from configs.cli import UserError
 from configs.loader import StrictModel, validate
 from encoder.emotions import NUM_EMOTIONS
 from engine.storage.weights import load_network, read_config, save_weights
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
 from vqvae.config import PriorConfig, SamplingConfig
+from vqvae.early_exit import EarlyExit
 from vqvae.faces import SOURCES
 from vqvae.fast_linear import linear, linear_gelu, matrix
 
@@ -39,6 +41,8 @@ class PriorShape(StrictModel):
     codebook_size: int = Field(ge=2, le=1 << 20)
     tokenizer_sha256: str = ""
     looks: int = Field(3, ge=1, le=len(SOURCES), description="how many of the first sources it knows")
+    exit: int = Field(0, ge=0, le=63, description="blocks after which a weaker prior is read off; 0: none")
+    exit_rank: int = Field(0, ge=0, le=2048, description="width of what the exit corrects")
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -103,6 +107,7 @@ class MaskedPrior(nn.Module):
             [nn.Sequential(nn.Linear(2 * width, width), nn.GELU("tanh")) for _ in range(shape.groups - 1)]
         )
         self._initialise()
+        self.exit = EarlyExit(width, shape.exit_rank) if shape.exit else None
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -124,8 +129,16 @@ class MaskedPrior(nn.Module):
         source: Tensor,
         wanted: Tensor | None = None,
         attributes: Tensor | None = None,
+        *,
+        leave: int = 0,
+        early: bool = False,
     ) -> Tensor:
-        """(N, L, D) states that say what each position should hold; with ``wanted`` (W,) those of these positions only."""
+        """(N, L, D) states that say what each position should hold; with ``wanted`` (W,) those of these positions only.
+
+        Args:
+            leave: give what has been made after so many blocks, of all positions, instead.
+            early: give (2, N, L, D): second, the states that the exit reads off on the way.
+        """
         visible = torch.stack([table(tokens[..., g]) for g, table in enumerate(self.codes)]).sum(dim=0)
         x = torch.where(hidden.unsqueeze(-1), self.mask, visible) + self.positions
         asked = (emotion.sum(dim=1, keepdim=True) > 0).to(emotion.dtype)
@@ -136,9 +149,16 @@ class MaskedPrior(nn.Module):
             condition = condition + table(torch.where(told == NOT_TOLD, rows, told))
         x = x + condition.unsqueeze(1)
         modulation = self.modulation(condition).view(len(x), 6, -1)
-        for block in self.blocks[:-1]:
+        reached = x
+        for number, block in enumerate(self.blocks[: leave or -1], 1):
             x = block(x, modulation)
-        return self.norm(self.blocks[-1](x, modulation, wanted))
+            reached = x if number == self.shape.exit else reached
+        if leave:
+            return x
+        states = self.norm(self.blocks[-1](x, modulation, wanted))
+        if not early or self.exit is None:
+            return states
+        return torch.stack([states, self.exit(reached if wanted is None else reached[:, wanted])])
 
     def head(self, states: Tensor, group: int, earlier: Tensor | None = None) -> Tensor:
         """(…, K) logits of the code of ``group``, given the (…, group) codes of the groups before (None for the first)."""
@@ -150,12 +170,20 @@ class MaskedPrior(nn.Module):
             states = states + self.refine[group - 1](torch.cat([states, known], dim=-1))
         return matrix(states, self.codes[group].weight, self.biases[group]).float()  # type: ignore[arg-type]
 
+    def with_exit(self, after: int, rank: int) -> None:
+        """Let a weaker prior be read off after so many of the blocks, by a fresh exit; 0: none."""
+        self.shape = self.shape.model_copy(update={"exit": after, "exit_rank": rank if after else 0})
+        self.exit = EarlyExit(self.shape.prior.width, rank).to(self.mask.device) if after else None
+
     def forward(
         self, tokens: Tensor, hidden: Tensor, emotion: Tensor, source: Tensor, attributes: Tensor | None = None
     ) -> Tensor:
         """Mean cross-entropy in nats per code, over the hidden positions."""
         states = self.trunk(tokens, hidden, emotion, source, attributes=attributes)[hidden]
-        wanted = tokens[hidden]
+        return self.code_loss(states, tokens[hidden])
+
+    def code_loss(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """Mean cross-entropy in nats per code of (M, G) ``wanted`` codes, given (M, D) states."""
         losses = [
             F.cross_entropy(self.head(states, group, wanted[:, :group] if group else None), wanted[:, group])
             for group in range(self.shape.groups)
@@ -175,6 +203,8 @@ class MaskedPrior(nn.Module):
             validate(PriorShape, stored["model"], place),
             validate(SamplingConfig, stored.get("calibration", {}), place),
         )
+        if sampling.autoguidance and not shape.exit:
+            raise UserError(f"{place}: autoguidance {sampling.autoguidance:g}, and no early exit to lead away from")
         prior = load_network(folder, stored, lambda: cls(shape))
         prior.sampling = sampling
         return prior.eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from engine.training.ema import Ema
 from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
 from vqvae.config import PriorConfig, PriorStageConfig, TokenizerConfig, VqvaeConfig
+from vqvae.early_exit import fit_exit
 from vqvae.faces import SOURCES
 from vqvae.grids import emotion_png
 from vqvae.prior import MaskedPrior, PriorShape
@@ -55,6 +57,7 @@ def initial_prior(config: VqvaeConfig) -> MaskedPrior:
     if init is None:
         return MaskedPrior(shape)
     prior = MaskedPrior.from_pretrained(resolve_folder(init))
+    prior.with_exit(0, 0)
     if prior.shape.model_copy(update={"tokenizer_sha256": ""}) != shape:
         raise UserError(f"prior_stage.init: {init} has another shape than this configuration asks for")
     return prior.train().requires_grad_(True)
@@ -99,23 +102,20 @@ class PriorTask(TrainingTask):
         self._valid_labels = torch.from_numpy(np.array(valid.labels))
         self._valid_sources = torch.from_numpy(valid.sources.astype(np.int64))
         self._valid_attributes = torch.from_numpy(valid.attributes.astype(np.int64))
-        prior.shape, prior.sampling = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256()), stage.sampling
+        prior.shape = prior_shape(config.prior, tokenizer.config, tokenizer.encoding_sha256())
+        # What is drawn while it learns is drawn without the exit, which is fitted last.
+        prior.sampling = stage.sampling.model_copy(update={"autoguidance": 0.0})
         prior.to(device)
         self.optimizers = make_optimizers(prior, stage)
         self._prior, *self._optimizers = accelerator.prepare(prior, *self.optimizers.values())
         self._rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers.values()]
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        weights = sampling_weights(train, stage.rare_sampling)
-        self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, seed=config.seed, weights=weights)
+        self._train, self._weights = train, sampling_weights(train, stage.rare_sampling)
+        self._dropouts = {"label_dropout": stage.label_dropout, "attribute_dropout": stage.attribute_dropout}
+        self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, seed=config.seed, weights=self._weights)
         self.stream = BatchStream(
-            TokenBatches(
-                train,
-                self.batches,
-                seed=config.seed,
-                label_dropout=stage.label_dropout,
-                attribute_dropout=stage.attribute_dropout,
-            ),
+            TokenBatches(train, self.batches, seed=config.seed, **self._dropouts),
             config.faces.workers,
             fresh=fresh_workers,
             pin=device.type == "cuda",
@@ -157,6 +157,20 @@ class PriorTask(TrainingTask):
             totals["loss"] += weight * float(prior(tokens, hidden, emotion, source, told))
             totals["loss_without_label"] += weight * float(prior(tokens, hidden, torch.zeros_like(emotion), source, told))
         return {**totals, "score": -totals["loss"]}
+
+    def fit_exit(self) -> None:
+        """Give the average of the weights its early exit, now that it is trained; what each process would fit is the same."""
+        stage, device = self._config.prior_stage, self._accelerator.device
+        prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]
+        prior.with_exit(stage.exit, stage.exit_rank)
+        prior.sampling = stage.sampling
+        if not stage.exit:
+            return
+        batches = GlobalBatches(len(self._train), stage.batch_size, seed=self._config.seed + 1, weights=self._weights)
+        make = TokenBatches(self._train, batches, seed=self._config.seed + 1, **self._dropouts)
+        steps = (tuple(torch.from_numpy(part).to(device) for part in make(step)) for step in range(stage.exit_steps))
+        loss = fit_exit(prior, steps, stage.exit_steps, self._accelerator.autocast)
+        print(f"prior: its early exit after {stage.exit} of {len(prior.blocks)} blocks: loss {loss:.4f}", file=sys.stderr)
 
     def pictures(self) -> dict[str, bytes]:
         prior: MaskedPrior = self.emas["prior"].module  # type: ignore[assignment]

@@ -296,7 +296,7 @@ class _Runner:
             train, valid = self._store(tokenizer, "train"), self._store(tokenizer, "valid")
             remote = self.train.remote
             task = PriorTask(self.config, self.prior_start, train, valid, tokenizer, self.accelerator, fresh_workers=remote)
-            code = self.loop("prior", task, self.config.prior_stage, minutes)
+            code = self.loop("prior", task, self.config.prior_stage, minutes, before_saving=task.fit_exit)
             if code:
                 return code
 

@@ -58,6 +58,7 @@ class FacesOrder(StrictModel):
     group: Group | None = _as("group")
     guidance: float | None = _as("guidance")
     guided: Share | None = _as("guided")
+    autoguidance: float | None = _as("autoguidance")
     encoder_guidance: float = _as("encoder_guidance")
     candidates: int = _as("candidates")
     steps: int | None = _as("steps")
