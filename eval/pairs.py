@@ -75,7 +75,7 @@ def _make(arguments: argparse.Namespace, said: str) -> int:
         raise UserError(f"make: takes two folders of faces, A and B, got {len(arguments.paths)}")
     options.at_least(arguments, per_emotion=1, seed=0, grey=8)
     out = arguments.out or Path("out/pairs")
-    require_new([out / "key.json", out / "raters" / "pairs.html"], arguments.overwrite)
+    require_new([out / "key.json", out / "raters" / "pairs.html", out / "score.json"], arguments.overwrite)
     from eval.blind.faces import read_sides
     from eval.blind.key import KEY, draw_pairs, key_of, write_key
     from eval.blind.material import RATERS, write_material
@@ -84,8 +84,9 @@ def _make(arguments: argparse.Namespace, said: str) -> int:
     a, b = read_sides(arguments.paths, count, arguments.grey)
     pairs, ties = draw_pairs(a, b, seed), bool(arguments.ties)
     key = key_of(a, b, pairs, seed=seed, grey=arguments.grey, ties=ties, command=said)
-    # A key of former pairs beside new ones would score them wrong.
-    (out / KEY).unlink(missing_ok=True)
+    # The key of former pairs would score new ones wrong, and their score would pass for that of the new ones.
+    for name in (KEY, "score.json", "score.csv", "score.md"):
+        (out / name).unlink(missing_ok=True)
     written = write_material(out / RATERS, pairs, key["set"], ties=ties)
     write_key(out, key)
     print(f"{len(pairs)} pairs, {count} each of {', '.join(a.faces)}")

@@ -22,6 +22,8 @@ from generation.dataset.files import MANIFEST, TABLE
 
 # A page of more takes browsers long to open.
 MOST_PAIRS = 1000
+# What differs from folder to folder of one side.
+_OF_EACH = ("emotion", "seed", "count")
 
 
 class BlindFace(NamedTuple):
@@ -37,12 +39,14 @@ class Side:
     """One of the two sets of faces.
 
     Attributes:
-        folder: as it was given. weights: SHA-256 of each part, as the manifests name them.
+        folder: as it was given. weights: SHA-256 of each part, as the manifests name them. requests: with which settings the
+            faces were made, each that occurs once.
         faces: by what was asked of them ("fear", or "fear 0.70, surprise 0.30"), in the manifests' order, N of each.
     """
 
     folder: str
     weights: Mapping[str, str]
+    requests: Sequence[Mapping[str, Any]]
     faces: Mapping[str, Sequence[BlindFace]]
 
     @property
@@ -74,11 +78,13 @@ def read_sides(folders: Sequence[Path], per_emotion: int, grey: int | None = Non
     for side in found:
         for emotion, count in side.counts.items():
             if count < per_emotion:
-                raise UserError(f"{side.folder}: holds {count} faces of {emotion}, and --per-emotion asks for {per_emotion}")
+                raise UserError(
+                    f"{side.folder}: holds {count} faces of {emotion}, {per_emotion} are asked for; lower --per-emotion"
+                )
     if (number := per_emotion * len(found[0].counts)) > MOST_PAIRS:
         most = MOST_PAIRS // len(found[0].counts)
         raise UserError(f"--per-emotion {per_emotion}: makes {number} pairs, more than people judge; give at most {most}")
-    a, b = (Side(str(side.folder), side.weights, side.read(grey)) for side in found)
+    a, b = (Side(str(side.folder), side.weights, side.requests, side.read(grey)) for side in found)
     for emotion, faces in a.faces.items():
         for number, (one, other) in enumerate(zip(faces, b.faces[emotion], strict=True), 1):
             if np.array_equal(one.image, other.image):
@@ -91,7 +97,7 @@ class _Listed:
     """What the manifests of a side name: how many faces of each emotion, and the bytes of the first ``most`` of each."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        self.folder, self.counts = folder, dict[str, int]()
+        self.folder, self.counts, self.requests = folder, dict[str, int](), list[dict[str, Any]]()
         self._pictures = defaultdict[str, list[tuple[str, bytes]]](list)
         manifests = [folder / MANIFEST] if (folder / MANIFEST).exists() else sorted(folder.glob(f"*/{MANIFEST}"))
         if not manifests:
@@ -105,10 +111,12 @@ class _Listed:
                 weights = {str(part): str(digest) for part, digest in manifest["weights_sha256"].items()}
                 if known.setdefault("weights", weights) != weights:
                     raise UserError(f"{path}: its faces come from other weights than those of {manifests[0]}; keep them apart")
+                request = {name: value for name, value in manifest["request"].items() if name not in _OF_EACH}
+                self.requests += [] if request in self.requests else [request]
                 for emotion, name, data in _named(path.parent, manifest):
                     self.counts[emotion] = self.counts.get(emotion, 0) + 1
                     if self.counts[emotion] <= most:
-                        where = Path(name) if len(manifests) == 1 else path.parent.relative_to(folder) / name
+                        where = path.parent.relative_to(folder) / name
                         self._pictures[emotion].append((where.as_posix(), _bytes(path.parent / name) if data is None else data))
             except UserError:
                 raise
@@ -136,7 +144,7 @@ class _Listed:
 
 def _named(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, bytes | None]]:
     """What was asked of each face, its name, and its bytes where they do not lie in a file of that name."""
-    if "faces" in manifest:
+    if isinstance(manifest.get("faces"), list):
         common = manifest["request"].get("emotion")
         for record in manifest["faces"]:
             yield _words(record.get("asked", common)), record["file"], None

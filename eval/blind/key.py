@@ -80,8 +80,10 @@ def key_of(a: Side, b: Side, pairs: list[Pair], *, seed: int, grey: int | None, 
         "seed": seed,
         "grey": grey,
         "ties": ties,
-        "A": {"folder": a.folder, "weights_sha256": dict(a.weights)},
-        "B": {"folder": b.folder, "weights_sha256": dict(b.weights)},
+        **{
+            name: {"folder": side.folder, "weights_sha256": side.weights, "requests": side.requests}
+            for name, side in (("A", a), ("B", b))
+        },
         "pairs": [
             {
                 "pair": number,

@@ -61,7 +61,7 @@ def sheet(pairs: Sequence[Pair], first: int, name: str) -> Image:
     wide, high = 2 * TILE + gap + margin, TILE + head + margin // 2
     made = Image.new("RGB", (margin + COLUMNS * wide, title + -(-len(pairs) // COLUMNS) * high), "white")
     draw, large, small = ImageDraw.Draw(made), ImageFont.load_default(18), ImageFont.load_default(15)
-    said = f"{MARK}  -  pairs {first} to {first + len(pairs) - 1}  -  set {name}"
+    said = f"{MARK}  -  set {name}  -  which face of each pair is more believable, the left or the right one?"
     draw.text((margin, 10), said, fill="black", font=small)
     for place, pair in enumerate(pairs):
         x, y = margin + place % COLUMNS * wide, title + place // COLUMNS * high

@@ -40,7 +40,7 @@ def write(tmp_path: Path, rng: np.random.Generator) -> Write:
                 faces.append({"file": file, "seed": seed})
             content = {
                 "ai_generated": True,
-                "request": {"emotion": dict(as_mapping(parse_distribution(emotion))), "seed": 0},
+                "request": {"emotion": dict(as_mapping(parse_distribution(emotion))), "seed": 0, "steps": 16},
                 "weights_sha256": {"prior": f"digest of {name}"},
                 "faces": faces,
             }
@@ -91,6 +91,7 @@ def test_the_key_says_whose_each_face_is(pairs: Path, tmp_path: Path) -> None:
     key = key_of(pairs)
     assert [pair["pair"] for pair in key["pairs"]] == list(range(1, 29))
     assert (key["A"]["weights_sha256"], key["B"]["weights_sha256"]) == ({"prior": "digest of old"}, {"prior": "digest of new"})
+    assert key["A"]["requests"] == [{"steps": 16}]
     for emotion in EMOTION_NAMES:
         mine = [pair for pair in key["pairs"] if pair["emotion"] == emotion]
         assert sorted(pair["left"] for pair in mine) == ["A", "A", "B", "B"]
@@ -299,7 +300,7 @@ def test_sides_that_cannot_be_compared_are_refused(write: Write, tmp_path: Path,
     refused("old has faces of disgust and .*few has none; both need the same emotions", old, few)
     refused("few has none", few, old)
     refused("no manifest.json in it", old, tmp_path / "absent")
-    refused("holds 4 faces of anger, and --per-emotion asks for 5", old, write("more", count=9), "--per-emotion", "5")
+    refused("holds 4 faces of anger, 5 are asked for; lower --per-emotion", old, write("more", count=9), "--per-emotion", "5")
     with monkeypatch.context() as patch:
         patch.setattr("eval.blind.faces.MOST_PAIRS", 20)
         refused(
