@@ -74,9 +74,11 @@ def write_key(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def key_of(a: Side, b: Side, pairs: list[Pair], *, seed: int, grey: int | None, ties: bool, command: str) -> dict[str, Any]:
-    """The key as JSON. Its ``set`` is the digest of the rest, by which answers and later changes are told."""
+    """The key as JSON. Its ``set`` is the digest of what follows it, by which answers and later changes are told.
+
+    The same pairs made again have the same one.
+    """
     facts: dict[str, Any] = {
-        "command": command,
         "seed": seed,
         "grey": grey,
         "ties": ties,
@@ -94,7 +96,7 @@ def key_of(a: Side, b: Side, pairs: list[Pair], *, seed: int, grey: int | None, 
             for number, pair in enumerate(pairs, 1)
         ],
     }
-    return {**made_now(), "set": _digest(facts), **facts}
+    return {**made_now(), "command": command, "set": _digest(facts), **facts}
 
 
 def read_key(folder: Path) -> Key:
@@ -106,7 +108,7 @@ def read_key(folder: Path) -> Key:
     path = folder / KEY
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
-        facts = {name: content[name] for name in ("command", "seed", "grey", "ties", "A", "B", "pairs")}
+        facts = {name: content[name] for name in ("seed", "grey", "ties", "A", "B", "pairs")}
         if content["set"] != _digest(facts):
             raise UserError(f"{path}: was changed since the pairs were made; bring back the file that was written then")
         folders = str(facts["A"]["folder"]), str(facts["B"]["folder"])

@@ -108,6 +108,7 @@ def test_one_seed_draws_one_order_and_another_another(pairs: Path, tmp_path: Pat
     again, other = made(tmp_path / "again", *folders, "3", "--ties"), made(tmp_path / "other", *folders, "4")
     order = [[(pair["emotion"], pair["left"]) for pair in key_of(each)["pairs"]] for each in (pairs, again, other)]
     assert order[0] == order[1] != order[2]
+    assert key_of(pairs)["set"] == key_of(again)["set"] != key_of(other)["set"]
 
 
 def test_what_raters_get_tells_nothing(pairs: Path, tmp_path: Path) -> None:
