@@ -47,6 +47,8 @@ WORK = (
     "encoder.fitting.fit.fit_encoder",
     "encoder.fitting.fit.load_faces",
     "encoder.fitting.self_training.load_faces",
+    "eval.blind.faces.read_sides",
+    "eval.blind.key.read_key",
     "eval.faces.generated.load_faces",
     "eval.faces.ratings.read_ratings",
     "eval.faces.real.load_faces",

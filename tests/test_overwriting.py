@@ -24,6 +24,7 @@ FILES = {
     "encoder.prepare": ("DATA --json facts.json", "facts.json"),
     "eval.editing": ("--data DATA --out found", "found/editing.json"),
     "eval.intensity": ("--out found", "found/intensity.json"),
+    "eval.pairs": ("make A B --out found", "found/key.json"),
     "eval.ratings": ("r.csv --set DATA --out found", "found/ratings.json"),
     "eval.reconstruction": ("--data drawn --out found", "found/reconstruction.json"),
     "eval.report": ("--data DATA --out found", "found/report.html"),
@@ -46,6 +47,8 @@ MORE = [
     ("encoder.drawn", "--per-emotion 1 --out faces", "faces/faces.csv"),
     ("encoder.evaluate", "--data drawn --report page", "page/report.html"),
     ("encoder.evaluate", "--data drawn", "out/evaluation-encoder-test/evaluation.json"),
+    ("eval.pairs", "make A B --out found", "found/raters/pairs.html"),
+    ("eval.pairs", "score pairs r.csv --out found", "found/score.json"),
     ("eval.samples", "--sheet faces.png", "faces.png"),
     ("generation.sample", "--strip joy:fear --out faces", "faces/manifest.json"),
 ]

@@ -50,7 +50,7 @@ def test_every_package_in_the_tree_is_shipped() -> None:
     assert [name for name in folders - {"pretrained"} if not (ROOT / name / "py.typed").is_file()] == []
 
 
-@pytest.mark.parametrize("package", ["encoder.evaluation", "eval.report", "generation.dataset"])
+@pytest.mark.parametrize("package", ["encoder.evaluation", "eval.blind", "eval.report", "generation.dataset"])
 def test_templates_are_shipped(package: str) -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"][package]
     folder = ROOT / package.replace(".", "/")

@@ -120,7 +120,7 @@ def expected_calibration_error(labels: Labels, probabilities: Array, bins: int =
     return calibration_error(reliability_bins(probabilities.max(axis=1), correct, bins))
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson, 1927): valid for few trials and for 0 or all successes."""
     if trials == 0:
         return 0.0, 1.0

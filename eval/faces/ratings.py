@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def read_ratings(files: Sequence[Path], folder: Path) -> Ratings:
     name, faces = _faces(folder)
     given: dict[tuple[str, str], tuple[int, int, int]] = {}
     for path in files:
-        for place, row in _rows(path):
+        for place, row in csv_rows(path, FIELDS, "files that a rating sheet saved"):
             if row["set"] != name:
                 raise UserError(f"{place}: rates the set {printable(row['set'])}, and {folder} is {name}")
             if row["code"] not in faces:
@@ -88,21 +89,30 @@ def _faces(folder: Path) -> tuple[str, dict[str, tuple[int, float]]]:
         raise UserError(f"{folder}: is no set of python -m generation.dataset --people") from None
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def csv_rows(path: Path, fields: Sequence[str], origin: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file, each after where it stands. Programs of some countries part fields by semicolons.
+
+    Args:
+        fields: that every row must have. origin: the files that are wanted, for errors.
+
+    Raises:
+        UserError: the file cannot be read, is none of these, or a row is cut off.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [field for field in FIELDS if field not in (reader.fieldnames or ())]
+            first = stream.readline()
+            reader = csv.DictReader(chain((first,), stream), delimiter=";" if ";" in first else ",")
+            missing = [field for field in fields if field not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(f"{path}: has no column {missing[0]}; give files that a rating sheet saved")
+                raise UserError(f"{path}: has no column {missing[0]}; give {origin}")
             for number, row in enumerate(reader, 2):
-                if any(row[field] is None for field in FIELDS):
+                if any(row[field] is None for field in fields):
                     raise UserError(f"{path}, line {number}: is cut off")
                 yield f"{path}, line {number}", row
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (UnicodeDecodeError, csv.Error):
-        raise UserError(f"{path}: is no CSV file; give files that a rating sheet saved") from None
+        raise UserError(f"{path}: is no CSV file; give {origin}") from None
 
 
 def _answer(row: dict[str, str], place: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,12 +35,6 @@ def rating_sheet(faces: Sequence[Shown], name: str) -> str:
     Args:
         name: of the set; it stands in every row, so that ratings of two sets are not mixed.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    script, style = ((_TEMPLATES / f"rating.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     content: dict[str, Any] = {
         "set": name,
         "answers": ANSWERS,
@@ -49,11 +43,23 @@ def rating_sheet(faces: Sequence[Shown], name: str) -> str:
         # Without the texts of the PNG, which name the emotion.
         "faces": [{"code": face.code, "png": b64encode(png(face.image, {})).decode("ascii")} for face in faces],
     }
-    return environment.get_template("rating.html").render(
-        content=content,
-        script=script,
-        style=style,
-        allowed={
-            kind: b64encode(sha256(text.encode()).digest()).decode() for kind, text in (("script", script), ("style", style))
-        },
+    return offline_page(_TEMPLATES / "rating.html", content)
+
+
+def offline_page(template: Path, content: Mapping[str, Any]) -> str:
+    """A page in one file that runs its own script and style only, and loads and sends nothing.
+
+    Args:
+        template: NAME.html of Jinja, beside NAME.js and NAME.css; a style other than the rating sheet's comes after that one.
+        content: for the template, and as JSON for the script.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
+    styles = dict.fromkeys((_TEMPLATES / "rating.css", template.with_suffix(".css")))
+    style = "".join(path.read_text(encoding="utf-8") for path in styles)
+    parts = {"script": template.with_suffix(".js").read_text(encoding="utf-8"), "style": style}
+    allowed = {kind: b64encode(sha256(text.encode()).digest()).decode() for kind, text in parts.items()}
+    return environment.get_template(template.name).render(content=content, allowed=allowed, **parts)
