@@ -92,7 +92,6 @@ class TokenizerLossConfig(StrictModel):
     commitment: float = Field(0.25, ge=0)
     adversarial: float = Field(0.1, ge=0, description="patch discriminator, scaled to the gradient of the other parts")
     adversarial_start: float = Field(0.4, ge=0, le=1, description="share of the schedule after which it takes part")
-    adversarial_sees: Literal["colour", "luma"] = Field("colour", description="what the discriminator is shown of photographs")
     chroma: float = Field(1.0, ge=0, description="colour of photographs")
     gradient: float = Field(0.5, ge=0, description="differences between neighbouring pixels of photographs: sharpness")
     fine: float = Field(

@@ -20,7 +20,6 @@ from engine.training.batches import GlobalBatches
 from engine.training.ema import Ema
 from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
-from vqvae.colour.ycbcr import luma
 from vqvae.config import VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.grids import reconstruction_png
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 # Small enough that no face looks unnatural: the prior will learn whatever the tokenizer is shown.
 GENTLE = AugmentConfig(flip=True, rotation=6.0, scale=0.08, shift=0.03, shear=0.0, contrast=0.15, brightness=0.08, erase=0.0)
 VALID_FACES = 1024
-# Little momentum, as in VQGAN: with more, decoder and discriminator chase each other through tints of colour.
-_BETAS = (0.5, 0.99)
 # What a step, or a part of it, learns from.
 Part = tuple[Tensor, ...]
 
@@ -75,8 +72,7 @@ class TokenizerStart:
         self.tokenizer = initial_tokenizer(config)
         # Photographs have four times the pixels and three times the channels: a narrower one costs as much.
         photographs = config.tokenizer.paints_photographs
-        channels = 3 if loss.adversarial_sees == "colour" else 1
-        self.discriminator = PatchDiscriminator(32, channels=channels, whole=True) if photographs else PatchDiscriminator()
+        self.discriminator = PatchDiscriminator(32, channels=3, whole=True) if photographs else PatchDiscriminator()
         for net in (self.tokenizer, self.discriminator):
             net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -93,7 +89,7 @@ class ReconstructionTask(TrainingTask):
         self._config, self._accelerator = config, accelerator
         tokenizer, discriminator, stage = start.tokenizer, start.discriminator, config.tokenizer_stage
         optimizers = [
-            adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=_BETAS)
+            adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.99))
             for module in (tokenizer, discriminator)
         ]
         self._tokenizer, self._optimizer = accelerator.prepare(tokenizer, optimizers[0])
@@ -158,17 +154,13 @@ class ReconstructionTask(TrainingTask):
             (gradient,) = torch.autograd.grad(total, made)
             if adversarial:
                 discriminator = self.modules["discriminator"].requires_grad_(False)
-                (pull,) = torch.autograd.grad(-discriminator(self._shown(made)).mean(), made)
+                (pull,) = torch.autograd.grad(-discriminator(made).mean(), made)
                 discriminator.requires_grad_(True)
                 scale = self._at_last_layer(output, gradient) / (self._at_last_layer(output, pull) + 1e-8)
                 gradient = gradient + config.loss.adversarial * scale.clamp(max=1e4) * pull
         whole = (output * gradient).sum() + config.loss.commitment * commitment + codebook
         self._accelerator.backward(share * whole)
         return output.detach(), {"loss": total, "commitment": commitment, **parts}
-
-    def _shown(self, faces: Tensor) -> Tensor:
-        """What the discriminator sees of (N, C, P, P) faces."""
-        return luma(faces) if self._config.loss.adversarial_sees == "luma" else faces
 
     def _at_last_layer(self, output: Tensor, gradient: Tensor) -> Tensor:
         """Norm that ``gradient`` of the pictures has at the decoder's last layer (Esser et al. 2021, eq. 7).
@@ -186,7 +178,7 @@ class ReconstructionTask(TrainingTask):
         total = torch.zeros((), device=self._accelerator.device)
         for real, made in gathering(self._accelerator, self._discriminator, pairs):
             with self._accelerator.autocast():
-                scores = self._discriminator(self._shown(torch.cat([real, made])))
+                scores = self._discriminator(torch.cat([real, made]))
             loss = discriminator_loss(*scores.split([len(real), len(made)])) / len(pairs)
             self._accelerator.backward(loss)
             total += loss.detach()

@@ -136,3 +136,10 @@ def test_a_temperature_that_is_asked_for_holds_to_the_end(colour: FacePipeline, 
     assert settled(temperature=0.7) == (0.7, 0.7)
     assert settled(temperature=0.7, cooled=0.2) == (0.7, 0.2)
     assert settled(cooled=0.2) == (1.0, 0.2)
+
+
+def test_autoguidance_needs_an_early_exit(colour: FacePipeline) -> None:
+    assert colour.settled(colour.request("fear")).autoguidance == 0
+    assert colour.settled(colour.request("fear", autoguidance=0)).autoguidance == 0
+    with pytest.raises(UserError, match="autoguidance 2: these weights have no early exit"):
+        colour("fear", 1, autoguidance=2)

@@ -180,6 +180,20 @@ def test_losses_reach_every_pixel_of_both_kinds(targets: Targets, judge: Emotion
     assert bool((gradient.abs() > 0).all(dim=1).flatten(1).float().mean(dim=1).gt(0.99).all())
 
 
+def test_pixels_finer_than_what_is_seen_count_as_much_as_is_asked(targets: Targets) -> None:
+    # A checkerboard is grey to the encoder, which sees the mean of four pixels.
+    board = 0.2 * (torch.arange(32)[:, None] + torch.arange(32)).remainder(2) - 0.1
+    made = perfect(Targets(targets.grey, 0.5 * targets.photographs + 0.25))
+    wanted = Targets(targets.grey, 0.5 * targets.photographs + 0.25)
+    made[len(targets.grey) :] += board
+
+    def pixel(fine: float) -> float:
+        weights = WEIGHTS.model_copy(update={"fine": fine})
+        return float(painted_losses(made, wanted, torch.zeros(6, LOOKING), weights, None, emotion=False)["pixel"])
+
+    assert pixel(0.0) < 1e-5 < pixel(0.3) < pixel(1.0)
+
+
 def test_blur_costs_gradient_and_a_shift_in_light_does_not() -> None:
     faces = torch.rand(2, 1, 16, 16)
     assert float(gradient_loss(faces + 0.2, faces)) == pytest.approx(0, abs=1e-6)
