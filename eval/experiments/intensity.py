@@ -46,7 +46,7 @@ and the plot intensity.png; with --sheet also one person a row at rising intensi
         parser.add_argument("--emotions", type=options.words, help="default: all but neutral")
         parser.add_argument("--seed", type=int, default=0, help=f"of the first face ({options.DEFAULT})")
         parser.add_argument("--identity", action="store_true", help="change only brows, eyes and mouth of one person a seed")
-        options.add_settings(parser, "guidance", "encoder_guidance", "steps", "temperature", "look")
+        options.add_settings(parser, "guidance", "autoguidance", "encoder_guidance", "steps", "temperature", "look")
         options.add_networks(parser)
         options.add_out(parser, cls.name, sheet="also write faces: one emotion and one person a row")
 

@@ -14,6 +14,7 @@ DEFAULT = "default: %(default)s"
 # Settings of generation as FaceRequest names them, left at its defaults where they are not given.
 SETTINGS: dict[str, dict[str, Any]] = {
     "guidance": {"type": float},
+    "autoguidance": {"type": float},
     "encoder_guidance": {"type": float},
     "steps": {"type": int},
     "temperature": {"type": float},

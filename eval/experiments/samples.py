@@ -37,7 +37,7 @@ accepted faces; "judge, real" (with --data) the same for real test faces of that
     def options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--per-emotion", type=int, default=64, help=f"faces of each emotion ({DEFAULT})")
         parser.add_argument("--seed", type=int, default=0, help=f"of the first face ({DEFAULT})")
-        add_settings(parser, "guidance", "steps", "temperature", "threshold", "look", "identity")
+        add_settings(parser, "guidance", "autoguidance", "steps", "temperature", "threshold", "look", "identity")
         add_networks(parser)
         parser.add_argument("--data", help="folder with FER-2013: adds the readers' shares on real test faces")
         add_out(parser, cls.name, sheet="also write a contact sheet, one emotion a row")

@@ -70,7 +70,7 @@ kept in OUT/points: the same command goes on."""
         parser.add_argument("--only", type=options.words, default=PARTS, metavar="PART,PART", help="default: all, see below")
         parser.add_argument("--bootstrap", type=int, default=200, help=f"rounds ({options.DEFAULT})")
         parser.add_argument("--epochs", type=int, default=12, help=f"of the classifier that tells apart ({options.DEFAULT})")
-        options.add_settings(parser, "guidance", "steps", "temperature", "threshold", "look")
+        options.add_settings(parser, "guidance", "autoguidance", "steps", "temperature", "threshold", "look")
         options.add_networks(parser)
         parser.add_argument("--attributes", default="pretrained/attributes", help=f"probe for hands and eyes ({options.DEFAULT})")
         parser.add_argument(

@@ -34,11 +34,9 @@ def painted_losses(
     count, side = len(targets.grey), targets.grey.shape[-1]
     bright, sharp = luma(made), luma(targets.photographs)
     small = shrink(bright, side)
-    painted = torch.zeros(())
+    painted = weights.fine * pixel_loss(bright[count:], sharp)
     if weights.fine < 1:
-        painted = (1 - weights.fine) * pixel_loss(small[count:], shrink(sharp, side))
-    if weights.fine:
-        painted = painted + weights.fine * pixel_loss(bright[count:], sharp)
+        painted = painted + (1 - weights.fine) * pixel_loss(small[count:], shrink(sharp, side))
     parts = {"pixel": weights.pixel * (pixel_loss(small[:count], targets.grey) + painted)}
     if weights.chroma and made.shape[1] == 3:
         parts["chroma"] = weights.chroma * (chroma(made[count:]) - chroma(targets.photographs)).abs().mean()
