@@ -92,7 +92,7 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert best.verdict.top is Emotion.SURPRISE
     assert best.judged is not None
     assert np.argmax(best.judged) == Emotion.SURPRISE
-    assert best.score == max(edit.score for edit in edited.edits)
+    assert best.change == min(edit.change for edit in edited.edits if edit.verdict.accepted)
     made = edited.render(best)
     changed = (made != picture).any(axis=2)
     place = face_square(edited.face, shipped.tokenizer.config.crop)
