@@ -131,7 +131,7 @@ def edit_face(
     # What encoder.analyze would read whole is read whole here, too.
     whole_picture = face == 1 and whole_face(pixels, found, "auto") is not None
     work = Proposals(model, pixels, chosen, region, keep, judge, embedder, whole_picture)
-    before = work.read(request, work.part, 0.0, seed, 0.0)
+    before = work.measured(work.read(request, work.part, 0.0, seed, 0.0))
     seeds = [seed + number for number in range(count)]
     edits = work.propose(request, seeds, intensity)
     shown = work.draw(levels, [edits[0].seed] * len(levels), list(strip), edits[0].upper) if levels else []

@@ -32,7 +32,7 @@ _REACH = 1.2
 # So far brows and eyes may go of the way to what was drawn, tried in this order; then all of it. The mouth goes all the way: a
 # person is lost in brows and eyes, not in the mouth.
 _STEPS = (0.0, 0.5, 0.75)
-# Share of the match of the best proposal, drawn in full, that shows the emotion well enough.
+# Share of the best match that shows the emotion nearly as well.
 _ENOUGH = 0.8
 
 
@@ -92,23 +92,23 @@ class Proposals:
         points = None if face.landmarks is None else face.landmarks - np.array([left, top], np.float32)
         self._face = replace(face, box=(face.box[0] - left, face.box[1] - top, *face.box[2:]), landmarks=points)
         self._place = replace(place, x=place.x - left, y=place.y - top)
-        self._crop = self._cut_tokens(self.part).astype(np.float32)
-        grey = luma(self._crop)
-        seen = as_web_picture(grey, config.size) if config.paints_photographs else grey
+        cut = self._cut_tokens(self.part).astype(np.float32)
+        self._grey = luma(cut)
+        seen = as_web_picture(self._grey, config.size) if config.paints_photographs else self._grey
         pixels = torch.from_numpy(seen)[None, None].to(model.encoder.device) / 255.0
         self._known = model.tokenizer.encode(pixels)
         self._repeated = _pixels(model.tokenizer.decode(self._known))[0]
-        if self._repeated.ndim == 2:
-            self._crop = grey
+        self._crop = self._grey if self._repeated.ndim == 2 else cut
         self._inside = soft_mask(self.grid_mask, self._size) > 0.5
         self._prefer = keep * model.tokenizer.quantizer.likeness(self._known) if keep else None
         self._features = None if second is None else self._features_of(second, self._shown_to(second, self.part))
         self._vector = None if embedder is None else self._embed(embedder, self.part)
 
     def propose(self, request: FaceRequest, seeds: Sequence[int], intensity: float) -> list[Edit]:
-        """One proposal a seed, the best first: of each the least change that shows the emotion, of all the least change.
+        """One proposal a seed, the best first: of each the least change that shows the emotion nearly as well as all of it.
 
-        What shows it is accepted and comes near the best match that is drawn; what does not is ranked by its match.
+        Of the proposals those come first that are accepted and show it nearly as well as any, the least change first; the others
+        follow by their match. What a seed gives does not depend on the other seeds.
         """
         made = self._drawn([request] * len(seeds), seeds)
 
@@ -116,27 +116,28 @@ class Proposals:
             asked = [(request, seeds[number], intensity) for number in numbers]
             return dict(zip(numbers, self._edits(made[list(numbers)], asked, upper), strict=True))
 
-        edits = painted(range(len(seeds)), 1.0)
-        enough = _ENOUGH * max(edit.verdict.match for edit in edits.values())
-
-        def shows(edit: Edit) -> bool:
-            return edit.verdict.accepted and edit.verdict.match >= enough
-
-        left = list(edits)
+        full = painted(range(len(seeds)), 1.0)
+        edits, left = dict(full), list(full)
         for upper in self._steps():
-            less = {number: edit for number, edit in painted(left, upper).items() if shows(edit)}
-            edits |= less
-            left = [number for number in left if number not in less]
-        return sorted(edits.values(), key=lambda e: (0, e.change, e.seed) if shows(e) else (1, -e.verdict.match, e.seed))
+            tried = painted(left, upper)
+            edits |= {number: edit for number, edit in tried.items() if _shows(edit, full[number].verdict.match)}
+            left = [number for number in left if edits[number] is full[number]]
+        best = max(edit.verdict.match for edit in edits.values())
+
+        def place(edit: Edit) -> tuple[bool, float, int]:
+            return (False, edit.change, edit.seed) if _shows(edit, best) else (True, -edit.verdict.match, edit.seed)
+
+        return [self.measured(edit) for edit in sorted(edits.values(), key=place)]
 
     def draw(
         self, requests: Sequence[FaceRequest], seeds: Sequence[int], intensities: Sequence[float], upper: float
     ) -> list[Edit]:
         """One proposal for each request and seed, so far from the old face; the requests differ in their emotion only."""
         asked = list(zip(requests, seeds, intensities, strict=True))
-        return self._edits(self._drawn(requests, seeds), asked, upper)
+        return [self.measured(edit) for edit in self._edits(self._drawn(requests, seeds), asked, upper)]
 
     def _steps(self) -> tuple[float, ...]:
+        """What is tried before all of the change; nothing where the mouth alone may change."""
         if not bool((self._mask & ~self._mouth).any()):
             return ()
         return _STEPS if bool((self._mask & self._mouth).any()) else _STEPS[1:]
@@ -164,22 +165,25 @@ class Proposals:
         painted = _pixels(self._model.tokenizer.decode_between(self._known.expand(len(made), -1, -1), made, share))
         for (request, seed, intensity), after in zip(asked, painted, strict=True):
             part = paste(self.part, pasted, self._crop, self._repeated, after, weight)
-            moved = np.abs(luma(self._cut_tokens(part)) - luma(self._crop))
+            moved = np.abs(luma(self._cut_tokens(part)) - self._grey)
             change = float(moved[self._inside].mean()) / 255.0 if self._inside.any() else 0.0
             edits.append(replace(self.read(request, part, change, seed, intensity), upper=upper))
         return edits
 
     def read(self, request: FaceRequest, part: NDArray[np.uint8], change: float, seed: int, intensity: float) -> Edit:
-        """What encoder, second judge and embedder say of the face in ``part``."""
+        """What the encoder says of the face in ``part``."""
         (read,) = read_emotions(self._model.encoder, self._shown_to(self._model.encoder, part)[None]).tolist()
-        edit = Edit(part, seed, intensity, judged_by(request.emotion, read, request.threshold, request.avoid), change)
+        return Edit(part, seed, intensity, judged_by(request.emotion, read, request.threshold, request.avoid), change)
+
+    def measured(self, edit: Edit) -> Edit:
+        """What second judge and embedder say of it, where there are any: those who have no say in it."""
         if self._second is not None and self._features is not None:
-            shown = self._shown_to(self._second, part)
+            shown = self._shown_to(self._second, edit.part)
             alike = float(torch.cosine_similarity(self._features_of(self._second, shown), self._features, dim=0))
             (judged,) = read_emotions(self._second, shown[None]).tolist()
             edit = replace(edit, judged=tuple(judged), judge_features=alike)
         if self._embedder is not None and self._vector is not None:
-            apart = float(distances(self._vector, self._embed(self._embedder, part), self._embedder.metric)[0, 0])
+            apart = float(distances(self._vector, self._embed(self._embedder, edit.part), self._embedder.metric)[0, 0])
             edit = replace(edit, identity=Verification(apart, apart <= self._embedder.threshold))
         return edit
 
@@ -200,6 +204,11 @@ class Proposals:
 
     def _embed(self, embedder: Embedder, part: NDArray[np.uint8]) -> NDArray[np.float32]:
         return checked_embeddings(embedder, [crop_face(part, self._face, _IDENTITY_SIZE)])
+
+
+def _shows(edit: Edit, match: float) -> bool:
+    """Whether the emotion that was asked for is there, nearly as well as where it reaches this match."""
+    return edit.verdict.accepted and edit.verdict.match >= _ENOUGH * match
 
 
 def _pixels(faces: Tensor) -> NDArray[np.float32]:
