@@ -30,9 +30,10 @@ For each picture: PICTURE.png with the best proposal, PICTURE-proposals.png with
 file says in its metadata that it was changed by AI; --mark shows it.
 
 The face is detected, cut out as a grey picture of 64 pixels and turned into tokens; those of the region are drawn anew,
-and what changed is put back into the luma of the picture, and into its colour where the weights paint colour.
-Proposals are ranked by the encoder's match less the change. The second judge and the embedder only measure. Without
---embedder, identity is not measured.
+and what changed is put back into the luma of the picture, and into its colour where the weights paint colour. Of each
+proposal brows and eyes change as little as shows the emotion nearly as well: who it is is seen in them. Of those that the
+encoder accepts the least change comes first. The second judge and the embedder only measure. Without --embedder, identity
+is not measured.
 
 Change only pictures of people who agreed to it, and tell those who see them.
 

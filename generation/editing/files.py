@@ -215,12 +215,12 @@ def edit_record(edit: Edit) -> dict[str, Any]:
     return {
         "seed": edit.seed,
         "intensity": edit.intensity,
-        "score": round(edit.score, 4),
         "match": round(edit.verdict.match, 4),
         "accepted": edit.verdict.accepted,
         "encoder": rounded(edit.verdict.distribution),
         "judge": None if edit.judged is None else rounded(edit.judged),
         "change": round(edit.change, 4),
+        "upper": edit.upper,
         "identity": identity,
         "judge_feature_similarity": None if edit.judge_features is None else round(edit.judge_features, 4),
     }

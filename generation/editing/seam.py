@@ -12,6 +12,7 @@ from encoder.detection.align import Placement
 from vqvae.colour.degradation import degrade
 
 Grey = NDArray[np.float32]
+Layer = NDArray[np.float32]  # (S, S) luma or (S, S, 3) RGB
 
 # In pixels of the crop (64 a side). The seam fades over about twice its blur; lighting is what a wide blur leaves.
 _SEAM_BLUR, _LIGHT_BLUR, _CHANGE_BLUR, _BORDER = 2.0, 7.0, 1.5, 5.0
@@ -24,11 +25,6 @@ _DETAIL_FADES = 20.0
 def as_web_picture(crop: Grey, size: int) -> Grey:
     """(S, S) luma as the encoder of a tokenizer for photographs sees faces, (size, size): 48 pixels, enlarged again."""
     return degrade(crop.round().astype(np.uint8), _AS_FER, size).astype(np.float32)
-
-
-def without_luma(rgb: NDArray[np.floating]) -> Grey:
-    """(H, W, 3) RGB, 0 to 255, less its luma: what is left is colour."""
-    return np.asarray(rgb - luma(rgb)[..., None], np.float32)
 
 
 def luma(rgb: NDArray[np.generic]) -> Grey:
@@ -51,55 +47,51 @@ def soft_mask(tokens: NDArray[np.bool_], size: int) -> Grey:
 
 
 def paste(
-    picture: NDArray[np.uint8],
-    place: Placement,
-    crop: Grey,
-    before: Grey,
-    after: Grey,
-    weight: Grey,
-    tint: Grey | None = None,
+    picture: NDArray[np.uint8], place: Placement, crop: Layer, before: Layer, after: Layer, weight: Grey
 ) -> NDArray[np.uint8]:
     """The picture with a changed expression.
 
     Lighting and contrast that the model did not catch are taken from the picture, and so is its fine detail, except where
-    the face has changed: the old mouth must not shine through the new one.
+    the face has changed: the old mouth must not shine through the new one, nor its colour.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        crop, before, after: (S, S) luma of the crop, 0 to 255: as cut out, as the model repeats it unchanged, as it changed it.
+        crop, before, after: the crop, 0 to 255: as cut out, as the model repeats it unchanged, as it changed it. (S, S) luma
+            of a model that paints grey: red, green and blue move together, so colours keep their chroma. (S, S, 3) RGB of
+            one that paints colour.
         weight: (S, S), 1 where the change counts in full; see :func:`soft_mask`.
-        tint: (S, S, 3) by which red, green and blue change besides luma, where the model paints colour: lips give way to teeth.
 
     Returns:
-        (H, W, 3) uint8 RGB. But for ``tint`` red, green and blue move together, so colours keep their chroma.
+        (H, W, 3) uint8 RGB.
     """
     scale = len(crop) / 64
-    after = after + blur(before - after, _LIGHT_BLUR * scale)
+    after = after + _spread(blur(luma(before) - luma(after), _LIGHT_BLUR * scale), after)
     light = blur(crop - before, _LIGHT_BLUR * scale)
-    kept = np.exp(-blur(np.abs(after - before), _CHANGE_BLUR * scale) / _DETAIL_FADES)
+    kept = np.exp(-blur(np.abs(luma(after) - luma(before)), _CHANGE_BLUR * scale) / _DETAIL_FADES)
     left, top, right, bottom = _window(picture, place)
     part = picture[top:bottom, left:right]
-    old = luma(part)
     painted, repeated, share, detail = (
         _warp(layer, place, (left, top), part.shape[:2]) for layer in (after + light, before + light, weight, kept)
     )
-    new = painted + detail * (old - repeated)
-    share = share.clip(0, 1)
-    moved = part.astype(np.float32) + (share * (new - old))[..., None]
-    if tint is not None:
-        layers = [_warp(np.ascontiguousarray(tint[..., channel]), place, (left, top), part.shape[:2]) for channel in range(3)]
-        moved = moved + share[..., None] * np.stack(layers, axis=-1)
+    old = luma(part) if after.ndim == 2 else part.astype(np.float32)
+    new = painted + _spread(detail, old) * (old - repeated)
+    moved = part + _spread(_spread(share.clip(0, 1), old) * (new - old), part)
     result = picture.copy()
     result[top:bottom, left:right] = moved.round().clip(0, 255).astype(np.uint8)
     return result
 
 
-def blur(image: Grey, sigma: float) -> Grey:
-    """(H, W) under a Gaussian of ``sigma`` pixels that ends at three of them, its border repeated."""
+def blur(image: Layer, sigma: float) -> Layer:
+    """(H, W) or (H, W, C) under a Gaussian of ``sigma`` pixels that ends at three of them, its border repeated."""
     import cv2
 
     width = 2 * max(1, math.ceil(3 * sigma)) + 1
     return np.asarray(cv2.GaussianBlur(image, (width, width), sigma, borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _spread(layer: Grey, like: NDArray[np.generic]) -> Layer:
+    """(H, W) as it is, or over the channels where ``like`` has some."""
+    return layer if like.ndim == layer.ndim else layer[..., None]
 
 
 def _window(picture: NDArray[np.uint8], place: Placement) -> tuple[int, int, int, int]:
@@ -110,8 +102,11 @@ def _window(picture: NDArray[np.uint8], place: Placement) -> tuple[int, int, int
     return max(0, math.floor(place.x - reach)), max(0, math.floor(place.y - reach)), right, bottom
 
 
-def _warp(layer: Grey, place: Placement, corner: tuple[int, int], shape: tuple[int, ...]) -> Grey:
+def _warp(layer: Layer, place: Placement, corner: tuple[int, int], shape: tuple[int, ...]) -> Layer:
     """A layer of the crop on the pixels of a window of the picture, whose corner is (left, top)."""
+    if layer.ndim == 3:
+        channels = [np.ascontiguousarray(channel) for channel in np.moveaxis(layer, -1, 0)]
+        return np.stack([_warp(channel, place, corner, shape) for channel in channels], axis=-1)
     zoom = len(layer) / place.side
     cos, sin = zoom * math.cos(math.radians(place.tilt)), zoom * math.sin(math.radians(place.tilt))
     x, y, half = place.x - corner[0], place.y - corner[1], len(layer) / 2

@@ -81,6 +81,10 @@ def test_a_generated_face_is_edited_as_it_is(shipped: FacePipeline) -> None:
     after = edited.render(edited.edits[0]).astype(int)
     assert np.abs(after - picture)[:4].max() <= 1
     assert np.abs(after - picture).max() > 20
+    # A smile needs no other eyes: who it is is seen there.
+    assert edited.edits[0].verdict.top is Emotion.HAPPINESS
+    assert edited.edits[0].upper == 0
+    assert np.array_equal(after[:50], picture[:50])
 
 
 def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> None:
@@ -92,7 +96,7 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert best.verdict.top is Emotion.SURPRISE
     assert best.judged is not None
     assert np.argmax(best.judged) == Emotion.SURPRISE
-    assert best.score == max(edit.score for edit in edited.edits)
+    assert best.change == min(edit.change for edit in edited.edits if edit.verdict.accepted)
     made = edited.render(best)
     changed = (made != picture).any(axis=2)
     place = face_square(edited.face, shipped.tokenizer.config.crop)
@@ -107,7 +111,9 @@ def test_a_photograph_is_edited_and_the_rest_stays(shipped: FacePipeline) -> Non
     assert low < 0.3 < high
     assert best.identity is not None
     assert best.identity.distance < 20
+    assert {edit.upper for edit in edited.strip} == {best.upper}
     again = shipped.edit(Image.fromarray(picture), "surprise", count=1, seed=best.seed)
+    assert again.edits[0].upper == best.upper
     # Of another number of faces at once, sums differ in their last bits: by one grey level at most.
     assert np.abs(again.edits[0].part.astype(int) - best.part).max() <= 1
 
@@ -253,6 +259,23 @@ class Small:
 def test_what_is_no_edit_is_refused(pipe: FacePipeline, picture: np.ndarray, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         pipe.edit(picture, "joy", **{"detector": Squares(), **settings})
+
+
+def test_where_nothing_shows_the_emotion_all_of_the_change_is_shown(pipe: FacePipeline) -> None:
+    edited = pipe.edit(scene(1), "joy", detector=Squares(), count=3, steps=2, threshold=1.0)
+    assert [edit.upper for edit in edited.edits] == [1.0] * 3
+    matches = [edit.verdict.match for edit in edited.edits]
+    assert matches == sorted(matches, reverse=True)
+
+
+def test_the_least_change_that_shows_the_emotion_comes_first(pipe: FacePipeline, likely: str) -> None:
+    edited = pipe.edit(scene(1), likely, detector=Squares(), count=4, steps=2, threshold=0.0)
+    assert all(edit.upper < 1 for edit in edited.edits if edit.verdict.accepted)
+    best = max(edit.verdict.match for edit in edited.edits)
+    shown = [edit.change for edit in edited.edits if edit.verdict.accepted and edit.verdict.match >= 0.8 * best]
+    assert shown
+    assert [edit.change for edit in edited.edits[: len(shown)]] == sorted(shown)
+    assert edited.before.upper == edited.before.change == 0
 
 
 def test_a_picture_may_be_a_file(pipe: FacePipeline, photos: Path) -> None:

@@ -54,9 +54,10 @@ def test_a_change_lands_where_it_was_seen(degrees: float) -> None:
     assert place.to_crop(np.array([[peak[1] + 0.5, peak[0] + 0.5]]))[0] * 64 == pytest.approx([43, 41], abs=2.5)
 
 
-def test_what_did_not_change_stays_as_it_was(picture: np.ndarray, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 3)])
+def test_what_did_not_change_stays_as_it_was(picture: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> None:
     place = face_square(tilted(15))
-    crop, made = rng.uniform(0, 255, (2, 64, 64)).astype(np.float32)
+    crop, made = rng.uniform(0, 255, (2, *shape)).astype(np.float32)
     same = paste(picture, place, crop, made, made, np.ones((64, 64), np.float32))
     assert np.abs(same.astype(int) - picture).max() <= 1
 
@@ -73,6 +74,24 @@ def test_only_the_region_changes_and_colours_move_together(picture: np.ndarray, 
     assert not moved[65:].any()
     clipped = ((picture + moved) % 255 == 0).any(axis=2)
     assert np.ptp(moved[~clipped], axis=1).max() <= 1
+
+
+def test_teeth_do_not_take_the_colour_of_the_lips_that_were_there() -> None:
+    """Where structure changed colour is the model's; where it did not the photograph's, also if the model has another."""
+    picture = np.full((90, 120, 3), (170, 130, 110), np.uint8)
+    picture[50:54, 50:70] = (120, 40, 110)
+    place = Placement(60, 45, 40, 0)
+    crop = cut_square(picture, place, 64).astype(np.float32)
+    lips = np.zeros((64, 64), bool)
+    lips[40:47, 16:48] = True
+    before = np.where(lips[..., None], np.float32((150, 60, 60)), np.float32((150, 150, 120)))
+    after = before.copy()
+    after[lips] = 230
+    new = paste(picture, place, crop, before, after, np.ones((64, 64), np.float32)).astype(int)
+    teeth, skin = new[52, 60], new[34, 60]
+    assert teeth.sum() - picture[52, 60].sum() > 150
+    assert np.ptp(teeth) < np.ptp(picture[52, 60].astype(int)) / 2
+    assert np.abs(skin - picture[34, 60]).max() <= 3
 
 
 def test_lighting_of_the_picture_survives_a_darker_model(picture: np.ndarray) -> None:

@@ -31,6 +31,20 @@ def test_training_and_inference_agree_and_keep_their_ranges() -> None:
     torch.testing.assert_close(made.clamp(0, 1), tokenizer.decode(tokens))
 
 
+def test_faces_between_two_begin_and_end_with_them() -> None:
+    tokenizer = make().eval()
+    some, others = torch.randint(0, 8, (2, 3, 16, 2))
+    torch.testing.assert_close(tokenizer.decode_between(some, others, torch.zeros(16)), tokenizer.decode(some))
+    torch.testing.assert_close(tokenizer.decode_between(some, others, torch.ones(16)), tokenizer.decode(others))
+    share = (torch.arange(16) < 8).float()
+    mixed = torch.where(share.bool()[:, None], others, some)
+    torch.testing.assert_close(tokenizer.decode_between(some, others, share), tokenizer.decode(mixed))
+    half = tokenizer.decode_between(some, others, torch.full((3, 16), 0.5))
+    torch.testing.assert_close(half, tokenizer.decode_between(others, some, torch.full((16,), 0.5)))
+    with pytest.raises(UserError, match="need shape"):
+        tokenizer.decode_between(some, others[:, :4], share)
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     tokenizer = make().train()
     faces = torch.rand(8, 1, 16, 16)
