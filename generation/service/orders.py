@@ -93,6 +93,7 @@ class EditOrder(StrictModel):
     age: Age | None = _as("age", default=DEFAULTS["age"])
     group: Group | None = _as("group", default=DEFAULTS["group"])
     guidance: float | None = _as("guidance")
+    autoguidance: float | None = _as("autoguidance", default=DEFAULTS["autoguidance"])
     steps: int | None = _as("steps")
     temperature: float | None = _as("temperature", default=DEFAULTS["temperature"])
     threshold: float = _as("threshold")
