@@ -232,7 +232,8 @@ class PriorStageConfig(StageConfig):
 
 
 class CriticStageConfig(StageConfig):
-    """Optimisation of a critic. The faces that it learns to tell are sampled as the prior's ``sampling`` says."""
+    """Optimisation of a critic. The faces that it learns to tell are sampled as the prior's ``sampling`` says, but for those
+    of the critic that selects, if ``refused`` says otherwise: of faces cleaner than real ones it would refuse the cleanest."""
 
     epochs: float = Field(10, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -240,6 +241,9 @@ class CriticStageConfig(StageConfig):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     widths: tuple[Width, ...] = Field((24, 48, 96, 128), min_length=2, max_length=6, description="multiples of 8")
     samples: int = Field(8192, ge=64, description="made faces to learn from, and as many real ones")
+    refused: SamplingConfig | None = Field(
+        None, description="how the faces are sampled that the selecting critic learns to refuse"
+    )
 
 
 class VqvaeConfig(StrictModel):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.counter_random import hash64
 from engine.storage.weights import file_sha256
+from vqvae.config import SamplingConfig
 from vqvae.prior import MaskedPrior
 from vqvae.sampler import sample_tokens
 from vqvae.tokenizer import Tokenizer
@@ -51,11 +52,13 @@ def make_pairs(
     seed: int,
     folder: Path,
     weights: Mapping[str, Path],
+    sampling: SamplingConfig,
 ) -> FacePairs:
     """Paint the faces of ``store`` numbered ``faces`` and, for each, a sample told the same; or take up what is in ``folder``.
 
     Args:
         weights: the files of tokenizer and prior, by these names; what is in ``folder`` was made by these or is made again.
+        sampling: how the samples are drawn.
 
     Raises:
         UserError: the folder cannot be written.
@@ -82,7 +85,7 @@ def make_pairs(
                 source,
                 [int(hash64(seed, row)) >> 32 for row in rows],
                 attributes=attributes,
-                **prior.sampling.model_dump(),
+                **sampling.model_dump(),
             )
             at = start * int(np.prod(shape))
             write("made", at, paint(tokens))
@@ -94,7 +97,7 @@ def make_pairs(
     return FacePairs(
         **cached(
             folder,
-            {**made_from, "sampled": prior.sampling.model_dump_json(), "faces": which},
+            {**made_from, "sampled": sampling.model_dump_json(), "faces": which},
             shapes,
             len(faces),
             fill,

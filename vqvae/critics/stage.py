@@ -116,13 +116,17 @@ def critic_task(
         UserError: the faces cannot be kept in the folder.
     """
     settings, number, pairs = config.critic_stage, CRITICS.index(name), {}
+    # Who selects must learn what is malformed, not what is clean; who only judges, all that tells made faces.
+    sampling = settings.refused if name == "critic" and settings.refused is not None else prior.sampling
     weights = {part: out / "weights" / part / WEIGHTS_FILE for part in ("tokenizer", "prior")}
     prior = prior.to(accelerator.device)
     for split, store in stores.items():
         mine = np.random.default_rng(config.seed).permutation(len(store))[number :: len(CRITICS)]
         count = settings.samples if split == "train" else max(64, settings.samples // 8)
         faces, folder, seed = np.sort(mine[:count]), out / "cache" / f"{name}-{split}", config.seed + number
-        pairs[split] = make_pairs(store, tokenizer, prior, faces, accelerator, seed=seed, folder=folder, weights=weights)
+        pairs[split] = make_pairs(
+            store, tokenizer, prior, faces, accelerator, seed=seed, folder=folder, weights=weights, sampling=sampling
+        )
     torch.manual_seed(config.seed + number)
     shape = CriticConfig(name=ARCHITECTURES[number], channels=tokenizer.config.painted_channels, widths=settings.widths)
     task = CriticTask(config, RealismCritic(shape), pairs["train"], pairs["valid"], accelerator, name)

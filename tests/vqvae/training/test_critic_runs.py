@@ -32,6 +32,17 @@ def test_two_critics_are_measured_and_share_no_face(tiny_runs: Any) -> None:
     assert {face.tobytes() for face in one}.isdisjoint({face.tobytes() for face in other})
 
 
+def test_only_the_critic_that_selects_learns_from_faces_drawn_in_another_way(tiny_runs: Any) -> None:
+    made = {}
+    for run, refused in (("usual", "null"), ("warm", "{steps: 3, guidance: 0, temperature: 9}")):
+        assert tiny_runs.train(run, "both", *CRITIC) == 0
+        for name in CRITICS:
+            assert tiny_runs.train(run, name, *CRITIC, f"critic_stage.refused={refused}") == 0
+            made[run, name] = np.load(tiny_runs.folder / run / "cache" / f"{name}-train" / "made.npy")
+    assert not np.array_equal(made["usual", "critic"], made["warm", "critic"])
+    assert np.array_equal(made["usual", "critic_judge"], made["warm", "critic_judge"])
+
+
 def test_a_critic_interrupted_and_resumed_equals_an_unbroken_one(tiny_runs: Any, signal_in_step: Any) -> None:
     for run in ("whole", "broken"):
         assert tiny_runs.train(run, "both", *CRITIC) == 0
