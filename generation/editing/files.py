@@ -18,7 +18,8 @@ from encoder.pictures.face_images import BadImage
 from engine.storage.atomic import atomic_write_bytes, atomic_write_text, make_folder, short_name
 from engine.storage.plain_json import parse_json
 from engine.storage.provenance import png, weights_text
-from generation.editing.face import Edit, EditedFace
+from generation.editing.face import EditedFace
+from generation.editing.proposals import Edit
 from generation.files import MANIFEST, made_now, sheet
 from generation.verify import rounded
 

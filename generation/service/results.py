@@ -11,7 +11,8 @@ import numpy as np
 from encoder.analysis.analyzer import Reading
 from encoder.emotions import as_mapping, describe
 from engine.storage.provenance import marked, png, weights_text
-from generation.editing.face import Edit, EditedFace
+from generation.editing.face import EditedFace
+from generation.editing.proposals import Edit
 from generation.faces import Face, FaceBatch
 from generation.files import face_png
 from generation.service.orders import EditResult, FacesResult, MadeFace, Proposal, ReadFace
