@@ -34,8 +34,8 @@ class Drawing(Protocol):
 
 
 def neutral_request(request: FaceRequest) -> FaceRequest:
-    """What is asked for to find the people of a request."""
-    changes = {"emotion": one_hot(Emotion.NEUTRAL), "avoid": None, "encoder_guidance": 0.0, "identity": False}
+    """What is asked for to find the people of a request: the same ones, however hard an expression is asked for."""
+    changes = {"emotion": one_hot(Emotion.NEUTRAL), "avoid": None, "guidance": None, "encoder_guidance": 0.0, "identity": False}
     return request.model_copy(update=changes)
 
 

@@ -24,6 +24,8 @@ _EVEN: dict[AttributeName, tuple[str, ...]] = {**ATTRIBUTES, "age": ATTRIBUTES["
 # Faces of this side and more show a detector where their eyes are.
 _LANDMARKS_FROM = 128
 _ATTRIBUTE_DRAWS = 7001
+# Times the tuned guidance, where a person is kept: what stays of a neutral face holds an expression back.
+_HELD_BACK = 3.0
 
 
 def known_looks(prior: PriorShape, tokenizer: TokenizerConfig) -> tuple[str, ...]:
@@ -60,6 +62,8 @@ def settle(
         )
     if settled["cooled"] is None or (request.cooled is None and request.temperature is not None):
         settled["cooled"] = settled["temperature"]
+    if request.identity and request.guidance is None:
+        settled["guidance"] = _HELD_BACK * prior.sampling.guidance
     known = prior.shape.prior.attributes
     for attribute, usual in USUAL.items():
         asked = getattr(request, attribute)
