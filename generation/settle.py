@@ -25,7 +25,7 @@ _EVEN: dict[AttributeName, tuple[str, ...]] = {**ATTRIBUTES, "age": ATTRIBUTES["
 _LANDMARKS_FROM = 128
 _ATTRIBUTE_DRAWS = 7001
 # Times the tuned guidance, where a person is kept: what stays of a neutral face holds an expression back.
-_HELD_BACK = 3.0
+_HELD_BACK = 2.0
 
 
 def known_looks(prior: PriorShape, tokenizer: TokenizerConfig) -> tuple[str, ...]:
