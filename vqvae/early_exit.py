@@ -1,4 +1,4 @@
-"""A weaker prior inside the prior, for guidance away from what is wrong with both.
+"""Fitting of a prior's early exit, last of all: what is read off there is a weaker prior, for guidance away from it.
 
 Autoguidance (Karras et al., 2024) leads away from a smaller model that was told the same: where the small one errs, the large
 one errs in the same direction, less. Here the small one is read off after some of the blocks: it costs no pass of its own.
@@ -8,31 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.training.optimization import constant_schedule, set_learning_rate
-
-if TYPE_CHECKING:
-    from vqvae.prior import MaskedPrior
+from vqvae.prior import MaskedPrior
 
 _RATE, _DECAY_FROM = 2e-3, 0.7
-
-
-class EarlyExit(nn.Module):
-    """What the blocks have made of a position so far, (…, D), to the states that the last block would leave, (…, D)."""
-
-    def __init__(self, width: int, rank: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.into, self.out = nn.Linear(width, rank, bias=False), nn.Linear(rank, width, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(x)
-        return x + self.out(self.into(x))
 
 
 def fit_exit(

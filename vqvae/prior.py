@@ -22,7 +22,6 @@ from encoder.emotions import NUM_EMOTIONS
 from engine.storage.weights import load_network, read_config, save_weights
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
 from vqvae.config import PriorConfig, SamplingConfig
-from vqvae.early_exit import EarlyExit
 from vqvae.faces import SOURCES
 from vqvae.fast_linear import linear, linear_gelu, matrix
 
@@ -77,6 +76,20 @@ class _Block(nn.Module):
         x = x + gate1 * F.dropout(linear(mixed, self.out), self.dropout, self.training)
         y = linear(linear_gelu(_modulate(self.norm2(x), shift2, scale2), self.up), self.down)
         return x + gate2 * F.dropout(y, self.dropout, self.training)
+
+
+class EarlyExit(nn.Module):
+    """What the blocks have made of a position so far, (…, D), to the states that the last block would leave, (…, D)."""
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.into, self.out = nn.Linear(width, rank, bias=False), nn.Linear(rank, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        return x + self.out(self.into(x))
 
 
 class MaskedPrior(nn.Module):
