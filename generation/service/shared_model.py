@@ -83,7 +83,7 @@ class SharedModel(FaceModel):
         if set(seeds) <= known.keys():
             return self.people(request)
         quick = request.model_copy(update={"steps": steps, "guidance": 0.0, "max_tries": 1})
-        sketched, neutral = self._known.of(quick), neutral_request(quick)
+        sketched, neutral = self._known.of(quick), neutral_request(quick).model_copy(update={"guidance": 0.0})
         missing = [seed for seed in dict.fromkeys(seeds) if seed not in sketched]
         if missing:
             emotions = [neutral.emotion] * len(missing)

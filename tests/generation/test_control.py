@@ -71,13 +71,13 @@ def test_steps_between_emotions_are_even() -> None:
 
 
 def test_the_ends_of_a_strip_show_their_emotions(shipped: FacePipeline) -> None:
-    strip = shipped.strip("happiness:surprise", 4, 2, 0, steps=8)
+    strip = shipped.strip("happiness:surprise", 4, 2, 1, steps=8)
     assert [len(row) for row in strip.rows] == [4, 4]
     for row in strip.rows:
         assert row[0].verdict.top is Emotion.HAPPINESS
         assert row[-1].verdict.top is Emotion.SURPRISE
         assert len({(face.seed, face.tries) for face in row}) == 1
-    assert np.array_equal(shipped.strip("happiness:surprise", 4, 1, 1, steps=8).rows[0][2].image, strip.rows[1][2].image)
+    assert np.array_equal(shipped.strip("happiness:surprise", 4, 1, 2, steps=8).rows[0][2].image, strip.rows[1][2].image)
 
 
 @pytest.mark.parametrize(

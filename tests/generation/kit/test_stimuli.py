@@ -49,7 +49,9 @@ def test_every_face_is_a_named_file_and_a_row_that_the_codebook_explains(make: M
     for row in rows:
         read = [float(value) for name, value in row.items() if name.startswith("read_") and name != "read_top"]
         assert sum(read) == pytest.approx(1, abs=1e-3)
-        assert int(row["tries"]) <= int(row["drawn"])
+        # A draw of the seed in which this face was not wanted counts for others only.
+        assert 1 <= int(row["tries"]) <= 32
+        assert 1 <= int(row["drawn"]) <= 32
         with Image.open(folder / row["file"]) as picture:
             assert picture.text["AI-generated"] == "true"
             assert picture.text["Person"] == row["person"]
