@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.cli import UserError, add_overwrite, command, command_parser
 from eval.experiments import options
-from eval.output.table import aligned, markdown, write_files
+from eval.output.table import aligned, figure_text, markdown, write_files
 
 if TYPE_CHECKING:
     from eval.blind.answers import Answers
@@ -169,9 +169,9 @@ def _together(figures: Mapping[str, Any]) -> list[str]:
     """What is said below the table."""
     both = figures["answers"]
     more = [] if both is None else [
-        f"{figures['raters']} raters; for a pair counts what most of them chose. All answers: {_text(both['share'])}, over other "
-        "pairs and other raters",
-        f"two raters gave a pair the same answer in {both['agreed']:.2f} of cases; kappa {_text(both['kappa'])}",
+        f"{figures['raters']} raters; for a pair counts what most of them chose. All answers: {figure_text(both['share'])}, "
+        "over other pairs and other raters",
+        f"two raters gave a pair the same answer in {both['agreed']:.2f} of cases; kappa {figure_text(both['kappa'])}",
     ]  # fmt: skip
     return [*more, f"the left face was chosen in {figures['left']:.2f} of answers (ties half)"]
 
@@ -179,7 +179,7 @@ def _together(figures: Mapping[str, Any]) -> list[str]:
 def _cells(row: tuple[str, Mapping[str, Any]]) -> list[Any]:
     name, each = row
     p = "< 0.001" if each["p"] < 0.001 else f"{each['p']:.3f}"
-    return [name, each["pairs"], each["chosen"], each["tied"], _text(each["share"]), p]
+    return [name, each["pairs"], each["chosen"], each["tied"], figure_text(each["share"]), p]
 
 
 def _flat(row: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -187,13 +187,6 @@ def _flat(row: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
     low, high = each["share"]["interval"]
     counts = {column: each[column] for column in ("pairs", "chosen", "tied")}
     return {"of": name, **counts, "share": each["share"]["value"], "low": low, "high": high, "p": each["p"]}
-
-
-def _text(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = figure["interval"]
-    return f"{figure['value']:.2f}" + ("" if low is None else f" ({low:.2f} to {high:.2f})")
 
 
 cli = command(main)

@@ -10,7 +10,7 @@ from typing import Any
 
 from configs.cli import add_overwrite, command, command_parser
 from eval.experiments import options
-from eval.output.table import markdown, write_files
+from eval.output.table import figure_text, markdown, write_files
 
 EXAMPLES = """examples:
   python -m eval.ratings ratings_*.csv --set stimuli/
@@ -57,12 +57,12 @@ def main(argv: Sequence[str]) -> int:
     content = {"command": said, "bootstrap": arguments.bootstrap, "seed": arguments.seed, **figures}
     rows, levels = _rows(figures), _levels(figures)
     amount = ", ".join(f"{figures[name]} {name}" for name in ("raters", "faces", "ratings"))
-    found = f"{amount}; kappa of all answers {_text(figures['kappa'])}"
+    found = f"{amount}; kappa of all answers {figure_text(figures['kappa'])}"
     text = "\n".join([found, "", markdown(_COLUMNS, rows), "", markdown(_LEVELS, levels), "", f"`{said}`", ""])
     lines = [dict(zip(_LEVELS, map(_plain, row), strict=True)) for row in levels]
     write_files(arguments.out, "ratings", content, lines, text)
     for row in (_COLUMNS, *rows):
-        cells = [_text(cell) if isinstance(cell, dict) else "–" if cell is None else cell for cell in row]
+        cells = [figure_text(cell) if isinstance(cell, dict) else "–" if cell is None else cell for cell in row]
         print(f"{cells[0]:<10} {cells[1]!s:>5} {cells[2]!s:>7}  {cells[3]:<22} {cells[4]:<22} {cells[5]!s:>6}  {cells[6]}")
     print(f"{found}\nwritten to {arguments.out}")
     return 0
@@ -80,13 +80,6 @@ def _levels(figures: dict[str, Any]) -> list[list[Any]]:
 
 def _plain(cell: Any) -> Any:
     return cell["value"] if isinstance(cell, dict) else cell
-
-
-def _text(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return "–"
-    low, high = figure["interval"]
-    return f"{figure['value']:.2f}" + ("" if low is None else f" ({low:.2f} to {high:.2f})")
 
 
 cli = command(main)

@@ -52,6 +52,14 @@ def aligned(cells: Sequence[object], columns: Sequence[str], first: int = 14) ->
     return f"{cells[0]!s:<{first}}" + "".join(rest)
 
 
+def figure_text(figure: Mapping[str, Any], digits: int = 2) -> str:
+    """A figure with ``value`` and ``interval`` in words: ``0.71 (0.60 to 0.81)``."""
+    if figure["value"] is None:
+        return NOTHING
+    low, high = figure["interval"]
+    return f"{figure['value']:.{digits}f}" + ("" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})")
+
+
 def _spread(column: str, cell: Any) -> list[tuple[str, Any]]:
     if not isinstance(cell, Mapping):
         return [(column, cell)]
@@ -60,9 +68,8 @@ def _spread(column: str, cell: Any) -> list[tuple[str, Any]]:
 
 
 def _cell(cell: Any) -> str:
-    if cell is None or (isinstance(cell, Mapping) and cell["value"] is None):
+    if cell is None:
         return NOTHING
     if isinstance(cell, Mapping):
-        low, high = cell["interval"]
-        return f"{cell['value']:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+        return figure_text(cell, 3)
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
