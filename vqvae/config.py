@@ -98,11 +98,23 @@ class TokenizerLossConfig(StrictModel):
         1.0, ge=0, le=1, description="how much the error of pixels finer than the encoder sees counts in photographs"
     )
     token_noise: float = Field(0.1, ge=0, le=1, description="share of faces some of whose codes are swapped for near ones")
+    discriminator: Literal["pixels", "brightness"] = Field(
+        "pixels", description="what it sees; brightness: of photographs, as it is and in features of the frozen encoder"
+    )
 
     @property
     def uses_lpips(self) -> bool:
         """Whether a part of the loss is LPIPS, whose weights are downloaded."""
         return self.perceptual > 0 and self.perceptual_net == "lpips"
+
+
+class DecoderLossConfig(TokenizerLossConfig):
+    """Weights of the parts of the loss of a decoder that learns to paint what a prior draws, too."""
+
+    emotion_start: float = Field(0.0, ge=0, le=1)
+    adversarial_start: float = Field(0.05, ge=0, le=1)
+    former_colour: float = Field(0.0, ge=0, description="distance of the colour from what the decoder painted before")
+    pattern: float = Field(0.0, ge=0, description="differences that repeat every second pixel, beyond those of photographs")
 
 
 class PriorConfig(StrictModel):
@@ -204,10 +216,11 @@ class DecoderStageConfig(StageConfig):
     learning_rate: float = Field(2e-4, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
     redrawn: int = Field(16384, ge=64, description="faces that the prior draws anew, in part or as a whole, to paint")
+    loss: DecoderLossConfig | None = Field(None, description="null: that of the tokenizer, from the start")
 
     def as_tokenizer_stage(self, init: str) -> TokenizerStageConfig:
         """The settings for the training of the decoder in the folder ``init``."""
-        return TokenizerStageConfig(**{**self.model_dump(exclude={"redrawn"}), "init": init, "trainable": "decoder"})
+        return TokenizerStageConfig(**{**self.model_dump(exclude={"redrawn", "loss"}), "init": init, "trainable": "decoder"})
 
 
 class PriorStageConfig(StageConfig):

@@ -92,6 +92,9 @@ class PatchDiscriminator(nn.Module):
         whole: score patches of 166 pixels too, as a second of H = 2 maps that counts as much as the first.
     """
 
+    # Beta 1 of Adam, for both sides; and how much faster than the other side this one learns.
+    momentum, pace = 0.9, 1.0
+
     def __init__(self, width: int = 40, channels: int = 1, *, whole: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -20,6 +20,7 @@ from engine.training.batches import GlobalBatches
 from engine.training.ema import Ema
 from engine.training.optimization import adamw, decay_groups, gathering, rate_factor, set_learning_rate, take_step
 from engine.training.task import TrainingTask
+from vqvae.colour.discriminator import BrightnessDiscriminator
 from vqvae.config import VqvaeConfig
 from vqvae.faces import FaceBatches, Faces, TrainingFaces
 from vqvae.grids import reconstruction_png
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # Small enough that no face looks unnatural: the prior will learn whatever the tokenizer is shown.
 GENTLE = AugmentConfig(flip=True, rotation=6.0, scale=0.08, shift=0.03, shear=0.0, contrast=0.15, brightness=0.08, erase=0.0)
 VALID_FACES = 1024
+Discriminator = PatchDiscriminator | BrightnessDiscriminator
 # What a step, or a part of it, learns from.
 Part = tuple[Tensor, ...]
 
@@ -72,7 +74,15 @@ class TokenizerStart:
         self.tokenizer = initial_tokenizer(config)
         # Photographs have four times the pixels and three times the channels: a narrower one costs as much.
         photographs = config.tokenizer.paints_photographs
-        self.discriminator = PatchDiscriminator(32, channels=3, whole=True) if photographs else PatchDiscriminator()
+        if loss.discriminator == "brightness":
+            if self.encoder is None or not photographs:
+                raise UserError(
+                    "loss.discriminator=brightness: needs the frozen encoder, and a tokenizer that paints photographs; "
+                    "leave it out, or see configs/vqvae/colour.yaml"
+                )
+            self.discriminator: Discriminator = BrightnessDiscriminator(self.encoder, config.tokenizer.size)
+        else:
+            self.discriminator = PatchDiscriminator(32, channels=3, whole=True) if photographs else PatchDiscriminator()
         for net in (self.tokenizer, self.discriminator):
             net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -89,7 +99,7 @@ class ReconstructionTask(TrainingTask):
         self._config, self._accelerator = config, accelerator
         tokenizer, discriminator, stage = start.tokenizer, start.discriminator, config.tokenizer_stage
         optimizers = [
-            adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.99))
+            adamw(decay_groups(module, stage.weight_decay), lr=stage.learning_rate, betas=(discriminator.momentum, 0.99))
             for module in (tokenizer, discriminator)
         ]
         self._tokenizer, self._optimizer = accelerator.prepare(tokenizer, optimizers[0])
@@ -97,11 +107,12 @@ class ReconstructionTask(TrainingTask):
         self.modules: dict[str, nn.Module] = {"tokenizer": tokenizer, "discriminator": discriminator}
         self.optimizers = {"tokenizer": optimizers[0], "discriminator": optimizers[1]}
         self.emas = {"tokenizer": Ema(tokenizer, stage.ema_decay)}
+        self._pace = discriminator.pace
         self._encoder, self._emotion_loss, self._lpips = start.encoder, start.emotion_loss, start.lpips
         compile_parts(self._compiled(tokenizer, discriminator), config.compile)
 
     @staticmethod
-    def _compiled(tokenizer: Tokenizer, discriminator: PatchDiscriminator) -> list[nn.Module]:
+    def _compiled(tokenizer: Tokenizer, discriminator: Discriminator) -> list[nn.Module]:
         tail = [tokenizer.tail] if tokenizer.tail is not None else []
         return [tokenizer.down, tokenizer.up, *tail, discriminator.body]
 
@@ -125,8 +136,8 @@ class ReconstructionTask(TrainingTask):
         config, accelerator = self._config, self._accelerator
         stage = config.tokenizer_stage
         rate = stage.learning_rate * rate_factor(stage.schedule, step, progress, stage.decay_from)
-        for optimizer in (self._optimizer, self._discriminator_optimizer):
-            set_learning_rate(optimizer, rate)
+        set_learning_rate(self._optimizer, rate)
+        set_learning_rate(self._discriminator_optimizer, self._pace * rate)
         count = stage.accumulate
         parts = list(zip(*(tensor.chunk(count) for tensor in self._batch(step)), strict=True))
         totals: dict[str, Tensor] = {}

@@ -6,6 +6,7 @@ there is no picture they should look like; real faces in the same batch keep the
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,14 @@ from torch import Tensor
 from configs.cli import UserError
 from engine.storage.atomic import sync_folder
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256
+from vqvae.colour.losses import every_second_pixel
 from vqvae.colour.photographs import Photographs
 from vqvae.colour.stage import PaintingTask
-from vqvae.config import VqvaeConfig
+from vqvae.colour.ycbcr import chroma, luma
+from vqvae.config import DecoderLossConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior
+from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import Part, TokenizerStart
 from vqvae.tokens.redrawn import redrawn_tokens
 from vqvae.tokens.store import TokenStore
@@ -43,7 +47,8 @@ def decoder_config(config: VqvaeConfig, weights: Path) -> VqvaeConfig:
     if not config.tokenizer.paints_photographs:
         raise UserError("--stage decoder: is there for a tokenizer that paints photographs: configs/vqvae/colour.yaml")
     start = weights / (FORMER if (weights / FORMER).is_dir() else "tokenizer")
-    loss = config.loss.model_copy(update={"emotion_start": 0.0, "adversarial_start": 0.05})
+    usual = DecoderLossConfig(**{**config.loss.model_dump(), "emotion_start": 0.0, "adversarial_start": 0.05})
+    loss = config.decoder_stage.loss or usual
     return config.model_copy(update={"tokenizer_stage": config.decoder_stage.as_tokenizer_stage(str(start)), "loss": loss})
 
 
@@ -78,6 +83,11 @@ class RepaintingTask(PaintingTask):
         redrawn: NDArray,
         accelerator: Accelerator,
     ) -> None:
+        # Where the colour comes from that is to stay: in the brightness that is learned anew no colour is to be read.
+        self._former: Tokenizer | None = None
+        self._loss = DecoderLossConfig(**config.loss.model_dump())
+        if self._loss.former_colour:
+            self._former = copy.deepcopy(start.tokenizer).eval().requires_grad_(False)
         super().__init__(config, start, train, valid, photographs, valid_photographs, accelerator)
         self._redrawn = redrawn
 
@@ -93,8 +103,17 @@ class RepaintingTask(PaintingTask):
         return faces, noise[0] if noise else None, part[-1]
 
     def _judge(self, made: Tensor, part: Part, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        real = part[:-1]
-        return super()._judge(made[: 2 * len(real[0])], real, progress)
+        real, loss = part[:-1], self._loss
+        total, parts = super()._judge(made[: 2 * len(real[0])], real, progress)
+        more = {}
+        if self._former is not None:
+            with torch.no_grad():
+                before = self._former(*self._seen(part))[0]
+            more["former_colour"] = loss.former_colour * (chroma(made) - chroma(before)).abs().mean()
+        if loss.pattern:
+            usual, mine = (every_second_pixel(luma(faces)) for faces in (self._real(part), made))
+            more["pattern"] = loss.pattern * (mine - usual).clamp(min=0.0)
+        return torch.stack([total, *more.values()]).sum(), {**parts, **more}
 
 
 def repainting_task(

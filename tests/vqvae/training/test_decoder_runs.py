@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from configs.cli import UserError
 from vqvae.colour.repaint import FORMER, RepaintingTask
+from vqvae.colour.ycbcr import chroma
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokens.redrawn import hidden_positions
 
@@ -54,6 +56,62 @@ def test_broken_off_and_resumed_equals_unbroken(tiny_runs: Any, settings: list[s
         assert tiny_runs.train("broken", "decoder", *settings) == 130
     assert tiny_runs.train("broken", "decoder", *settings, "--resume", "latest") == 0
     assert tiny_runs.differing("whole", "broken", "decoder") == []
+
+
+BRIGHTNESS = [
+    *("decoder_stage.loss.discriminator=brightness", "decoder_stage.loss.adversarial=0.6", "decoder_stage.loss.pattern=4"),
+    *("decoder_stage.loss.chroma=0", "decoder_stage.loss.former_colour=3", "decoder_stage.loss.adversarial_start=0.1"),
+    "decoder_stage.log_every=1",
+]
+
+
+NO_FEATURES = ["decoder_stage.loss.emotion=0", "decoder_stage.loss.perceptual=0"]
+
+
+@pytest.fixture
+def sees_brightness(settings: list[str], small_encoder: Any, tmp_path: Path) -> list[str]:
+    small_encoder(16).save_pretrained(tmp_path / "small")
+    return [*settings, *BRIGHTNESS, f"encoder={tmp_path / 'small'}"]
+
+
+def test_with_a_discriminator_of_brightness_broken_off_and_resumed_equals_unbroken(
+    tiny_runs: Any, sees_brightness: list[str], signal_in_step: Any
+) -> None:
+    for run in ("whole", "broken"):
+        assert tiny_runs.train(run, "both", *sees_brightness) == 0
+    assert tiny_runs.train("whole", "decoder", *sees_brightness) == 0
+    with signal_in_step(RepaintingTask, 4, signal.SIGINT):
+        assert tiny_runs.train("broken", "decoder", *sees_brightness) == 130
+    assert tiny_runs.train("broken", "decoder", *sees_brightness, "--resume", "latest") == 0
+    assert tiny_runs.differing("whole", "broken", "decoder") == []
+    last = tiny_runs.figures("whole", "decoder")[-1]
+    assert {"former_colour", "pattern", "discriminator"} <= set(last)
+
+
+def test_the_colour_stays_near_what_was_painted_before(tiny_runs: Any, sees_brightness: list[str]) -> None:
+    assert tiny_runs.train("run", "both", *sees_brightness) == 0
+    weights = tiny_runs.folder / "run" / "weights"
+
+    def colour_moved(weight: float) -> float:
+        torch.manual_seed(0)
+        out = weights.parent.parent / f"weight{weight:g}"
+        shutil.copytree(weights, out / "weights")
+        assert tiny_runs.train(out.name, "decoder", *sees_brightness, f"decoder_stage.loss.former_colour={weight}") == 0
+        old, new = (Tokenizer.from_pretrained(out / "weights" / name) for name in (FORMER, "tokenizer"))
+        tokens = torch.randint(
+            8, (16, *old.encode(torch.rand(1, 1, 16, 16)).shape[1:]), generator=torch.Generator().manual_seed(0)
+        )
+        return float((chroma(new.decode(tokens)) - chroma(old.decode(tokens))).abs().mean())
+
+    assert colour_moved(100.0) < colour_moved(0.0)
+
+
+def test_a_discriminator_of_brightness_without_an_encoder_is_refused(tiny_runs: Any, settings: list[str]) -> None:
+    assert tiny_runs.train("run", "both", *settings) == 0
+    with pytest.raises(UserError, match=r"loss\.discriminator=brightness: needs the frozen encoder"):
+        tiny_runs.train(
+            "run", "decoder", *settings, *BRIGHTNESS, "decoder_stage.loss.emotion=0", "decoder_stage.loss.perceptual=0"
+        )
 
 
 def test_a_tokenizer_that_paints_grey_is_refused(tiny_runs: Any) -> None:
