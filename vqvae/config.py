@@ -114,7 +114,7 @@ class DecoderLossConfig(TokenizerLossConfig):
     emotion_start: float = Field(0.0, ge=0, le=1)
     adversarial_start: float = Field(0.05, ge=0, le=1)
     former_colour: float = Field(0.0, ge=0, description="distance of the colour from what the decoder painted before")
-    pattern: float = Field(0.0, ge=0, description="differences that repeat every second pixel, beyond those of photographs")
+    net: float = Field(0.0, ge=0, description="differences that repeat every second or fourth pixel, beyond those of photographs")
 
 
 class PriorConfig(StrictModel):

@@ -80,7 +80,7 @@ class TokenizerStart:
                     "loss.discriminator=brightness: needs the frozen encoder, and a tokenizer that paints photographs; "
                     "leave it out, or see configs/vqvae/colour.yaml"
                 )
-            self.discriminator: Discriminator = BrightnessDiscriminator(self.encoder, config.tokenizer.size)
+            self.discriminator: Discriminator = BrightnessDiscriminator(self.encoder)
         else:
             self.discriminator = PatchDiscriminator(32, channels=3, whole=True) if photographs else PatchDiscriminator()
         for net in (self.tokenizer, self.discriminator):

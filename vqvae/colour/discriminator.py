@@ -22,16 +22,18 @@ class BrightnessDiscriminator(nn.Module):
 
     Colour is not seen: it is guessed from grey, so it would give every painted face away, and the decoder would answer with
     tints. The second half are small heads on maps of the frozen emotion encoder (projected GAN, Sauer et al., 2021), that
-    looks at a window of ``side`` pixels at full size: features that need not be learned tell skin, eyes and teeth at once.
+    looks at a window at full size: features that need not be learned tell skin, eyes and teeth at once.
     """
 
     # Beta 1 of Adam, for both sides: what the other did some steps ago is no longer true. And how much faster this side is.
     momentum, pace = 0.5, 2.0
 
-    def __init__(self, encoder: EmotionEncoder, side: int) -> None:
+    def __init__(self, encoder: EmotionEncoder) -> None:
         super().__init__()
         self.patches = PatchDiscriminator(32, whole=True)
         # The encoder is frozen and belongs to somebody else: no part of what is trained, stored or moved here.
+        # It looks at as many pixels as it is made for: shrinking a larger window would print a net, too.
+        side = encoder.preprocessing.size
         self._encoder, self._side = (encoder,), side
         with torch.no_grad():
             maps = encoder.forward_unit(torch.zeros(1, 1, side, side, device=encoder.device)).maps

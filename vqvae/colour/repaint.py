@@ -19,7 +19,7 @@ from torch import Tensor
 from configs.cli import UserError
 from engine.storage.atomic import sync_folder
 from engine.storage.weights import CONFIG_FILE, WEIGHTS_FILE, file_sha256
-from vqvae.colour.losses import every_second_pixel
+from vqvae.colour.losses import net
 from vqvae.colour.photographs import Photographs
 from vqvae.colour.stage import PaintingTask
 from vqvae.colour.ycbcr import chroma, luma
@@ -110,9 +110,9 @@ class RepaintingTask(PaintingTask):
             with torch.no_grad():
                 before = self._former(*self._seen(part))[0]
             more["former_colour"] = loss.former_colour * (chroma(made) - chroma(before)).abs().mean()
-        if loss.pattern:
-            usual, mine = (every_second_pixel(luma(faces)) for faces in (self._real(part), made))
-            more["pattern"] = loss.pattern * (mine - usual).clamp(min=0.0)
+        if loss.net:
+            usual, mine = (net(luma(faces)) for faces in (self._real(part), made))
+            more["net"] = loss.net * (mine - usual).clamp(min=0.0)
         return torch.stack([total, *more.values()]).sum(), {**parts, **more}
 
 

@@ -57,7 +57,7 @@ def test_reconstruction_of_a_tokenizer_that_paints_photographs(
     assert reconstruction.main([*options, *readers, f"--weights={tmp_path / 'painter'}"]) == 0
     figures = json.loads((tmp_path / "out" / "reconstruction.json").read_text())
     assert (figures["count"], figures["photographs"]["count"], figures["photographs"]["split"]) == (12, 9, "valid")
-    assert {"photograph_psnr", "chroma_error", "colourfulness"} < set(figures["photographs"])
+    assert {"photograph_psnr", "chroma_error", "colourfulness", "sharpness"} < set(figures["photographs"])
     with Image.open(tmp_path / "out" / "reconstructions.png") as picture:
         assert picture.mode == "RGB"
     with pytest.raises(UserError, match="paints no colour"):

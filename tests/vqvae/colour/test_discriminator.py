@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vqvae.colour.discriminator import BrightnessDiscriminator
-from vqvae.colour.losses import every_second_pixel
+from vqvae.colour.losses import net
 from vqvae.colour.ycbcr import chroma, luma, to_rgb
 from vqvae.losses import discriminator_loss
 
@@ -16,7 +16,7 @@ from vqvae.losses import discriminator_loss
 @pytest.fixture
 def discriminator(small_encoder: Any) -> BrightnessDiscriminator:
     torch.manual_seed(0)
-    return BrightnessDiscriminator(small_encoder(16), 16)
+    return BrightnessDiscriminator(small_encoder(16))
 
 
 def test_colour_is_not_seen_and_brightness_is(discriminator: BrightnessDiscriminator) -> None:
@@ -54,12 +54,19 @@ def test_it_learns_to_tell_noise_from_flat_grey_and_the_encoder_stays(discrimina
     assert all(torch.equal(a, b) for a, b in zip(before, encoder.net.parameters(), strict=True))
 
 
-def test_a_net_of_every_second_pixel_is_found_and_a_slope_is_none() -> None:
-    slope = torch.linspace(0.2, 0.8, 32).expand(1, 1, 32, 32)
+@pytest.mark.parametrize("apart", [2, 4])
+def test_a_net_of_single_pixels_is_found(apart: int) -> None:
     flat = torch.full((1, 1, 32, 32), 0.4)
-    net = flat.clone()
-    net[..., ::2, ::2] += 0.1
-    assert float(every_second_pixel(flat)) == pytest.approx(0.0, abs=1e-6)
-    assert float(every_second_pixel(slope)) < 0.02
-    # A quarter of the pixels is 0.075 above the mean of all, the others 0.025 below.
-    assert float(every_second_pixel(net)) == pytest.approx(0.0375, abs=1e-4)
+    netted = flat.clone()
+    netted[..., ::apart, ::apart] += 0.1
+    assert float(net(flat)) == pytest.approx(0.0, abs=1e-6)
+    # One grid of four is 0.075 above the mean of all, the others 0.025 below; one of sixteen likewise.
+    alone = {2: 0.0375, 4: 0.01171875}
+    # Every fourth pixel is, among those of every second, a grid that is a quarter as bright; and every second is four of 16.
+    other = {2: 0.0375, 4: 0.0375 / 4}
+    assert float(net(netted)) == pytest.approx(alone[apart] + other[apart], abs=1e-4)
+
+
+def test_a_slope_is_hardly_a_net() -> None:
+    slope = torch.linspace(0.2, 0.8, 128).expand(1, 1, 128, 128)
+    assert float(net(slope)) < 0.02

@@ -13,7 +13,7 @@ from configs.cli import UserError
 from configs.loader import validate
 from vqvae.colour.batches import LOOKING
 from vqvae.colour.losses import Targets, gradient_loss, painted_losses, windows
-from vqvae.colour.measures import photograph_figures
+from vqvae.colour.measures import detail, photograph_figures
 from vqvae.colour.ycbcr import chroma, luma, shrink, to_rgb
 from vqvae.config import TokenizerConfig, TokenizerLossConfig
 from vqvae.losses import EmotionLoss
@@ -216,4 +216,19 @@ def test_figures_of_photographs_know_good_from_bad() -> None:
     assert right["photograph_psnr"] > 45 > wrong["photograph_psnr"]
     assert right["chroma_error"] < 1 <= 1 + wrong["chroma_error"]
     assert right["colourfulness"] == pytest.approx(1, abs=0.1)
-    assert shrink(torch.rand(1, 3, 8, 8), 8).shape == (1, 3, 8, 8)
+    assert right["sharpness"] == pytest.approx(1, abs=0.1)
+
+
+def test_detail_is_what_half_as_many_pixels_cannot_show() -> None:
+    noise = torch.rand(3, 1, 64, 64)
+    blurred = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(noise, 4), scale_factor=4.0, mode="bilinear")
+    assert (detail(blurred) < 0.02 * detail(noise)).all()
+    # A slope is no detail, though its right edge lies far from its left one.
+    slope = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    assert float(detail(slope)) < 1e-4 * float(detail(noise).mean())
+
+
+def test_faces_that_are_small_enough_are_not_shrunk() -> None:
+    faces = torch.rand(1, 3, 8, 8)
+    assert torch.equal(shrink(faces, 8), faces)
+    torch.testing.assert_close(shrink(faces, 1)[..., 0, 0], faces.mean(dim=(2, 3)))

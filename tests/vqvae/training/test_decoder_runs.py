@@ -59,7 +59,7 @@ def test_broken_off_and_resumed_equals_unbroken(tiny_runs: Any, settings: list[s
 
 
 BRIGHTNESS = [
-    *("decoder_stage.loss.discriminator=brightness", "decoder_stage.loss.adversarial=0.6", "decoder_stage.loss.pattern=4"),
+    *("decoder_stage.loss.discriminator=brightness", "decoder_stage.loss.adversarial=0.6", "decoder_stage.loss.net=4"),
     *("decoder_stage.loss.chroma=0", "decoder_stage.loss.former_colour=3", "decoder_stage.loss.adversarial_start=0.1"),
     "decoder_stage.log_every=1",
 ]
@@ -85,7 +85,7 @@ def test_with_a_discriminator_of_brightness_broken_off_and_resumed_equals_unbrok
     assert tiny_runs.train("broken", "decoder", *sees_brightness, "--resume", "latest") == 0
     assert tiny_runs.differing("whole", "broken", "decoder") == []
     last = tiny_runs.figures("whole", "decoder")[-1]
-    assert {"former_colour", "pattern", "discriminator"} <= set(last)
+    assert {"former_colour", "net", "discriminator"} <= set(last)
 
 
 def test_the_colour_stays_near_what_was_painted_before(tiny_runs: Any, sees_brightness: list[str]) -> None:

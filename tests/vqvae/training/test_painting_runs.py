@@ -32,7 +32,7 @@ def test_a_run_leaves_weights_figures_and_pictures_in_colour(tiny_runs: Any, pai
     last = tiny_runs.figures("run", "tokenizer")[-1]
     assert {"pixel", "chroma", "gradient", "discriminator", "commitment"} <= set(last)
     config = tiny_runs.weights("run", "tokenizer").with_name("config.json").read_text()
-    assert {"photograph_psnr", "chroma_error", "colourfulness"} <= {word.strip('" :') for word in config.split('"')}
+    assert {"photograph_psnr", "chroma_error", "colourfulness", "sharpness"} <= {word.strip('" :') for word in config.split('"')}
     assert "photographs/" not in config
 
 
