@@ -35,11 +35,14 @@ class Knob:
     needs: Mapping[str, Any] = field(default_factory=dict)
 
 
-# By the names of FaceRequest; in the order of the table and, three a row, of the charts.
+# By the names of FaceRequest; without values where the weights say which there are. In the order of the table and, three a row,
+# of the charts.
 KNOBS: Mapping[str, Knob] = {
     "steps": Knob((4, 8, 12, 16)),
     "guidance": Knob((0, 1, 3, 5)),
     "temperature": Knob((0.6, 0.8, 1)),
+    "cooled": Knob((0.25, 0.5, 1)),
+    "autoguidance": Knob(()),
     "encoder_guidance": Knob((0, 1, 4, 16)),
     "candidates": Knob((2, 4, 8), {"encoder_guidance": 4.0}),
     "identity": Knob((False, True)),
@@ -51,6 +54,7 @@ KNOBS: Mapping[str, Knob] = {
     "intensity": Knob((0.25, 0.5, 0.75, 1)),
     "avoidance": Knob((0, 0.25, 0.5, 1)),
 }
+AUTOGUIDANCE = (0.0, 0.75, 1.5, 3.0)
 WHOLE = ("steps", "candidates", "max_tries", "best_of")
 COLUMNS = ("knob", "value", "accuracy, judge", "accuracy, encoder", "diversity / real", "avoided, judge", "avoided, encoder",
            "delivered", "seconds a face", "× base")  # fmt: skip
@@ -72,8 +76,11 @@ def label(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def stored_settings(weights: str) -> tuple[SamplingConfig, tuple[str, ...]]:
-    """How the prior in ``weights`` is best sampled, and the looks that it knows: what is stored beside it, without its weights.
+def stored_settings(weights: str) -> tuple[SamplingConfig, dict[str, tuple[Any, ...]]]:
+    """How the prior in ``weights`` is best sampled, and the values that it has for the knobs that have none of their own.
+
+    The looks that it knows, the default first; and autoguidance, where it has an early exit. Read from what is stored beside
+    it, without its weights.
 
     Raises:
         UserError: there are no such weights.
@@ -87,7 +94,8 @@ def stored_settings(weights: str) -> tuple[SamplingConfig, tuple[str, ...]]:
     prior, tokenizer = read_config(root / "prior", KIND), read_config(root / "tokenizer", TOKENIZER)
     shape = validate(PriorShape, prior["model"], f"{root}/prior/config.json")
     config = validate(TokenizerConfig, tokenizer["model"], f"{root}/tokenizer/config.json")
-    return validate(SamplingConfig, prior.get("calibration", {}), f"{root}/prior/config.json"), known_looks(shape, config)
+    sampling = validate(SamplingConfig, prior.get("calibration", {}), f"{root}/prior/config.json")
+    return sampling, {"look": known_looks(shape, config), "autoguidance": AUTOGUIDANCE if shape.exit else ()}
 
 
 def base_settings(look: str, sampling: SamplingConfig) -> dict[str, Any]:
@@ -151,10 +159,8 @@ or the seconds say nothing. With --data drawn the look of the base is drawn."""
         for name, knob in KNOBS.items():
             if name == "identity":  # off or on: nothing to choose
                 continue
-            kind, on = (
-                words if not knob.values or isinstance(knob.values[0], str) else numbers,
-                f" with {_settings(knob.needs)}" if knob.needs else "",
-            )
+            kind = words if name in ("look", "precision") else numbers
+            on = f" with {_settings(knob.needs)}" if knob.needs else ""
             help = f"default: {','.join(map(str, knob.values)) or 'those that the weights know'}{on}"
             parser.add_argument(f"--{option(name)}", type=kind, default=knob.values, metavar="LIST", help=help)
 
@@ -167,13 +173,13 @@ or the seconds say nothing. With --data drawn the look of the base is drawn."""
         chosen = tuple(name.replace("-", "_") for name in self.arguments.only or KNOBS)
         if unknown := [name for name in chosen if name not in KNOBS]:
             raise UserError(f"--only: no knob {option(unknown[0])!r}; known are {', '.join(map(option, KNOBS))}")
-        sampling, looks = stored_settings(self.arguments.weights)
-        self.base = base = base_settings(DRAWN if self.arguments.data == DRAWN else looks[0], sampling)
+        sampling, known = stored_settings(self.arguments.weights)
+        self.base = base = base_settings(DRAWN if self.arguments.data == DRAWN else known["look"][0], sampling)
         default = {**base, "threshold": FaceRequest.model_fields["threshold"].default}
         points = {"base": self.point(base)}
         self.rows = []
         for name in (name for name in KNOBS if name in chosen):
-            for value in _values(name, getattr(self.arguments, name, KNOBS[name].values) or looks, base):
+            for value in _values(name, getattr(self.arguments, name, KNOBS[name].values) or known[name], base):
                 settings = {**base, **KNOBS[name].needs, name: value}
                 point = point_name(settings, base)
                 points[point] = points.get(point) or self.point(settings, _away(settings["avoidance"]))

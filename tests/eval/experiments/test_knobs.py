@@ -74,7 +74,7 @@ def test_every_knob_is_reported_and_a_rerun_draws_only_what_is_missing(
     first = ["--only", "steps", "--steps", "2"]
     few = ["--steps", "2", "--guidance", "0", "--temperature", "1", "--encoder-guidance", "2", "--candidates", "2", "--threshold"]
     few += ["0.1", "--max-tries", "1", "--look", "fer2013", "--intensity", "0.5", "--avoidance", "1", "--precision", "float32"]
-    few += ["--best-of", "1"]
+    few += ["--best-of", "1", "--cooled", "0.5"]
     assert Knobs.main([*OPTIONS, *places, *first]) == 0
     assert drawn == ["base", "steps-2"]
     before = json.loads((tmp_path / "knobs.json").read_text())["points"]
@@ -190,3 +190,10 @@ def test_what_is_avoided_is_what_is_measured(places: list[str], tmp_path: Path) 
     ]
     # Encoder and judge are the same network here.
     assert found == pytest.approx(sum(seen) / len(seen), abs=1e-3)
+
+
+def test_autoguidance_is_varied_where_the_prior_has_an_exit_and_the_base_cools_as_the_weights_say() -> None:
+    rows, points = planned("--only", "autoguidance,temperature", "--temperature", "0.8")
+    assert {row.value for row in rows if row.knob == "autoguidance"} == set(knobs.AUTOGUIDANCE)
+    stored = knobs.stored_settings("pretrained")[0]
+    assert {request.cooled for point in points.values() for request in point.requests.values()} == {stored.cooled}
