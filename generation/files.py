@@ -236,6 +236,8 @@ class FaceWriter:
         make_folder(self._folder)
         strip = isinstance(made, FaceStrip)
         content = self._strip_manifest(made) if isinstance(made, FaceStrip) else self._batch_manifest(made)
+        # What was done to the pictures after they were made: None is the side that they were painted with.
+        content["pictures"] = {"size": self._size, "mark": self._mark}
         if made.faces:
             atomic_write_bytes(self._folder / (STRIP if strip else SHEET), face_sheet(made))
         atomic_write_text(self._folder / MANIFEST, json.dumps(content, indent=2) + "\n")

@@ -113,6 +113,7 @@ def test_the_command_writes_a_strip_with_its_provenance(
     assert "6 faces" in capsys.readouterr().out
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["request"]["strip"] == "joie:peur"
+    assert manifest["pictures"] == {"size": 40, "mark": True}
     assert [face["seed"] for face in manifest["faces"]] == [4, 4, 4, 5, 5, 5]
     assert manifest["faces"][1]["asked"]["fear"] == 0.5
     assert {path.name for path in out.iterdir()} == {"manifest.json", "strip.png", *(face["file"] for face in manifest["faces"])}
