@@ -217,10 +217,15 @@ class DecoderStageConfig(StageConfig):
     ema_decay: float = Field(0.998, ge=0, lt=1)
     redrawn: int = Field(16384, ge=64, description="faces that the prior draws anew, in part or as a whole, to paint")
     loss: DecoderLossConfig | None = Field(None, description="null: that of the tokenizer, from the start")
+    share: float = Field(
+        1.0, gt=0, le=1, description="of the trained weights in those that are kept; the rest is the former ones"
+    )
 
     def as_tokenizer_stage(self, init: str) -> TokenizerStageConfig:
         """The settings for the training of the decoder in the folder ``init``."""
-        return TokenizerStageConfig(**{**self.model_dump(exclude={"redrawn", "loss"}), "init": init, "trainable": "decoder"})
+        return TokenizerStageConfig(
+            **{**self.model_dump(exclude={"redrawn", "loss", "share"}), "init": init, "trainable": "decoder"}
+        )
 
 
 class PriorStageConfig(StageConfig):

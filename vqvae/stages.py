@@ -248,7 +248,12 @@ class _Runner:
         faces: Any = (self.train, self.valid, *(self.photographs or ()))
         config = self.config_of_decoder
         task = repainting_task(config, self.tokenizer_start, faces, store, self.judged, self.accelerator, self.out)
-        return self.loop("decoder", task, config.decoder_stage, minutes, before_saving=lambda: keep_former(weights))
+
+        def keep_and_blend() -> None:
+            keep_former(weights)
+            task.blend()
+
+        return self.loop("decoder", task, config.decoder_stage, minutes, before_saving=keep_and_blend)
 
     def critic(self, name: str, minutes: float | None) -> int:
         """Train the critic called ``name``: each of the two has faces, an architecture and a seed of its own."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,6 @@ from vqvae.colour.ycbcr import chroma, luma
 from vqvae.config import DecoderLossConfig, VqvaeConfig
 from vqvae.faces import Faces, TrainingFaces
 from vqvae.prior import MaskedPrior
-from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import Part, TokenizerStart
 from vqvae.tokens.redrawn import redrawn_tokens
 from vqvae.tokens.store import TokenStore
@@ -83,11 +84,9 @@ class RepaintingTask(PaintingTask):
         redrawn: NDArray,
         accelerator: Accelerator,
     ) -> None:
-        # Where the colour comes from that is to stay: in the brightness that is learned anew no colour is to be read.
-        self._former: Tokenizer | None = None
-        self._loss = DecoderLossConfig(**config.loss.model_dump())
-        if self._loss.former_colour:
-            self._former = copy.deepcopy(start.tokenizer).eval().requires_grad_(False)
+        # It says which colour stays, and lends a part of its weights in the end.
+        self._former = copy.deepcopy(start.tokenizer).eval().requires_grad_(False)
+        self._loss, self._share = DecoderLossConfig(**config.loss.model_dump()), config.decoder_stage.share
         super().__init__(config, start, train, valid, photographs, valid_photographs, accelerator)
         self._redrawn = redrawn
 
@@ -106,7 +105,7 @@ class RepaintingTask(PaintingTask):
         real, loss = part[:-1], self._loss
         total, parts = super()._judge(made[: 2 * len(real[0])], real, progress)
         more = {}
-        if self._former is not None:
+        if loss.former_colour:
             with torch.no_grad():
                 before = self._former(*self._seen(part))[0]
             more["former_colour"] = loss.former_colour * (chroma(made) - chroma(before)).abs().mean()
@@ -114,6 +113,38 @@ class RepaintingTask(PaintingTask):
             usual, mine = (net(luma(faces)) for faces in (self._real(part), made))
             more["net"] = loss.net * (mine - usual).clamp(min=0.0)
         return torch.stack([total, *more.values()]).sum(), {**parts, **more}
+
+    @torch.no_grad()
+    def blend(self) -> None:
+        """Move the averaged decoder towards the one that it started from, as far as ``decoder_stage.share`` says.
+
+        Between two networks, one of which was trained from the other, lie networks that paint what is between: less sharp,
+        with fewer artefacts (network interpolation; Wang et al., 2018, ESRGAN).
+        """
+        if self._share < 1:
+            for mine, former in zip(self.emas["tokenizer"].module.parameters(), self._former.parameters(), strict=True):
+                if not torch.equal(mine, former):
+                    mine.copy_(former.lerp(mine, self._share))
+
+    @contextmanager
+    def _as_kept(self) -> Iterator[None]:
+        """The averaged decoder is as it will be kept; afterwards it is what it was."""
+        parameters = list(self.emas["tokenizer"].module.parameters())
+        before = [each.clone() for each in parameters]
+        self.blend()
+        try:
+            yield
+        finally:
+            for each, was in zip(parameters, before, strict=True):
+                each.data.copy_(was)
+
+    def evaluate(self) -> dict[str, float]:
+        with self._as_kept():
+            return super().evaluate()
+
+    def pictures(self) -> dict[str, bytes]:
+        with self._as_kept():
+            return super().pictures()
 
 
 def repainting_task(

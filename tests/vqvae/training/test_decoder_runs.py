@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import vqvae.colour.stage as painting_stage
 from configs.cli import UserError
 from vqvae.colour.repaint import FORMER, RepaintingTask
 from vqvae.colour.ycbcr import chroma
@@ -104,6 +106,29 @@ def test_the_colour_stays_near_what_was_painted_before(tiny_runs: Any, sees_brig
         return float((chroma(new.decode(tokens)) - chroma(old.decode(tokens))).abs().mean())
 
     assert colour_moved(100.0) < colour_moved(0.0)
+
+
+def test_what_is_kept_lies_between_the_former_and_the_trained_decoder(
+    tiny_runs: Any, settings: list[str], before_each: Callable[..., None]
+) -> None:
+    assert tiny_runs.train("whole", "both", *settings) == 0
+    shutil.copytree(tiny_runs.folder / "whole", tiny_runs.folder / "half")
+    measured: list[Tokenizer] = []
+    before_each(painting_stage, "photograph_figures", lambda tokenizer, *_: measured.append(copy.deepcopy(tokenizer)))
+    for run, share in (("whole", 1.0), ("half", 0.5)):
+        assert tiny_runs.train(run, "decoder", *settings, f"decoder_stage.share={share}") == 0
+    names = {"former": ("half", FORMER), "half": ("half", "tokenizer"), "whole": ("whole", "tokenizer")}
+    stored = {name: Tokenizer.from_pretrained(tiny_runs.folder / run / "weights" / part) for name, (run, part) in names.items()}
+    assert len({each.encoding_sha256() for each in stored.values()}) == 1
+    former, half, whole = (dict(stored[name].named_parameters()) for name in names)
+    for name, value in half.items():
+        # Stored in half precision.
+        torch.testing.assert_close(value, (former[name] + whole[name]) / 2, atol=2e-3, rtol=2e-3)
+    assert any(not torch.equal(former[name], value) for name, value in half.items())
+    # The training itself is the same, and what was measured is what is kept.
+    assert tiny_runs.differing("whole", "half", "decoder") == []
+    for name, value in measured[-1].named_parameters():
+        torch.testing.assert_close(value, half[name], atol=2e-3, rtol=2e-3)
 
 
 def test_a_discriminator_of_brightness_without_an_encoder_is_refused(tiny_runs: Any, settings: list[str]) -> None:
