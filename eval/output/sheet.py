@@ -13,7 +13,8 @@ from engine.storage.provenance import Kind, png
 from eval.measures.memorisation import Nearest
 
 Picture = npt.NDArray[np.uint8]
-TILE = 112
+# A photograph that the shipped weights paint stands on a sheet pixel by pixel.
+TILE = 128
 
 
 def write_sheet(
