@@ -50,16 +50,6 @@ def test_the_decoder_changes_and_the_tokens_stay(tiny_runs: Any, settings: list[
     assert Tokenizer.from_pretrained(weights / "tokenizer").decode(tokens).equal(new.decode(tokens))
 
 
-def test_broken_off_and_resumed_equals_unbroken(tiny_runs: Any, settings: list[str], signal_in_step: Any) -> None:
-    for run in ("whole", "broken"):
-        assert tiny_runs.train(run, "both", *settings) == 0
-    assert tiny_runs.train("whole", "decoder", *settings) == 0
-    with signal_in_step(RepaintingTask, 3, signal.SIGINT):
-        assert tiny_runs.train("broken", "decoder", *settings) == 130
-    assert tiny_runs.train("broken", "decoder", *settings, "--resume", "latest") == 0
-    assert tiny_runs.differing("whole", "broken", "decoder") == []
-
-
 BRIGHTNESS = [
     *("decoder_stage.loss.discriminator=brightness", "decoder_stage.loss.adversarial=0.6", "decoder_stage.loss.net=4"),
     *("decoder_stage.loss.chroma=0", "decoder_stage.loss.former_colour=3", "decoder_stage.loss.adversarial_start=0.1"),
@@ -76,18 +66,18 @@ def sees_brightness(settings: list[str], small_encoder: Any, tmp_path: Path) -> 
     return [*settings, *BRIGHTNESS, f"encoder={tmp_path / 'small'}"]
 
 
-def test_with_a_discriminator_of_brightness_broken_off_and_resumed_equals_unbroken(
-    tiny_runs: Any, sees_brightness: list[str], signal_in_step: Any
+@pytest.mark.parametrize(("of", "steps"), [("settings", 3), ("sees_brightness", 4)])
+def test_broken_off_and_resumed_equals_unbroken(
+    of: str, steps: int, request: pytest.FixtureRequest, tiny_runs: Any, signal_in_step: Any
 ) -> None:
+    chosen = request.getfixturevalue(of)
     for run in ("whole", "broken"):
-        assert tiny_runs.train(run, "both", *sees_brightness) == 0
-    assert tiny_runs.train("whole", "decoder", *sees_brightness) == 0
-    with signal_in_step(RepaintingTask, 4, signal.SIGINT):
-        assert tiny_runs.train("broken", "decoder", *sees_brightness) == 130
-    assert tiny_runs.train("broken", "decoder", *sees_brightness, "--resume", "latest") == 0
+        assert tiny_runs.train(run, "both", *chosen) == 0
+    assert tiny_runs.train("whole", "decoder", *chosen) == 0
+    with signal_in_step(RepaintingTask, steps, signal.SIGINT):
+        assert tiny_runs.train("broken", "decoder", *chosen) == 130
+    assert tiny_runs.train("broken", "decoder", *chosen, "--resume", "latest") == 0
     assert tiny_runs.differing("whole", "broken", "decoder") == []
-    last = tiny_runs.figures("whole", "decoder")[-1]
-    assert {"former_colour", "net", "discriminator"} <= set(last)
 
 
 def test_the_colour_stays_near_what_was_painted_before(tiny_runs: Any, sees_brightness: list[str]) -> None:
@@ -99,6 +89,7 @@ def test_the_colour_stays_near_what_was_painted_before(tiny_runs: Any, sees_brig
         out = weights.parent.parent / f"weight{weight:g}"
         shutil.copytree(weights, out / "weights")
         assert tiny_runs.train(out.name, "decoder", *sees_brightness, f"decoder_stage.loss.former_colour={weight}") == 0
+        assert {"net", "discriminator"} <= set(tiny_runs.figures(out.name, "decoder")[-1])
         old, new = (Tokenizer.from_pretrained(out / "weights" / name) for name in (FORMER, "tokenizer"))
         tokens = torch.randint(
             8, (16, *old.encode(torch.rand(1, 1, 16, 16)).shape[1:]), generator=torch.Generator().manual_seed(0)
