@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -91,6 +91,26 @@ def read_sides(folders: Sequence[Path], per_emotion: int, grey: int | None = Non
                 where = f"{a.folder} and {b.folder}: face {number} of {emotion} is the same on both sides"
                 raise UserError(f"{where}; draw one side with another --seed")
     return a, b
+
+
+def pictures_named(folder: Path, names: Collection[str]) -> dict[str, NDArray[np.uint8]]:
+    """Pictures (H, W) or (H, W, 3) of a set in ``folder``, as they were delivered, of the files ``names``, by name.
+
+    Raises:
+        UserError: the set, or one of the pictures, cannot be read.
+    """
+    found = dict[str, NDArray[np.uint8]]()
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        for _, path, data in _named(folder, manifest):
+            if (name := Path(path).name) in names:
+                image = decode_colour(_bytes(folder / path) if data is None else data)
+                found[name] = image[..., 0] if image.ndim == 3 and _grey(image) else image
+    except BadImage as error:
+        raise UserError(f"{folder / path}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / MANIFEST}: is no manifest of generated faces ({one_line(error)})") from None
+    return found
 
 
 class _Listed:

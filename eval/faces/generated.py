@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,12 +51,16 @@ class GeneratedSet:
 
 @dataclass(frozen=True)
 class FirstDraws:
-    """The first draw of every seed, accepted or not, and how many were drawn a second."""
+    """The first draw of every seed, accepted or not, and how many were drawn a second.
+
+    ``refused``: of each emotion some that were not accepted, as they were painted.
+    """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     accepted: npt.NDArray[np.bool_]
     per_second: float
+    refused: Mapping[str, Sequence[npt.NDArray[np.uint8]]]
 
 
 def read_set(folder: Path, size: int) -> GeneratedSet:
@@ -100,17 +104,22 @@ def obtain_set(pipe: FacePipeline, counts: dict[str, int], seed: int, folder: Pa
     return read_set(folder, pipe.tokenizer.config.size)
 
 
-def draw_first(pipe: FacePipeline, per_emotion: int, seed: int, settings: dict[str, Any]) -> FirstDraws:
-    """``per_emotion`` first draws of each emotion, face i of each seeded ``seed + i``, as real faces are measured."""
+def draw_first(pipe: FacePipeline, per_emotion: int, seed: int, settings: dict[str, Any], *, refused: int = 0) -> FirstDraws:
+    """``per_emotion`` first draws of each emotion, face i of each seeded ``seed + i``, as real faces are measured.
+
+    Args:
+        refused: so many of each emotion that were not accepted are kept as they were painted.
+    """
     from eval.faces.look import as_real_ones
 
     images, labels, accepted, seconds = [], [], list[bool](), 0.0
+    kept = dict[str, list[npt.NDArray[np.uint8]]]()
     for emotion in tqdm(Emotion, desc="first draws", unit="emotion", leave=False, disable=None):
         batch = pipe.draw_all(pipe.request(one_hot(emotion), per_emotion, seed, **settings))
         images += [face.image for face in batch.faces]
         labels += [int(emotion)] * len(batch.faces)
         accepted += [face.accepted for face in batch.faces]
+        kept[emotion.label] = [face.image for face in batch.faces if not face.accepted][:refused]
         seconds += batch.seconds
-    return FirstDraws(
-        as_real_ones(images, pipe.tokenizer.config.size), np.array(labels), np.array(accepted), len(images) / seconds
-    )
+    small = as_real_ones(images, pipe.tokenizer.config.size)
+    return FirstDraws(small, np.array(labels), np.array(accepted), len(images) / seconds, kept)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from configs.cli import UserError, add_overwrite, command_parser
 from encoder.emotions import EMOTION_NAMES
@@ -79,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     made, incomplete = _verified(pipe, asked, None if whole_set else dict.fromkeys(EMOTION_NAMES, per_emotion))
     draws = asked.first_draws or per_emotion
     print(f"report: {len(made.labels)} faces are there; drawing {len(EMOTION_NAMES) * draws} first draws", file=sys.stderr)
-    first = draw_first(pipe, draws, asked.seed, made.manifest["request"]["settings"])
+    first = draw_first(pipe, draws, asked.seed, made.manifest["request"]["settings"], refused=SHOWN_REFUSED)
     measurement = Measurement(pipe, judge, made, first, real, rounds=rounds, seed=asked.seed)
     content = {
         "command": command,
@@ -94,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
         "set_request": made.manifest["request"],
         **measurement.all(),
     }
-    written = write_report(content, made, first, asked.out)
+    written = write_report(content, made, first, asked.out, asked.faces or asked.out / "generated")
     if asked.closest_pairs:
         written.append(_write_pairs(measurement, asked.out / "private" / "closest_pairs.png"))
     print(format_table(content))
@@ -122,27 +127,43 @@ def _verified(
     return made.first({**counts, **fewer}), fewer
 
 
-def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws, out: Path) -> list[Path]:
+def write_report(content: dict[str, Any], made: GeneratedSet, first: FirstDraws, out: Path, faces_in: Path) -> list[Path]:
     """Write ``report.html``, ``report.json`` and a contact sheet an emotion into ``out``; the page first.
 
+    Measured are faces as small and grey as real ones; shown are those of the set in ``faces_in`` as they were delivered.
+
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or a face that is to be shown cannot be read.
     """
-    from encoder.evaluation.report_faces import data_uri
     from engine.storage.provenance import weights_text
+    from eval.blind.faces import pictures_named
 
     faces, written = {}, []
     texts = {"Seed": f"{content['seed']} and following", "Weights SHA-256": weights_text(content["weights_sha256"])}
-    for emotion, name in enumerate(EMOTION_NAMES):
-        shown = made.images[made.labels == emotion][:SHOWN]
-        refused = first.images[(first.labels == emotion) & ~first.accepted][:SHOWN_REFUSED]
-        faces[name] = {"accepted": [data_uri(image) for image in shown], "refused": [data_uri(image) for image in refused]}
+    names = {name: [made.names[row] for row in np.flatnonzero(made.labels == k)[:SHOWN]] for k, name in enumerate(EMOTION_NAMES)}
+    pictures = pictures_named(faces_in, {each for some in names.values() for each in some})
+    for name in EMOTION_NAMES:
+        shown = [pictures[each] for each in names[name]]
+        faces[name] = {"accepted": list(map(_address, shown)), "refused": list(map(_address, first.refused[name]))}
         written.append(out / f"sheet-{name}.png")
         write_sheet(written[-1], shown, [""] * len(shown), COLUMNS, f"{name} - AI-generated", texts)
     page, figures = out / "report.html", out / "report.json"
     atomic_write_text(page, render({**content, "sheets": faces}))
     write_json(figures, content)
     return [page, figures, *written]
+
+
+def _address(picture: npt.NDArray[np.uint8]) -> str:
+    """A ``data:`` address that holds the picture: grey ones as they are, colour ones, of which each PNG has 30 kB, as WebP."""
+    from encoder.evaluation.report_faces import data_uri
+
+    if picture.ndim == 2:
+        return data_uri(picture)
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "WEBP", quality=80, method=6)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _write_pairs(measurement: Measurement, path: Path) -> Path:
