@@ -51,7 +51,9 @@ def set_tab(page: Page) -> None:
         return _looked(page, number)
 
     def start(request: gr.Request, *values: Any) -> Any:
-        return _started(page, counts, values, request)
+        say, number = _started(page, counts, values, request)
+        # Shown with the answer, and not only when the browser says that it has remembered.
+        return (say, number, *_looked(page, number)) if number else (say, *[gr.skip()] * (1 + len(shown)))
 
     def act(what: str) -> Any:
         def do(number: str | None) -> Any:
@@ -77,12 +79,12 @@ def set_tab(page: Page) -> None:
         [*told.values()],
         **EVENT,
     )
-    go.click(start, [seed, valid, form, *told.values(), *counts.inputs], [say, mine], **EVENT)
+    go.click(start, [seed, valid, form, *told.values(), *counts.inputs], [say, mine, *shown], **EVENT)
     cancel.click(act("cancel"), [mine], shown, **EVENT)
     resume.click(act("resume"), [mine], shown, **EVENT)
     delete.click(remove, [mine], [mine, *shown], **EVENT)
     clock.tick(look, [mine], shown, **EVENT)
-    # After a start, and when the browser has remembered.
+    # When the browser has remembered.
     mine.change(look, [mine], shown, **EVENT)
 
 
@@ -108,7 +110,7 @@ def _found(page: Page, number: Any) -> Job | None:
 
 
 def _started(page: Page, counts: Counts, values: Any, request: Any) -> Any:
-    """Status, and the name of the set."""
+    """Status, and the name of the set; None where none was begun."""
     t, wrong = page.t, list[str]()
     seed, valid, form, *rest = values
     about, numbers = dict(zip(_TOLD, rest, strict=False)), rest[len(_TOLD) :]
@@ -119,7 +121,7 @@ def _started(page: Page, counts: Counts, values: Any, request: Any) -> Any:
         given = {name: value for name, value in own.items() if value is not None}
         job = page.engine.start_dataset(validate(DatasetOrder, {"counts": wanted, **given}, "order"), client=client_of(request))
         return note(t("set.started")), job.id
-    return note(wrong[0], "wrong"), gr.skip()
+    return note(wrong[0], "wrong"), None
 
 
 def _looked(page: Page, number: Any) -> Any:

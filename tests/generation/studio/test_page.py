@@ -74,6 +74,8 @@ def test_a_set_outlives_a_reload_is_stopped_and_goes_on(visit: Visit, easy: Stud
     tab(page, "Set")
     for name in EVEN.split(","):
         page.locator(f"#set-{name} input").fill("3" if name == likely else "0")
+    # As a person does, who reads what was counted before the set is begun.
+    page.locator("#set-total").get_by_text(texts("en")("set.total", count=3).replace("*", "")).wait_for()
     with held(easy.engine):
         page.locator("#set").click()
         page.locator("#set-view progress").wait_for()
