@@ -77,7 +77,7 @@ class FaceNetworks:
         critic = None
         if (root / CRITIC).is_dir():
             places[CRITIC] = root / CRITIC
-            critic = RealismCritic.from_pretrained(places[CRITIC])
+            critic = RealismCritic.from_pretrained(places[CRITIC], reader=reader if encoder is None else None)
             require_fit(critic, places[CRITIC], tokenizer, weights)
             weights[CRITIC] = file_sha256(places[CRITIC] / WEIGHTS_FILE)
         probe = None
@@ -105,8 +105,8 @@ class FaceNetworks:
         self.tokenizer.save_pretrained(root / "tokenizer", **self.notes.get("tokenizer", {}))
         self.prior.save_pretrained(root / "prior", **self.notes.get("prior", {}))
         if self.critic is not None:
-            written = {name: file_sha256(root / name / WEIGHTS_FILE) for name in ("tokenizer", "prior")}
-            if self.critic.tokens != written:
+            written = {name: file_sha256(root / name / WEIGHTS_FILE) for name in self.critic.tokens}
+            if not written or self.critic.tokens != written:
                 raise UserError(
                     f"{root}: the critic was trained on faces of another tokenizer or prior and is left out; train it anew"
                 )
@@ -136,7 +136,8 @@ def require_fit(critic: RealismCritic, place: Path, tokenizer: Tokenizer, weight
     Raises:
         UserError: which of its properties does not fit, and how to mend it.
     """
-    if critic.tokens != {part: weights[part] for part in ("tokenizer", "prior")}:
+    # One that learned from ratings judges pictures, whichever prior chose them.
+    if not critic.tokens or any(weights.get(part) != made for part, made in critic.tokens.items()):
         raise UserError(f"{place}: was trained on faces of another tokenizer or prior; train it anew, or remove it")
     if critic.config.channels != tokenizer.config.painted_channels:
         raise UserError(f"{place}: judges faces of {critic.config.channels} channels, and this tokenizer paints others")

@@ -238,6 +238,8 @@ class PriorStageConfig(StageConfig):
     attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
+    chosen: str | None = Field(None, description="file of drawn faces that python -m generation.curate chose, to learn from, too")
+    chosen_share: float = Field(0.5, gt=0, lt=1, description="of these faces in what is learned from")
     exit: int = Field(0, ge=0, le=63, description="blocks after which a weaker prior is read off, for autoguidance; 0: none")
     exit_rank: int = Field(24, ge=1, le=2048)
     exit_steps: int = Field(600, ge=1, description="steps that fit the exit, after all others")
@@ -290,4 +292,5 @@ class VqvaeConfig(StrictModel):
 
     def without_folders(self) -> dict[str, Any]:
         """The settings as stored beside weights: where somebody keeps their data is nobody else's business."""
-        return self.model_dump(mode="json", exclude={"faces": {"fer2013", "faces128", "colour128", "shards", "tokens"}})
+        folders = {"fer2013", "faces128", "colour128", "shards", "tokens"}
+        return self.model_dump(mode="json", exclude={"faces": folders, "prior_stage": {"chosen"}})

@@ -24,6 +24,7 @@ from vqvae.grids import emotion_png
 from vqvae.prior import MaskedPrior, PriorShape
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokens.batches import TokenBatches, hide_positions, sampling_weights
+from vqvae.tokens.chosen import joined, joined_weights
 from vqvae.tokens.store import TokenStore
 
 if TYPE_CHECKING:
@@ -92,9 +93,14 @@ class PriorTask(TrainingTask):
         tokenizer: Tokenizer,
         accelerator: Accelerator,
         *,
+        chosen: TokenStore | None = None,
         fresh_workers: bool = False,
     ) -> None:
-        """``fresh_workers``: of :class:`engine.training.batch_stream.BatchStream`; where the faces came over a network."""
+        """
+        Args:
+            chosen: drawn faces to learn from beside ``train``.
+            fresh_workers: of :class:`engine.training.batch_stream.BatchStream`; where the faces came over a network.
+        """
         self._config, self._accelerator = config, accelerator
         device, stage = accelerator.device, config.prior_stage
         self._tokenizer = tokenizer.to(device)
@@ -111,7 +117,11 @@ class PriorTask(TrainingTask):
         self._rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers.values()]
         self.modules: dict[str, nn.Module] = {"prior": prior}
         self.emas = {"prior": Ema(prior, stage.ema_decay)}
-        self._train, self._weights = train, sampling_weights(train, stage.rare_sampling)
+        if chosen is None:
+            self._train, self._weights = train, sampling_weights(train, stage.rare_sampling)
+        else:
+            self._weights = joined_weights(train, chosen, stage.rare_sampling, stage.chosen_share)
+            self._train = train = joined(train, chosen)
         self._dropouts = {"label_dropout": stage.label_dropout, "attribute_dropout": stage.attribute_dropout}
         self.batches = GlobalBatches.shared(accelerator, len(train), stage.batch_size, seed=config.seed, weights=self._weights)
         self.stream = BatchStream(

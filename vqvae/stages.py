@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from configs.cli import UserError
@@ -295,12 +296,19 @@ class _Runner:
         told = self.config.prior.attributes
         return make_token_store(faces, tokenizer.to(device), encoder, weight, self.accelerator, folder, split, told)
 
+    def _chosen(self, tokenizer: Tokenizer) -> TokenStore | None:
+        """The drawn faces that the prior is to learn from, too. Raises UserError: see :func:`vqvae.tokens.packed.unpack`."""
+        path = self.config.prior_stage.chosen
+        if path is None:
+            return None
+        return unpack(Path(path), tokenizer.config, tokenizer.encoding_sha256(), len(self.config.prior.attributes))
+
     def prior(self, minutes: float | None) -> int:
         tokenizer = self.trained or self.trained_tokenizer()
         if "prior" in self.trainings:
             train, valid = self._store(tokenizer, "train"), self._store(tokenizer, "valid")
-            remote = self.train.remote
-            task = PriorTask(self.config, self.prior_start, train, valid, tokenizer, self.accelerator, fresh_workers=remote)
+            own: dict[str, Any] = {"chosen": self._chosen(tokenizer), "fresh_workers": self.train.remote}
+            task = PriorTask(self.config, self.prior_start, train, valid, tokenizer, self.accelerator, **own)
             code = self.loop("prior", task, self.config.prior_stage, minutes, before_saving=task.fit_exit)
             if code:
                 return code

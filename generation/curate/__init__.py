@@ -1,0 +1,1 @@
+"""Drawn faces that are good enough to learn from."""
