@@ -15,7 +15,7 @@ from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, Emotion, as_distributi
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
 # Share of real faces that a delivered one must look more real than, where a critic is there to say it.
-REALISM = 0.2
+REALISM = 0.3
 
 # By the names of vqvae.faces.SOURCES and vqvae.attributes.ATTRIBUTES; spelt out, so that --help does not import torch.
 Look = Literal["photo", "fer2013", "faces128", "drawn"]

@@ -238,11 +238,20 @@ class PriorStageConfig(StageConfig):
     attribute_dropout: float = Field(0.2, ge=0, lt=1, description="share of faces from which each attribute is hidden")
     votes_weight: float = Field(0.5, ge=0, le=1, description="share of the annotators in the label, the rest: the encoder")
     rare_sampling: float = Field(0.5, ge=0, le=1, description="0: faces as they come, 1: every emotion equally often")
-    chosen: str | None = Field(None, description="file of drawn faces that python -m generation.curate chose, to learn from, too")
+    chosen: tuple[str, ...] = Field(
+        (), description="files of drawn faces that python -m generation.curate chose, to learn from, too"
+    )
     chosen_share: float = Field(0.5, gt=0, lt=1, description="of these faces in what is learned from")
+    share: float = Field(1.0, gt=0, le=1, description="of the trained weights in those that are kept; the rest is those of init")
     exit: int = Field(0, ge=0, le=63, description="blocks after which a weaker prior is read off, for autoguidance; 0: none")
     exit_rank: int = Field(24, ge=1, le=2048)
     exit_steps: int = Field(600, ge=1, description="steps that fit the exit, after all others")
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> PriorStageConfig:
+        if self.share < 1 and self.init is None:
+            raise ValueError(f"share={self.share:g} keeps a part of a trained prior: name it in init")
+        return self
 
     @model_validator(mode="after")
     def _nothing_leads_nowhere(self) -> PriorStageConfig:

@@ -30,6 +30,7 @@ from vqvae.prior import MaskedPrior
 from vqvae.prior_stage import PriorTask, initial_prior
 from vqvae.tokenizer import Tokenizer
 from vqvae.tokenizer_stage import ReconstructionTask, TokenizerStart, TokenizerTask
+from vqvae.tokens.chosen import together
 from vqvae.tokens.packed import packed_file, unpack
 from vqvae.tokens.store import TokenStore, make_token_store
 
@@ -298,10 +299,10 @@ class _Runner:
 
     def _chosen(self, tokenizer: Tokenizer) -> TokenStore | None:
         """The drawn faces that the prior is to learn from, too. Raises UserError: see :func:`vqvae.tokens.packed.unpack`."""
-        path = self.config.prior_stage.chosen
-        if path is None:
-            return None
-        return unpack(Path(path), tokenizer.config, tokenizer.encoding_sha256(), len(self.config.prior.attributes))
+        columns, stores = len(self.config.prior.attributes), list[TokenStore]()
+        for path in self.config.prior_stage.chosen:
+            stores.append(unpack(Path(path), tokenizer.config, tokenizer.encoding_sha256(), columns))
+        return together(*stores) if stores else None
 
     def prior(self, minutes: float | None) -> int:
         tokenizer = self.trained or self.trained_tokenizer()
@@ -309,7 +310,7 @@ class _Runner:
             train, valid = self._store(tokenizer, "train"), self._store(tokenizer, "valid")
             own: dict[str, Any] = {"chosen": self._chosen(tokenizer), "fresh_workers": self.train.remote}
             task = PriorTask(self.config, self.prior_start, train, valid, tokenizer, self.accelerator, **own)
-            code = self.loop("prior", task, self.config.prior_stage, minutes, before_saving=task.fit_exit)
+            code = self.loop("prior", task, self.config.prior_stage, minutes, before_saving=task.finish)
             if code:
                 return code
 

@@ -17,8 +17,9 @@ SAMPLING = ("steps", "guidance", "temperature", "cooled", "autoguidance")
 EXAMPLES = """examples:
   python -m generation.curate --per-emotion 500 --out runs/chosen.safetensors
   python -m generation.curate --emotions fear,sadness --per-emotion 900 --guidance 0 --cooled 0.9 --out runs/more.safetensors
-  accelerate launch vqvae/train.py --config configs/vqvae/colour.yaml --stage prior prior_stage.init=pretrained/prior \\
-      prior_stage.chosen=runs/chosen.safetensors faces.fer2013=ALIGNED faces.colour128=DATA --out runs/curated
+  accelerate launch vqvae/train.py --config configs/vqvae/colour.yaml --stage prior --out runs/curated --resume latest
+
+The last is of a prior that learns from them: docs/how_to/training/paint_photographs.md has the whole command.
 
 A face is kept if encoder, critic, probe and detector accept its first draw; as many women as men. Weak guidance and a high
 temperature (--guidance 0 --cooled 0.9) keep more of what faces there are. Ctrl-C writes those that were kept by then.

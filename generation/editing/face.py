@@ -102,7 +102,8 @@ def edit_face(
         judge: a second network that reads the outcome and has no say in it.
         embedder: measures identity, and has no say in it either. Without one identity is not measured.
         settings: see :class:`generation.request.FaceRequest`. By default the look is ``photo``, or ``faces128`` of weights that
-            know no photo, the temperature 0.5 without autoguidance, and of gender, age and group the model is told nothing.
+            know no photo, the guidance 1 and the temperature 0.5 without autoguidance, and of gender, age and group the model
+            is told nothing.
 
     Raises:
         UserError: no such face, a face below 32 pixels, a setting that is unknown or out of range, or something that is no

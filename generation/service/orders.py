@@ -92,7 +92,7 @@ class EditOrder(StrictModel):
     gender: Gender | None = _as("gender", default=DEFAULTS["gender"])
     age: Age | None = _as("age", default=DEFAULTS["age"])
     group: Group | None = _as("group", default=DEFAULTS["group"])
-    guidance: float | None = _as("guidance")
+    guidance: float | None = _as("guidance", default=DEFAULTS["guidance"])
     autoguidance: float | None = _as("autoguidance", default=DEFAULTS["autoguidance"])
     steps: int | None = _as("steps")
     temperature: float | None = _as("temperature", default=DEFAULTS["temperature"])

@@ -14,29 +14,32 @@ from vqvae.tokens.batches import sampling_weights
 from vqvae.tokens.store import TokenStore
 
 
-def joined(real: TokenStore, chosen: TokenStore) -> TokenStore:
-    """Both in memory, the real faces first.
+def together(first: TokenStore, *others: TokenStore) -> TokenStore:
+    """All in memory, in this order.
 
     Raises:
-        UserError: they tell different attributes, or there are no chosen faces.
+        UserError: they tell different attributes, or one of the others holds no faces.
     """
-    if not len(chosen):
-        raise UserError("prior_stage.chosen: the file holds no faces; python -m generation.curate writes some")
-    if real.attributes.shape[1] != chosen.attributes.shape[1]:
-        raise UserError(
-            f"prior_stage.chosen: its faces have {chosen.attributes.shape[1]} attributes, but prior.attributes names "
-            f"{real.attributes.shape[1]}; draw them with weights of this configuration"
-        )
+    columns = first.attributes.shape[1]
+    for each in others:
+        if not len(each):
+            raise UserError("prior_stage.chosen: a file holds no faces; python -m generation.curate writes some")
+        if each.attributes.shape[1] != columns:
+            raise UserError(
+                f"prior_stage.chosen: faces have {each.attributes.shape[1]} attributes, but prior.attributes names "
+                f"{columns}; draw them with weights of this configuration"
+            )
+    stores = (first, *others)
     return TokenStore(
-        tokens=np.concatenate([real.tokens, chosen.tokens.astype(real.tokens.dtype)], axis=1),
-        labels=np.concatenate([real.labels, chosen.labels]),
-        sources=np.concatenate([real.sources, chosen.sources]),
-        attributes=np.concatenate([real.attributes, chosen.attributes]),
+        tokens=np.concatenate([each.tokens.astype(first.tokens.dtype) for each in stores], axis=1),
+        labels=np.concatenate([each.labels for each in stores]),
+        sources=np.concatenate([each.sources for each in stores]),
+        attributes=np.concatenate([each.attributes for each in stores]),
     )
 
 
 def joined_weights(real: TokenStore, chosen: TokenStore, rare_sampling: float, share: float) -> NDArray[np.float64]:
-    """(N + M,) how often each face of :func:`joined` is drawn: chosen ones ``share`` of the time, each emotion of them alike.
+    """(N + M,) how often each face of :func:`together` is drawn: chosen ones ``share`` of the time, each emotion of them alike.
 
     Raises:
         UserError: more real faces than weights are kept of.
