@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from configs.cli import UserError
 from engine.counter_random import hash64
-from generation.request import REALISM, FaceRequest
+from generation.request import REALISM, REALISM_OF_A_PERSON, FaceRequest
 from vqvae.attributes import ATTRIBUTE_NAMES, ATTRIBUTES, NOT_TOLD, AttributeName
 from vqvae.config import TokenizerConfig
 from vqvae.faces import SOURCES
@@ -73,7 +73,8 @@ def settle(
         settled[attribute] = (asked or usual) if attribute in known else None
     if not critic and request.realism:
         raise UserError(f"realism {request.realism:g}: these weights have no critic that could say it; leave it out")
-    settled["realism"] = (REALISM if request.realism is None else request.realism) if critic else None
+    usual_realism = REALISM_OF_A_PERSON if request.identity else REALISM
+    settled["realism"] = (usual_realism if request.realism is None else request.realism) if critic else None
     if not probe and request.as_told == "on":
         raise UserError("as_told on: these weights hold no probe that could say it; leave it out")
     settled["as_told"] = request.as_told or ("on" if probe and {"hands", "eyes"} & set(known) else "off")
