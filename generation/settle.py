@@ -24,9 +24,10 @@ _EVEN: dict[AttributeName, tuple[str, ...]] = {**ATTRIBUTES, "age": ATTRIBUTES["
 # Faces of this side and more show a detector where their eyes are.
 _LANDMARKS_FROM = 128
 _ATTRIBUTE_DRAWS = 7001
-# More than the tuned guidance, where a person is kept, as what stays of a neutral face holds an expression back; and where
-# an emotion is to be avoided, as guidance is what leads away from it.
-_MORE_GUIDANCE = 2.0
+# More than the tuned guidance, where a person is kept: what stays of a neutral face holds an expression back.
+_HELD_BACK = 2.0
+# At least so much where an emotion is to be avoided: guidance is what leads away from it.
+_LEADS_AWAY = 2.0
 
 
 def known_looks(prior: PriorShape, tokenizer: TokenizerConfig) -> tuple[str, ...]:
@@ -63,8 +64,10 @@ def settle(
         )
     if settled["cooled"] is None or (request.cooled is None and request.temperature is not None):
         settled["cooled"] = settled["temperature"]
-    if (request.identity or request.avoid is not None) and request.guidance is None:
-        settled["guidance"] = prior.sampling.guidance + _MORE_GUIDANCE
+    if request.guidance is None:
+        held_back = _HELD_BACK if request.identity else 0.0
+        leads = _LEADS_AWAY if request.avoid is not None else 0.0
+        settled["guidance"] = max(prior.sampling.guidance + held_back, leads)
     known = prior.shape.prior.attributes
     for attribute, usual in USUAL.items():
         asked = getattr(request, attribute)

@@ -38,7 +38,9 @@ FILES = {
     "eval.benchmarks.service.attacks": ("--out b.json", "b.json"),
     "eval.benchmarks.shards": ("--out b.json", "b.json"),
     "eval.benchmarks.vq": ("--out b.json", "b.json"),
+    "vqvae.critics": ("--photographs DATA --out found", "found/config.json"),
     "vqvae.pack": ("RUN --out packed", "packed/train.safetensors"),
+    "generation.curate": ("--per-emotion 1 --out chosen.safetensors", "chosen.safetensors"),
     "generation.sample": ("--emotion fear --out faces", "faces/manifest.json"),
 }
 MORE = [

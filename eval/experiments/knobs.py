@@ -54,7 +54,7 @@ KNOBS: Mapping[str, Knob] = {
     "intensity": Knob((0.25, 0.5, 0.75, 1)),
     "avoidance": Knob((0, 0.25, 0.5, 1)),
 }
-AUTOGUIDANCE = (0.0, 0.75, 1.5, 3.0)
+AUTOGUIDANCE = (0.0, 0.5, 1.0, 2.0)
 WHOLE = ("steps", "candidates", "max_tries", "best_of")
 COLUMNS = ("knob", "value", "accuracy, judge", "accuracy, encoder", "diversity / real", "avoided, judge", "avoided, encoder",
            "delivered", "seconds a face", "× base")  # fmt: skip

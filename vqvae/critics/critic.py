@@ -65,7 +65,8 @@ class RealismCritic(nn.Module):
         """``reader``: of ``maps``, whose weights it neither trains nor stores; None only to see the shape of its own."""
         super().__init__()
         self.config, self.scale, self.tokens = config, CriticScale(), dict[str, str]()
-        self._reader = () if reader is None else (FaceFeatures(reader),)
+        # No part of it: in a tuple, so that it is not found among its modules.
+        self._reader: tuple[FaceFeatures, ...] = () if reader is None else (FaceFeatures(reader),)
         if config.name == "maps":
             self.head = nn.Linear(config.width, 1)
             return
@@ -79,7 +80,7 @@ class RealismCritic(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         if self.config.name == "maps":
-            (reader,) = self._reader
+            reader = self._reader[0]
             reader.encoder.to(faces.device)
             return self.head(reader.read(faces, (READ,))[READ].to(faces.device)).squeeze(1)
         maps = self.body(2.0 * faces - 1.0)

@@ -45,7 +45,7 @@ class Ratings:
     def save(self, path: Path, how: str) -> None:
         """Write the table; ``how`` says who looked at which faces. Raises UserError: it cannot be written."""
         about = {"kind": KIND, "tokenizer": self.tokenizer_sha256, "how": how}
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "tokens": self.tokens.astype(np.int16),
             "emotion": self.emotion.astype(np.int8),
             "rating": self.rating.astype(np.int8),
@@ -139,12 +139,13 @@ def areas(scores: NDArray[np.floating], ratings: Ratings) -> dict[str, float]:
     """Areas under the ROC curve: ``whole``, malformed faces against all others; ``believable``, these against all others;
     ``within``, the mean of ``whole`` over the emotions that have both kinds, in which no emotion tells for another."""
     whole, believable = ratings.rating > 0, ratings.rating == BELIEVABLE
+    exact = np.asarray(scores, np.float64)
     within = [
-        area_under_curve(whole[mine], scores[mine]) for mine in (ratings.emotion == each for each in range(len(EMOTION_NAMES)))
+        area_under_curve(whole[mine], exact[mine]) for mine in (ratings.emotion == each for each in range(len(EMOTION_NAMES)))
     ]
     known = [area for area in within if not np.isnan(area)]
     return {
-        "whole": area_under_curve(whole, scores),
-        "believable": area_under_curve(believable, scores),
+        "whole": area_under_curve(whole, exact),
+        "believable": area_under_curve(believable, exact),
         "within": float(np.mean(known)) if known else 0.0,
     }
