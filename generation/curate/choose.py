@@ -109,10 +109,12 @@ def choose_faces(
 
 
 class _Room:
-    """How many may still be kept, half of them of each gender where the prior is told one."""
+    """How many may still be kept, half of them of each gender where the prior is told one. A quarter may be children, as in an
+    even draw of ages: nobody reads their gender, and a half of boys would say nothing of men."""
 
     def __init__(self, count: int, names: Sequence[AttributeName]) -> None:
         self._column = names.index("gender") if "gender" in names else None
+        self._age, self._children = names.index("age") if "age" in names else None, -(-count // 4)
         self._left = {False: count - count // 2, True: count // 2}
         self._all = count
 
@@ -122,8 +124,12 @@ class _Room:
             self._all -= 1
             return self._all >= 0
         male = ATTRIBUTES["gender"][row[self._column]] == "male"
+        child = self._age is not None and row[self._age] in _CHILDREN
+        if not self._left[male] or (child and not self._children):
+            return False
         self._left[male] -= 1
-        return self._left[male] >= 0
+        self._children -= child
+        return True
 
 
 def _as_told(row: NDArray, found: str, names: Sequence[AttributeName]) -> bool:

@@ -11,9 +11,10 @@ import torch
 from configs.cli import UserError
 from encoder.emotions import Emotion
 from generation.curate.__main__ import main
-from generation.curate.choose import Chosen, choose_faces
+from generation.curate.choose import Chosen, _as_told, _Room, choose_faces
 from generation.pipeline import FacePipeline
 from generation.settle import attributes_of
+from vqvae.attributes import ATTRIBUTES
 from vqvae.faces import SOURCES
 from vqvae.tokens.packed import unpack
 
@@ -27,10 +28,9 @@ def test_first_draws_that_nobody_refuses_are_kept_with_what_was_told(colour: Fac
     drawn = chosen.drawn[emotion]
     assert drawn % 8 == 0
     request = colour.request(likely_in_colour, drawn, 40, realism=0.5, **FREE)
-    # Half of each gender that was told; the first of each.
+    settled, room = colour.settled(request), _Room(9, colour.attributes)
     good = [face for face in colour.draw_all(request).faces if face.refused is None]
-    told = [[face for face in good if face.told["gender"] == gender][:most] for gender, most in (("female", 5), ("male", 4))]
-    passed = sorted((face for half in told for face in half), key=lambda face: face.seed)
+    passed = [face for face in good if room.takes(attributes_of(settled, [face.seed], colour.attributes)[0])]
     assert len(passed) == 9 < drawn
     store = chosen.store()
     painted = colour.pixels(torch.from_numpy(store.tokens[0].astype(np.int64))).permute(0, 2, 3, 1).numpy()
@@ -38,8 +38,20 @@ def test_first_draws_that_nobody_refuses_are_kept_with_what_was_told(colour: Fac
     np.testing.assert_array_equal(store.tokens[0], store.tokens[1])
     assert (store.labels.argmax(axis=1) == emotion).all()
     assert (store.sources == SOURCES.index("photo")).all()
-    rows = attributes_of(colour.settled(request), [face.seed for face in passed], colour.attributes)
+    rows = attributes_of(settled, [face.seed for face in passed], colour.attributes)
     np.testing.assert_array_equal(store.attributes, rows)
+
+
+def test_half_are_of_each_gender_and_a_quarter_may_be_children() -> None:
+    names, room = ("hands", "gender", "age"), _Room(8, ("hands", "gender", "age"))
+    woman, man, boy = ([0, ATTRIBUTES["gender"].index(g), ATTRIBUTES["age"].index(a)] for g, a in
+                       (("female", "30-39"), ("male", "30-39"), ("male", "3-9")))  # fmt: skip
+    taken = [room.takes(np.array(row)) for row in (boy, boy, boy, man, man, man, woman, woman, woman, woman, woman)]
+    assert taken == [True, True, False, True, True, False, True, True, True, True, False]
+    assert [_as_told(np.array(man), found, names) for found in ("male", "female")] == [True, False]
+    assert _as_told(np.array(boy), "female", names)
+    free = _Room(2, ())
+    assert [free.takes(np.array([])) for _ in range(3)] == [True, True, False]
 
 
 def test_it_ends_where_too_few_are_good_enough(colour: FacePipeline) -> None:
