@@ -95,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
         except KeyboardInterrupt:
             interrupted = True
     if not len(chosen):
+        if interrupted:
+            raise KeyboardInterrupt
         raise UserError("no face was good enough; lower --realism, or raise --most")
     size = pack(chosen.store(), arguments.out, model.tokenizer.config.codebook_size, model.tokenizer.encoding_sha256())
     if not arguments.quiet:
