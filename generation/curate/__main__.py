@@ -1,4 +1,4 @@
-"""Draw faces and keep the best, for a prior to learn from: it then draws more like them."""
+"""Keep the best of drawn or of real faces, for a prior to learn from: it then draws more like them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ SAMPLING = ("steps", "guidance", "temperature", "cooled", "autoguidance")
 EXAMPLES = """examples:
   python -m generation.curate --per-emotion 500 --out runs/chosen.safetensors
   python -m generation.curate --emotions fear,sadness --per-emotion 900 --guidance 0 --cooled 0.9 --out runs/more.safetensors
+  python -m generation.curate --tokens runs/packed/train.safetensors --realism 0.05 --per-emotion 900 --out runs/real.safetensors
   accelerate launch vqvae/train.py --config configs/vqvae/colour.yaml --stage prior --out runs/curated --resume latest
 
 The last is of a prior that learns from them: docs/how_to/training/paint_photographs.md has the whole command.
 
 A face is kept if encoder, critic, probe and detector accept its first draw; as many women as men. Weak guidance and a high
-temperature (--guidance 0 --cooled 0.9) keep more of what faces there are. Ctrl-C writes those that were kept by then.
+temperature (--guidance 0 --cooled 0.9) keep more of what faces there are. With --tokens nothing is drawn: real faces are asked
+the same, as the decoder paints them. Ctrl-C writes those that were kept by then.
 exit codes: 0 complete, 2 bad input, 3 fewer faces than asked (the file is written), 130 stopped by Ctrl-C."""
 
 
@@ -33,6 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--emotions", default=",".join(EMOTION_NAMES), help="of which emotions (default: all seven)")
     more = "share of photographs that must look less believable (default: %(default)s)"
     parser.add_argument("--realism", type=float, default=0.4, metavar="BAR", help=more)
+    parser.add_argument(
+        "--tokens", type=Path, metavar="FILE", help="choose among these real faces (python -m vqvae.pack), instead of drawing"
+    )
     parser.add_argument("--most", type=int, default=20, metavar="N", help="draws for each face asked for (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1_000_000, help="of the first face; far from those you measure with (default: %(default)s)"
@@ -59,48 +64,46 @@ def main(argv: Sequence[str]) -> int:
     for name in ("per_emotion", "most"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(arguments, name)}")
+    sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
+    if arguments.tokens is not None and sampling:
+        raise UserError(f"--{next(iter(sampling))}: nothing is drawn with --tokens; leave it out")
     from tqdm import tqdm
 
     from encoder.people.gender import create_gender
     from engine.storage.atomic import require_new
-    from generation.curate.choose import Chosen, choose_faces
+    from generation.curate.choose import Chosen, choose_faces, choose_real
     from generation.draw import FaceModel
-    from vqvae.tokens.packed import pack
+    from vqvae.tokens.packed import pack, unpack
 
     require_new([arguments.out], arguments.overwrite)
     model = FaceModel.from_pretrained(arguments.weights, encoder=arguments.encoder).to(arguments.device)
     if model.critic is None:
         raise UserError(f"{arguments.weights}: has no critic that could choose; see python -m vqvae.critics")
     gender = None if arguments.gender == "none" else create_gender(arguments.gender, device=arguments.device)
-    sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
+    store, sha256 = None, model.tokenizer.encoding_sha256()
+    if arguments.tokens is not None:
+        store = unpack(arguments.tokens, model.tokenizer.config, sha256, len(model.attributes))
     chosen, interrupted = Chosen(), False
     hidden = True if arguments.quiet else None
+    asked = {"count": arguments.per_emotion, "gender": gender, "realism": arguments.realism, "precision": arguments.precision}
     with tqdm(total=arguments.per_emotion * len(emotions), desc="chosen", unit="face", disable=hidden) as bar:
         try:
             for emotion in emotions:
                 bar.set_postfix_str(emotion.label)
-                choose_faces(
-                    model,
-                    emotion,
-                    chosen,
-                    count=arguments.per_emotion,
-                    most=arguments.most * arguments.per_emotion,
-                    seed=arguments.seed,
-                    told=bar.update,
-                    gender=gender,
-                    realism=arguments.realism,
-                    precision=arguments.precision,
-                    **sampling,
-                )
+                if store is not None:
+                    choose_real(model, emotion, store, chosen, seed=arguments.seed, told=bar.update, **asked)
+                else:
+                    most = arguments.most * arguments.per_emotion
+                    choose_faces(model, emotion, chosen, seed=arguments.seed, most=most, told=bar.update, **asked, **sampling)
         except KeyboardInterrupt:
             interrupted = True
     if not len(chosen):
         if interrupted:
             raise KeyboardInterrupt
         raise UserError("no face was good enough; lower --realism, or raise --most")
-    size = pack(chosen.store(), arguments.out, model.tokenizer.config.codebook_size, model.tokenizer.encoding_sha256())
+    size = pack(chosen.store(), arguments.out, model.tokenizer.config.codebook_size, sha256)
     if not arguments.quiet:
-        print(f"{'emotion':<10} {'kept':>6} {'drawn':>7}")
+        print(f"{'emotion':<10} {'kept':>6} {'drawn' if store is None else 'seen':>7}")
         for emotion, drawn in chosen.drawn.items():
             print(f"{emotion.label:<10} {chosen.count(emotion):>6} {drawn:>7}")
         print(f"{arguments.out}: {len(chosen)} faces, {size / 1e6:.1f} MB")
@@ -109,7 +112,8 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPT_EXIT
     missing = [emotion.label for emotion in emotions if chosen.count(emotion) < arguments.per_emotion]
     if missing:
-        print(f"error: fewer faces than asked for of {', '.join(missing)}; raise --most or lower --realism", file=sys.stderr)
+        mend = "raise --most or lower --realism" if store is None else "lower --realism"
+        print(f"error: fewer faces than asked for of {', '.join(missing)}; {mend}", file=sys.stderr)
         return FEWER_EXIT
     return 0
 

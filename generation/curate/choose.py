@@ -1,7 +1,8 @@
-"""Draw faces, and keep those that all who may refuse one accept, with their tokens and what the prior was told.
+"""Keep those faces that all who may refuse one accept, with their tokens and what a prior is told of them.
 
-What is kept is what a prior will draw more of. So it keeps as many women as men, and of adults only those that a classifier
-takes for what the prior was told: it then learns to be told.
+What is kept is what a prior will draw more of. Of drawn faces as many women as men are kept, and of adults only those that a
+classifier takes for what the prior was told: it then learns to be told. Real faces are kept as they come: their variety is
+what a prior that learns from its own draws alone would lose.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from encoder.emotions import NUM_EMOTIONS, Emotion, one_hot
+from encoder.emotions import Emotion, one_hot
 from encoder.people.gender import GENDERS, GenderModel
 from generation.draw import FaceModel
 from generation.request import make_request
@@ -22,6 +24,8 @@ from vqvae.attributes import ATTRIBUTES, NOT_TOLD, AttributeName
 from vqvae.faces import SOURCES
 from vqvae.tokens.store import TokenStore
 
+# So sure must the classifier of gender be before a real face is said to be a woman's or a man's.
+_SURE = 0.8
 # The classifier of gender is not for children.
 _CHILDREN = {ATTRIBUTES["age"].index(age) for age in ("0-2", "3-9", "10-19")}
 
@@ -31,12 +35,14 @@ class Chosen:
     """What was kept so far.
 
     Attributes:
-        tokens: (L, G) of each face. emotions, looks: of each. attributes: (A,) classes that the prior was told.
-        drawn: by emotion, how many faces were drawn for them.
+        tokens: (2, L, G) of each face and of its mirror image. emotions, looks: of each. labels: (7,) distributions over
+            emotions. attributes: (A,) classes that the prior is told.
+        drawn: by emotion, how many faces were drawn, or looked at, for them.
     """
 
     tokens: list[NDArray] = field(default_factory=list)
     emotions: list[Emotion] = field(default_factory=list)
+    labels: list[NDArray] = field(default_factory=list)
     looks: list[int] = field(default_factory=list)
     attributes: list[NDArray] = field(default_factory=list)
     drawn: dict[Emotion, int] = field(default_factory=dict)
@@ -49,11 +55,10 @@ class Chosen:
         return self.emotions.count(emotion)
 
     def store(self) -> TokenStore:
-        """For :func:`vqvae.tokens.packed.pack`. Each stands in the place of its mirror image, too: a drawn face has none."""
-        tokens = np.stack(self.tokens)
+        """For :func:`vqvae.tokens.packed.pack`."""
         return TokenStore(
-            tokens=np.stack([tokens, tokens]),
-            labels=np.array([one_hot(emotion) for emotion in self.emotions], np.float32).reshape(-1, NUM_EMOTIONS),
+            tokens=np.stack(self.tokens, axis=1),
+            labels=np.stack(self.labels).astype(np.float32),
             sources=np.array(self.looks, np.int8),
             attributes=np.stack(self.attributes).astype(np.int8),
         )
@@ -99,13 +104,74 @@ def choose_faces(
             ]
         kept = [number for number in good if room.takes(rows[number])]
         for number in kept:
-            chosen.tokens.append(tokens[number].cpu().numpy())
+            grid = tokens[number].cpu().numpy()
+            # It stands in the place of its mirror image, too: a drawn face has none.
+            chosen.tokens.append(np.stack([grid, grid]))
+            chosen.labels.append(np.asarray(one_hot(emotion)))
             chosen.attributes.append(rows[number])
         chosen.emotions += [emotion] * len(kept)
         chosen.looks += [SOURCES.index(str(request.look))] * len(kept)
         first += len(seeds)
         chosen.drawn[emotion] = first - seed
         told(len(kept))
+
+
+def choose_real(
+    model: FaceModel,
+    emotion: Emotion,
+    store: TokenStore,
+    chosen: Chosen,
+    *,
+    count: int,
+    seed: int,
+    batch_size: int = 64,
+    gender: GenderModel | None = None,
+    told: Callable[[int], object] = lambda kept: None,
+    **settings: Any,
+) -> None:
+    """Add real faces of ``emotion`` to ``chosen`` until there are ``count``, or all were looked at, in an order by ``seed``.
+
+    They are painted from their tokens as photographs and asked what a drawn face is asked. Those kept are told as photographs.
+
+    Args:
+        store: real faces; their most likely emotion is theirs.
+        gender: reads the faces of which no gender is told, and tells it where it is sure (at least 0.8); None: nobody does.
+        told: called with how many a batch added.
+        settings: of :func:`generation.request.make_request`, such as ``realism``.
+
+    Raises:
+        UserError: something is asked for that these weights cannot do.
+    """
+    request = model.settled(make_request(emotion.label, count=1, **settings))
+    look = SOURCES.index(str(request.look))
+    its = np.flatnonzero(store.labels.any(axis=1) & (store.labels.argmax(axis=1) == emotion))
+    its = np.random.default_rng(seed).permutation(its)
+    for start in range(0, len(its), batch_size):
+        if chosen.count(emotion) >= count:
+            break
+        batch = its[start : start + batch_size]
+        tokens = torch.from_numpy(np.asarray(store.tokens[0, batch], np.int64)).to(model.device)
+        faces = model.judged(request, tokens, [list(request.emotion)] * len(batch), list(range(len(batch))))
+        good = [number for number, face in enumerate(faces) if face.refused is None][: count - chosen.count(emotion)]
+        rows = np.array(store.attributes[batch])
+        if gender is not None and good and "gender" in model.attributes:
+            read = gender.predict(np.stack([faces[number].image for number in good]))
+            for number, likely in zip(good, read, strict=True):
+                _tell_gender(rows[number], likely, model.attributes.index("gender"))
+        for number in good:
+            chosen.tokens.append(np.asarray(store.tokens[:, batch[number]]))
+            chosen.labels.append(np.asarray(store.labels[batch[number]]))
+            chosen.attributes.append(rows[number])
+        chosen.emotions += [emotion] * len(good)
+        chosen.looks += [look] * len(good)
+        chosen.drawn[emotion] = start + len(batch)
+        told(len(good))
+
+
+def _tell_gender(row: NDArray, likely: NDArray, column: int) -> None:
+    """Write what is read into ``row`` (A,) if nothing is told there, and the reading (2,) is sure."""
+    if row[column] == NOT_TOLD and likely.max() >= _SURE:
+        row[column] = ATTRIBUTES["gender"].index(GENDERS[int(likely.argmax())])
 
 
 class _Room:
