@@ -71,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
 
     from encoder.people.gender import create_gender
     from engine.storage.atomic import require_new
-    from generation.curate.choose import Chosen, choose_faces, choose_real
+    from generation.curate.choose import Chosen, choose_faces
+    from generation.curate.real import choose_real
     from generation.draw import FaceModel
     from vqvae.tokens.packed import pack, unpack
 

@@ -1,8 +1,7 @@
-"""Keep those faces that all who may refuse one accept, with their tokens and what a prior is told of them.
+"""Draw faces, and keep those that all who may refuse one accept, with their tokens and what the prior was told.
 
-What is kept is what a prior will draw more of. Of drawn faces as many women as men are kept, and of adults only those that a
-classifier takes for what the prior was told: it then learns to be told. Real faces are kept as they come: their variety is
-what a prior that learns from its own draws alone would lose.
+What is kept is what a prior will draw more of. So it keeps as many women as men, and of adults only those that a classifier
+takes for what the prior was told: it then learns to be told.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from encoder.emotions import Emotion, one_hot
@@ -24,8 +22,6 @@ from vqvae.attributes import ATTRIBUTES, NOT_TOLD, AttributeName
 from vqvae.faces import SOURCES
 from vqvae.tokens.store import TokenStore
 
-# So sure must the classifier of gender be before a real face is said to be a woman's or a man's.
-_SURE = 0.8
 # The classifier of gender is not for children.
 _CHILDREN = {ATTRIBUTES["age"].index(age) for age in ("0-2", "3-9", "10-19")}
 
@@ -114,64 +110,6 @@ def choose_faces(
         first += len(seeds)
         chosen.drawn[emotion] = first - seed
         told(len(kept))
-
-
-def choose_real(
-    model: FaceModel,
-    emotion: Emotion,
-    store: TokenStore,
-    chosen: Chosen,
-    *,
-    count: int,
-    seed: int,
-    batch_size: int = 64,
-    gender: GenderModel | None = None,
-    told: Callable[[int], object] = lambda kept: None,
-    **settings: Any,
-) -> None:
-    """Add real faces of ``emotion`` to ``chosen`` until there are ``count``, or all were looked at, in an order by ``seed``.
-
-    They are painted from their tokens as photographs and asked what a drawn face is asked. Those kept are told as photographs.
-
-    Args:
-        store: real faces; their most likely emotion is theirs.
-        gender: reads the faces of which no gender is told, and tells it where it is sure (at least 0.8); None: nobody does.
-        told: called with how many a batch added.
-        settings: of :func:`generation.request.make_request`, such as ``realism``.
-
-    Raises:
-        UserError: something is asked for that these weights cannot do.
-    """
-    request = model.settled(make_request(emotion.label, count=1, **settings))
-    look = SOURCES.index(str(request.look))
-    its = np.flatnonzero(store.labels.any(axis=1) & (store.labels.argmax(axis=1) == emotion))
-    its = np.random.default_rng(seed).permutation(its)
-    for start in range(0, len(its), batch_size):
-        if chosen.count(emotion) >= count:
-            break
-        batch = its[start : start + batch_size]
-        tokens = torch.from_numpy(np.asarray(store.tokens[0, batch], np.int64)).to(model.device)
-        faces = model.judged(request, tokens, [list(request.emotion)] * len(batch), list(range(len(batch))))
-        good = [number for number, face in enumerate(faces) if face.refused is None][: count - chosen.count(emotion)]
-        rows = np.array(store.attributes[batch])
-        if gender is not None and good and "gender" in model.attributes:
-            read = gender.predict(np.stack([faces[number].image for number in good]))
-            for number, likely in zip(good, read, strict=True):
-                _tell_gender(rows[number], likely, model.attributes.index("gender"))
-        for number in good:
-            chosen.tokens.append(np.asarray(store.tokens[:, batch[number]]))
-            chosen.labels.append(np.asarray(store.labels[batch[number]]))
-            chosen.attributes.append(rows[number])
-        chosen.emotions += [emotion] * len(good)
-        chosen.looks += [look] * len(good)
-        chosen.drawn[emotion] = start + len(batch)
-        told(len(good))
-
-
-def _tell_gender(row: NDArray, likely: NDArray, column: int) -> None:
-    """Write what is read into ``row`` (A,) if nothing is told there, and the reading (2,) is sure."""
-    if row[column] == NOT_TOLD and likely.max() >= _SURE:
-        row[column] = ATTRIBUTES["gender"].index(GENDERS[int(likely.argmax())])
 
 
 class _Room:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from encoder.emotions import Emotion
 from generation.curate.__main__ import main
-from generation.curate.choose import Chosen, _as_told, _Room, choose_faces, choose_real
+from generation.curate.choose import Chosen, _as_told, _Room, choose_faces
+from generation.curate.real import choose_real
 from generation.pipeline import FacePipeline
 from generation.settle import attributes_of
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
@@ -67,6 +68,7 @@ def test_real_faces_that_nobody_refuses_are_kept_with_both_sides(colour: FacePip
     tokens = rng.integers(config.codebook_size, size=(2, 40, config.grid**2, config.groups)).astype(np.int16)
     labels = np.zeros((40, 7), np.float32)
     labels[:30, emotion], labels[30:35, (emotion + 1) % 7] = 1, 1
+    tokens[:, 20:25] = tokens[:, 25:30]  # the same face twice
     attributes = np.full((40, len(colour.attributes)), NOT_TOLD, np.int8)
     gender = colour.attributes.index("gender")
     attributes[:3, gender] = 1
@@ -74,9 +76,9 @@ def test_real_faces_that_nobody_refuses_are_kept_with_both_sides(colour: FacePip
     choose_real(colour, emotion, store, chosen, count=99, seed=3, batch_size=8, gender=ReadsBrightness(), realism=0.0, **FREE)
     kept = chosen.store()
     assert chosen.drawn[emotion] == 30
-    assert 3 < len(kept) <= 30
+    assert 3 < len(kept) <= 25
     # Those without a label, or with another one, are not asked.
-    rows = [int(np.flatnonzero((tokens[0] == grid).all(axis=(1, 2)))[0]) for grid in kept.tokens[0]]
+    rows = [int(np.flatnonzero((tokens[0] == grid).all(axis=(1, 2)))[0]) for grid in kept.tokens[0]]  # the first of twins
     assert len(set(rows)) == len(rows)
     assert max(rows) < 30
     np.testing.assert_array_equal(kept.tokens, tokens[:, rows])
@@ -114,9 +116,11 @@ def test_the_program_writes_what_training_takes(
     colour_weights: Path, likely_in_colour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import generation.curate.choose as choose
+    import generation.curate.real as real
 
     make = choose.make_request
-    monkeypatch.setattr(choose, "make_request", lambda *given, **named: make(*given, **{**named, **FREE}))
+    for each in (choose, real):
+        monkeypatch.setattr(each, "make_request", lambda *given, **named: make(*given, **{**named, **FREE}))
     out = tmp_path / "chosen.safetensors"
     asked = ["--weights", str(colour_weights), "--per-emotion", "3", "--realism", "0.2", "--out", str(out), "--quiet"]
     assert main([*asked, "--emotions", likely_in_colour]) == 0
