@@ -40,6 +40,7 @@ FILES = {
     "eval.benchmarks.vq": ("--out b.json", "b.json"),
     "vqvae.critics": ("--photographs DATA --out found", "found/config.json"),
     "vqvae.pack": ("RUN --out packed", "packed/train.safetensors"),
+    "vqvae.tell": ("PACKED --out told", "told/train.safetensors"),
     "generation.curate": ("--per-emotion 1 --out chosen.safetensors", "chosen.safetensors"),
     "generation.sample": ("--emotion fear --out faces", "faces/manifest.json"),
 }

@@ -214,7 +214,7 @@ class Tokenizer(nn.Module):
         Raises:
             UserError: another number of positions or groups than this tokenizer makes.
         """
-        return self._paint(self._codes(tokens)).clamp(0.0, 1.0)
+        return self._paint(self.vectors(tokens)).clamp(0.0, 1.0)
 
     @torch.inference_mode()
     def decode_between(self, tokens: Tensor, others: Tensor, share: Tensor) -> Tensor:
@@ -223,12 +223,16 @@ class Tokenizer(nn.Module):
         Args:
             share: (N, L) or (L,), 0 for the first and 1 for the second at each position.
         """
-        start, end = self._codes(tokens), self._codes(others)
+        start, end = self.vectors(tokens), self.vectors(others)
         grid = self.config.grid
         return self._paint(torch.lerp(start, end, share.view(-1, grid, grid, 1))).clamp(0.0, 1.0)
 
-    def _codes(self, tokens: Tensor) -> Tensor:
-        """(N, L, G) tokens to (N, grid, grid, C) codes."""
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """(N, L, G) tokens to their vectors (N, grid, grid, C), as the decoder gets them.
+
+        Raises:
+            UserError: as :meth:`decode`.
+        """
         grid, groups = self.config.grid, self.config.groups
         if tokens.ndim != 3 or tuple(tokens.shape[1:]) != (grid * grid, groups):
             raise UserError(f"tokens: need shape (N, {grid * grid}, {groups}), got {tuple(tokens.shape)}")
