@@ -17,7 +17,7 @@ SAMPLING = ("steps", "guidance", "temperature", "cooled", "autoguidance")
 EXAMPLES = """examples:
   python -m generation.curate --per-emotion 500 --out runs/chosen.safetensors
   python -m generation.curate --emotions fear,sadness --per-emotion 900 --guidance 0 --cooled 0.9 --out runs/more.safetensors
-  python -m generation.curate --tokens runs/packed/train.safetensors --realism 0.05 --per-emotion 900 --out runs/real.safetensors
+  python -m generation.curate --tokens runs/packed/train.safetensors --realism 0.08 --per-emotion 900 --out runs/real.safetensors
   accelerate launch vqvae/train.py --config configs/vqvae/colour.yaml --stage prior --out runs/curated --resume latest
 
 The last is of a prior that learns from them: docs/how_to/training/paint_photographs.md has the whole command.
@@ -35,6 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--emotions", default=",".join(EMOTION_NAMES), help="of which emotions (default: all seven)")
     more = "share of photographs that must look less believable (default: %(default)s)"
     parser.add_argument("--realism", type=float, default=0.4, metavar="BAR", help=more)
+    parser.add_argument(
+        "--burnt",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of a picture that may be nearly white: much light hides a face (default: %(default)s)",
+    )
     parser.add_argument(
         "--tokens", type=Path, metavar="FILE", help="choose among these real faces (python -m vqvae.pack), instead of drawing"
     )
@@ -64,6 +71,8 @@ def main(argv: Sequence[str]) -> int:
     for name in ("per_emotion", "most"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(arguments, name)}")
+    if not 0.0 <= arguments.burnt <= 1.0:
+        raise UserError(f"--burnt: must be between 0 and 1, got {arguments.burnt}")
     sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
     if arguments.tokens is not None and sampling:
         raise UserError(f"--{next(iter(sampling))}: nothing is drawn with --tokens; leave it out")
@@ -86,7 +95,13 @@ def main(argv: Sequence[str]) -> int:
         store = unpack(arguments.tokens, model.tokenizer.config, sha256, len(model.attributes))
     chosen, interrupted = Chosen(), False
     hidden = True if arguments.quiet else None
-    asked = {"count": arguments.per_emotion, "gender": gender, "realism": arguments.realism, "precision": arguments.precision}
+    asked = {
+        "count": arguments.per_emotion,
+        "gender": gender,
+        "burnt": arguments.burnt,
+        "realism": arguments.realism,
+        "precision": arguments.precision,
+    }
     with tqdm(total=arguments.per_emotion * len(emotions), desc="chosen", unit="face", disable=hidden) as bar:
         try:
             for emotion in emotions:

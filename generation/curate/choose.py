@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from encoder.emotions import Emotion, one_hot
 from encoder.people.gender import GENDERS, GenderModel
@@ -22,6 +23,8 @@ from vqvae.attributes import ATTRIBUTES, NOT_TOLD, AttributeName
 from vqvae.faces import SOURCES
 from vqvae.tokens.store import TokenStore
 
+# Grey levels from which a pixel counts as burnt out.
+_WHITE = 235
 # The classifier of gender is not for children.
 _CHILDREN = {ATTRIBUTES["age"].index(age) for age in ("0-2", "3-9", "10-19")}
 
@@ -70,6 +73,7 @@ def choose_faces(
     seed: int,
     batch_size: int = 64,
     gender: GenderModel | None = None,
+    burnt: float = 1.0,
     told: Callable[[int], object] = lambda kept: None,
     **settings: Any,
 ) -> None:
@@ -78,6 +82,7 @@ def choose_faces(
 
     Args:
         seed: of the first face; the next has the next. gender: reads the faces of adults; None: nobody does.
+        burnt: the share of a picture that may be nearly white.
         told: called with how many a batch added.
         settings: of :func:`generation.request.make_request`, such as ``realism``.
 
@@ -92,7 +97,7 @@ def choose_faces(
         rows = attributes_of(request, seeds, model.attributes)
         tokens = model.draw_tokens(request, [asked] * len(seeds), seeds, told=rows)
         faces = model.judged(request, tokens, [asked] * len(seeds), seeds, told=rows)
-        good = [number for number, face in enumerate(faces) if face.refused is None]
+        good = [number for number, face in enumerate(faces) if face.refused is None and white_share(face.image) <= burnt]
         if gender is not None and good:
             read = gender.predict(np.stack([faces[number].image for number in good])).argmax(axis=1).tolist()
             good = [
@@ -110,6 +115,11 @@ def choose_faces(
         first += len(seeds)
         chosen.drawn[emotion] = first - seed
         told(len(kept))
+
+
+def white_share(image: NDArray[np.uint8]) -> float:
+    """Share of pixels of a face, (H, W) or (H, W, 3), that are nearly white: of a picture that has too much light."""
+    return float((np.asarray(Image.fromarray(image).convert("L")) > _WHITE).mean())
 
 
 class _Room:

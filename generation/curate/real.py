@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoder.emotions import Emotion
 from encoder.people.gender import GENDERS, GenderModel
-from generation.curate.choose import Chosen
+from generation.curate.choose import Chosen, white_share
 from generation.dataset.selection import THUMBNAIL, differences, thumbnails
 from generation.draw import FaceModel
 from generation.request import make_request
@@ -38,6 +38,7 @@ def choose_real(
     seed: int,
     batch_size: int = 64,
     gender: GenderModel | None = None,
+    burnt: float = 1.0,
     told: Callable[[int], object] = lambda kept: None,
     **settings: Any,
 ) -> None:
@@ -49,7 +50,7 @@ def choose_real(
     Args:
         store: real faces; their most likely emotion is theirs.
         gender: reads the faces of which no gender is told, and tells it where it is sure (at least 0.8); None: nobody does.
-        told: called with how many a batch added.
+        burnt, told: as for :func:`generation.curate.choose.choose_faces`.
         settings: of :func:`generation.request.make_request`, such as ``realism``.
 
     Raises:
@@ -68,7 +69,8 @@ def choose_real(
         faces = model.judged(request, tokens, [list(request.emotion)] * len(batch), list(range(len(batch))))
         good = list[int]()
         for number, face in enumerate(faces):
-            if face.refused is None and len(good) < count - chosen.count(emotion):
+            room = len(good) < count - chosen.count(emotion)
+            if room and face.refused is None and white_share(face.image) <= burnt:
                 its_small = thumbnails([face.image])
                 if not (differences(its_small, small) < _COPY).any():
                     small = np.concatenate([small, its_small])

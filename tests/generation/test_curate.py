@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from configs.cli import UserError
 from encoder.emotions import Emotion
 from generation.curate.__main__ import main
-from generation.curate.choose import Chosen, _as_told, _Room, choose_faces
+from generation.curate.choose import Chosen, _as_told, _Room, choose_faces, white_share
 from generation.curate.real import choose_real
 from generation.pipeline import FacePipeline
 from generation.settle import attributes_of
@@ -93,6 +93,23 @@ def test_real_faces_that_nobody_refuses_are_kept_with_both_sides(colour: FacePip
     np.testing.assert_array_equal(few.store().tokens, kept.tokens[:, :3])
 
 
+def test_pictures_with_too_much_light_are_left_out(colour: FacePipeline, likely_in_colour: str) -> None:
+    light = np.zeros((4, 4, 3), np.uint8)
+    light[0], light[1] = 250, (250, 250, 20)
+    assert white_share(light) == 0.25
+    assert white_share(light[..., 0]) == 0.5
+    emotion, chosen = Emotion[likely_in_colour.upper()], Chosen()
+    choose_faces(colour, emotion, chosen, count=6, most=200, seed=40, realism=0.0, **FREE)
+    shares = [white_share(image) for image in paint(colour, chosen.store())]
+    bar = float(np.median(shares))
+    few = Chosen()
+    choose_faces(colour, emotion, few, count=6, most=64, seed=40, realism=0.0, burnt=bar, **FREE)
+    assert all(white_share(image) <= bar for image in paint(colour, few.store()))
+    store, again = chosen.store(), Chosen()
+    choose_real(colour, emotion, store, again, count=6, seed=0, realism=0.0, burnt=bar, **FREE)
+    assert 0 < len(again) <= sum(share <= bar for share in shares)
+
+
 def test_half_are_of_each_gender_and_a_quarter_may_be_children() -> None:
     names, room = ("hands", "gender", "age"), _Room(8, ("hands", "gender", "age"))
     woman, man, boy = ([0, ATTRIBUTES["gender"].index(g), ATTRIBUTES["age"].index(a)] for g, a in
@@ -122,7 +139,19 @@ def test_the_program_writes_what_training_takes(
     for each in (choose, real):
         monkeypatch.setattr(each, "make_request", lambda *given, **named: make(*given, **{**named, **FREE}))
     out = tmp_path / "chosen.safetensors"
-    asked = ["--weights", str(colour_weights), "--per-emotion", "3", "--realism", "0.2", "--out", str(out), "--quiet"]
+    asked = [
+        "--weights",
+        str(colour_weights),
+        "--per-emotion",
+        "3",
+        "--realism",
+        "0.2",
+        "--burnt",
+        "1",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     assert main([*asked, "--emotions", likely_in_colour]) == 0
     pipe = FacePipeline.from_pretrained(colour_weights)
     store = unpack(out, pipe.tokenizer.config, pipe.tokenizer.encoding_sha256(), len(pipe.attributes))
