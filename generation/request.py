@@ -15,7 +15,7 @@ from encoder.emotions import EMOTION_NAMES, NUM_EMOTIONS, Emotion, as_distributi
 MAX_COUNT = 100_000
 MAX_SEED = 2**40
 # Share of real faces that a delivered one must look more real than, where a critic is there to say it.
-REALISM = 0.3
+REALISM = 0.4
 # The same where a person is kept: most of the face is given, and only brows, eyes and mouth can be drawn better.
 REALISM_OF_A_PERSON = 0.1
 
