@@ -68,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
     train, valid = (
         unpack(packed_file(arguments.packed, split), tokenizer.config, sha256, len(told)) for split in ("train", "valid")
     )
-    with tqdm(desc="reading attributes", unit="face", disable=None) as bar:
+    labelled = int((train.attributes[:, [told.index(name) for name in names]] != NOT_TOLD).all(axis=1).sum())
+    total = arguments.epochs * (labelled - labelled // 10)
+    with tqdm(total=total, desc="reading attributes", unit="face", disable=None) as bar:
         try:
             net, held = fit_reader(
                 train, told, names, tokenizer.vectors, epochs=arguments.epochs, seed=arguments.seed, sure=sure, step=bar.update
