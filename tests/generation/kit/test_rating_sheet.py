@@ -41,7 +41,7 @@ def test_the_page_loads_nothing_and_gives_nothing_away(page: Path) -> None:
     assert loaded == []
     assert "default-src 'none'" in text
     assert "unsafe-inline" not in text
-    assert "http" not in text.replace("http-equiv", "")
+    assert "://" not in text  # pictures lie within it in base64, where "http" may turn up by chance
     (content,) = re.findall(r'id="content">(.*?)</script>', text, flags=re.DOTALL)
     for name in ANSWERS:
         # The list of answers only: no face has the name of an emotion beside it.
