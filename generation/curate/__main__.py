@@ -18,13 +18,15 @@ EXAMPLES = """examples:
   python -m generation.curate --per-emotion 500 --out runs/chosen.safetensors
   python -m generation.curate --emotions fear,sadness --per-emotion 900 --guidance 0 --cooled 0.9 --out runs/more.safetensors
   python -m generation.curate --tokens runs/packed/train.safetensors --realism 0.08 --per-emotion 900 --out runs/real.safetensors
+  python -m generation.curate --tokens runs/packed/train.safetensors --redraw --per-emotion 700 --out runs/redrawn.safetensors
   accelerate launch vqvae/train.py --config configs/vqvae/colour.yaml --stage prior --out runs/curated --resume latest
 
 The last is of a prior that learns from them: docs/how_to/training/paint_photographs.md has the whole command.
 
 A face is kept if encoder, critic, probe and detector accept its first draw; as many women as men. Weak guidance and a high
 temperature (--guidance 0 --cooled 0.9) keep more of what faces there are. With --tokens nothing is drawn: real faces are asked
-the same, as the decoder paints them. Ctrl-C writes those that were kept by then.
+the same, as the decoder paints them. With --redraw as well, people of photographs whose gender is known are given the emotion:
+it keeps faces of many people for emotions of which data sets show few. Ctrl-C writes those that were kept by then.
 exit codes: 0 complete, 2 bad input, 3 fewer faces than asked (the file is written), 130 stopped by Ctrl-C."""
 
 
@@ -44,6 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tokens", type=Path, metavar="FILE", help="choose among these real faces (python -m vqvae.pack), instead of drawing"
+    )
+    parser.add_argument(
+        "--redraw",
+        action="store_true",
+        help="with --tokens: give the people of its photographs the emotion; brows, eyes and mouth are drawn, the rest stays",
     )
     parser.add_argument("--most", type=int, default=20, metavar="N", help="draws for each face asked for (default: %(default)s)")
     parser.add_argument(
@@ -74,14 +81,17 @@ def main(argv: Sequence[str]) -> int:
     if not 0.0 <= arguments.burnt <= 1.0:
         raise UserError(f"--burnt: must be between 0 and 1, got {arguments.burnt}")
     sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
-    if arguments.tokens is not None and sampling:
-        raise UserError(f"--{next(iter(sampling))}: nothing is drawn with --tokens; leave it out")
+    if arguments.redraw and arguments.tokens is None:
+        raise UserError("--redraw: needs photographs to draw in; name them with --tokens")
+    if arguments.tokens is not None and sampling and not arguments.redraw:
+        raise UserError(f"--{next(iter(sampling))}: nothing is drawn with --tokens alone; leave it out, or add --redraw")
     from tqdm import tqdm
 
     from encoder.people.gender import create_gender
     from engine.storage.atomic import require_new
     from generation.curate.choose import Chosen, choose_faces
     from generation.curate.real import choose_real
+    from generation.curate.sitters import Sitters
     from generation.draw import FaceModel
     from vqvae.tokens.packed import pack, unpack
 
@@ -93,6 +103,7 @@ def main(argv: Sequence[str]) -> int:
     store, sha256 = None, model.tokenizer.encoding_sha256()
     if arguments.tokens is not None:
         store = unpack(arguments.tokens, model.tokenizer.config, sha256, len(model.attributes))
+    sitters = Sitters(model, store, arguments.seed) if store is not None and arguments.redraw else None
     chosen, interrupted = Chosen(), False
     hidden = True if arguments.quiet else None
     asked = {
@@ -106,20 +117,22 @@ def main(argv: Sequence[str]) -> int:
         try:
             for emotion in emotions:
                 bar.set_postfix_str(emotion.label)
-                if store is not None:
+                if store is not None and sitters is None:
                     choose_real(model, emotion, store, chosen, seed=arguments.seed, told=bar.update, **asked)
                 else:
                     most = arguments.most * arguments.per_emotion
-                    choose_faces(model, emotion, chosen, seed=arguments.seed, most=most, told=bar.update, **asked, **sampling)
+                    own = {"seed": arguments.seed, "most": most, "sitters": sitters, **sampling}
+                    choose_faces(model, emotion, chosen, told=bar.update, **own, **asked)
         except KeyboardInterrupt:
             interrupted = True
+    verb = "drawn" if store is None or arguments.redraw else "seen"
     if not len(chosen):
         if interrupted:
             raise KeyboardInterrupt
         raise UserError("no face was good enough; lower --realism, or raise --most")
     size = pack(chosen.store(), arguments.out, model.tokenizer.config.codebook_size, sha256)
     if not arguments.quiet:
-        print(f"{'emotion':<10} {'kept':>6} {'drawn' if store is None else 'seen':>7}")
+        print(f"{'emotion':<10} {'kept':>6} {verb:>7}")
         for emotion, drawn in chosen.drawn.items():
             print(f"{emotion.label:<10} {chosen.count(emotion):>6} {drawn:>7}")
         print(f"{arguments.out}: {len(chosen)} faces, {size / 1e6:.1f} MB")
@@ -128,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPT_EXIT
     missing = [emotion.label for emotion in emotions if chosen.count(emotion) < arguments.per_emotion]
     if missing:
-        mend = "raise --most or lower --realism" if store is None else "lower --realism"
+        mend = "raise --most or lower --realism" if verb == "drawn" else "lower --realism"
         print(f"error: fewer faces than asked for of {', '.join(missing)}; {mend}", file=sys.stderr)
         return FEWER_EXIT
     return 0

@@ -16,6 +16,7 @@ from PIL import Image
 
 from encoder.emotions import Emotion, one_hot
 from encoder.people.gender import GENDERS, GenderModel
+from generation.curate.sitters import Sitters
 from generation.draw import FaceModel
 from generation.request import make_request
 from generation.settle import attributes_of
@@ -74,6 +75,7 @@ def choose_faces(
     batch_size: int = 64,
     gender: GenderModel | None = None,
     burnt: float = 1.0,
+    sitters: Sitters | None = None,
     told: Callable[[int], object] = lambda kept: None,
     **settings: Any,
 ) -> None:
@@ -83,6 +85,7 @@ def choose_faces(
     Args:
         seed: of the first face; the next has the next. gender: reads the faces of adults; None: nobody does.
         burnt: the share of a picture that may be nearly white.
+        sitters: photographs in which only the expression is drawn, each once at most; None: all of a face is drawn.
         told: called with how many a batch added.
         settings: of :func:`generation.request.make_request`, such as ``realism``.
 
@@ -92,10 +95,15 @@ def choose_faces(
     request = model.settled(make_request(emotion.label, count=1, **settings))
     asked, first = list(request.emotion), seed
     room = _Room(count, model.attributes)
+    if sitters is not None:
+        most = min(most, len(sitters))
     while chosen.count(emotion) < count and first - seed < most:
         seeds = range(first, first + min(batch_size, most - (first - seed)))
-        rows = attributes_of(request, seeds, model.attributes)
-        tokens = model.draw_tokens(request, [asked] * len(seeds), seeds, told=rows)
+        if sitters is None:
+            rows, known, hidden = attributes_of(request, seeds, model.attributes), None, None
+        else:
+            rows, known, hidden = sitters.batch(first - seed, len(seeds))
+        tokens = model.draw_tokens(request, [asked] * len(seeds), seeds, known=known, hidden=hidden, told=rows)
         faces = model.judged(request, tokens, [asked] * len(seeds), seeds, told=rows)
         good = [number for number, face in enumerate(faces) if face.refused is None and white_share(face.image) <= burnt]
         if gender is not None and good:

@@ -14,6 +14,7 @@ from encoder.emotions import Emotion
 from generation.curate.__main__ import main
 from generation.curate.choose import Chosen, _as_told, _Room, choose_faces, white_share
 from generation.curate.real import choose_real
+from generation.curate.sitters import Sitters
 from generation.pipeline import FacePipeline
 from generation.settle import attributes_of
 from vqvae.attributes import ATTRIBUTES, NOT_TOLD
@@ -110,6 +111,46 @@ def test_pictures_with_too_much_light_are_left_out(colour: FacePipeline, likely_
     assert 0 < len(again) <= sum(share <= bar for share in shares)
 
 
+def photographs(colour: FacePipeline, count: int) -> TokenStore:
+    """Photographs of women and men in turn; the last five have hands, no known gender, or are grey."""
+    config, rng = colour.tokenizer.config, np.random.default_rng(5)
+    tokens = rng.integers(config.codebook_size, size=(2, count, config.grid**2, config.groups)).astype(np.int16)
+    attributes = np.full((count, len(colour.attributes)), NOT_TOLD, np.int8)
+    attributes[:, colour.attributes.index("gender")] = np.arange(count) % 2
+    attributes[-5:-3, colour.attributes.index("hands")] = ATTRIBUTES["hands"].index("yes")
+    attributes[-3, colour.attributes.index("gender")] = NOT_TOLD
+    sources = np.full(count, SOURCES.index("photo"), np.int8)
+    sources[-2:] = SOURCES.index("fer2013")
+    return TokenStore(tokens, np.full((count, 7), 1 / 7, np.float32), sources, attributes=attributes)
+
+
+def test_people_of_photographs_lend_all_but_the_expression(colour: FacePipeline, likely_in_colour: str) -> None:
+    emotion, store, chosen = Emotion[likely_in_colour.upper()], photographs(colour, 45), Chosen()
+    sitters = Sitters(colour, store, 0)
+    assert len(sitters) == 40
+    choose_faces(
+        colour, emotion, chosen, count=99, most=200, seed=9, batch_size=16, sitters=sitters, realism=0.0, **FREE
+    )  # each photograph once at most
+    assert chosen.drawn[emotion] == 40
+    kept, stays = chosen.store(), ~colour.expression_mask().numpy()
+    assert 0 < stays.sum() < len(stays)
+    rows = [int(np.flatnonzero((store.tokens[0][:, stays] == grid[stays]).all(axis=(1, 2)))[0]) for grid in kept.tokens[0]]
+    assert len(set(rows)) == len(rows) > 0
+    assert max(rows) < 40
+    drawn = kept.tokens[0][:, ~stays] != store.tokens[0][rows][:, ~stays]
+    assert drawn.mean() > 0.7
+    np.testing.assert_array_equal(kept.tokens[0], kept.tokens[1])
+    assert (kept.labels.argmax(axis=1) == emotion).all()
+    told = store.attributes[rows]
+    for name, value in (("hands", "no"), ("eyes", "open")):
+        told[:, colour.attributes.index(name)] = ATTRIBUTES[name].index(value)
+    np.testing.assert_array_equal(kept.attributes, told)
+    with pytest.raises(UserError, match="no photograph of known gender"):
+        Sitters(
+            colour, TokenStore(store.tokens[:, -5:], store.labels[-5:], store.sources[-5:], attributes=store.attributes[-5:]), 0
+        )
+
+
 def test_half_are_of_each_gender_and_a_quarter_may_be_children() -> None:
     names, room = ("hands", "gender", "age"), _Room(8, ("hands", "gender", "age"))
     woman, man, boy = ([0, ATTRIBUTES["gender"].index(g), ATTRIBUTES["age"].index(a)] for g, a in
@@ -163,6 +204,10 @@ def test_the_program_writes_what_training_takes(
     assert main([*again, "--emotions", likely_in_colour]) == 0
     with pytest.raises(UserError, match="--cooled: nothing is drawn with --tokens"):
         main([*again, "--cooled", "1"])
+    with pytest.raises(UserError, match="--redraw: needs photographs"):
+        main([*asked, "--redraw"])
+    redrawn = [*asked[:-3], "--out", str(tmp_path / "redrawn.safetensors"), "--quiet", "--tokens", str(out), "--redraw"]
+    assert main([*redrawn, "--emotions", likely_in_colour, "--temperature", "1"]) in (0, 3)
     monkeypatch.setattr(choose, "make_request", make)
     with pytest.raises(UserError, match="no face was good enough"):
         main([*asked, "--overwrite", "--emotions", "disgust", "--most", "1", "--realism", "1"])
