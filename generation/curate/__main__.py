@@ -52,6 +52,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --tokens: give the people of its photographs the emotion; brows, eyes and mouth are drawn, the rest stays",
     )
+    parser.add_argument(
+        "--borrow",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="with --redraw: so much of brows, eyes and mouth is taken from a real face with the emotion (default: %(default)s)",
+    )
     parser.add_argument("--most", type=int, default=20, metavar="N", help="draws for each face asked for (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1_000_000, help="of the first face; far from those you measure with (default: %(default)s)"
@@ -80,6 +87,10 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name.replace('_', '-')}: must be at least 1, got {getattr(arguments, name)}")
     if not 0.0 <= arguments.burnt <= 1.0:
         raise UserError(f"--burnt: must be between 0 and 1, got {arguments.burnt}")
+    if not 0.0 <= arguments.borrow <= 1.0:
+        raise UserError(f"--borrow: must be between 0 and 1, got {arguments.borrow}")
+    if arguments.borrow and not arguments.redraw:
+        raise UserError("--borrow: goes with --redraw; add it, or leave --borrow out")
     sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
     if arguments.redraw and arguments.tokens is None:
         raise UserError("--redraw: needs photographs to draw in; name them with --tokens")
@@ -103,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     store, sha256 = None, model.tokenizer.encoding_sha256()
     if arguments.tokens is not None:
         store = unpack(arguments.tokens, model.tokenizer.config, sha256, len(model.attributes))
-    sitters = Sitters(model, store, arguments.seed) if store is not None and arguments.redraw else None
+    sitters = Sitters(model, store, arguments.seed, arguments.borrow) if store is not None and arguments.redraw else None
     chosen, interrupted = Chosen(), False
     hidden = True if arguments.quiet else None
     asked = {

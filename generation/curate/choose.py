@@ -102,7 +102,7 @@ def choose_faces(
         if sitters is None:
             rows, known, hidden = attributes_of(request, seeds, model.attributes), None, None
         else:
-            rows, known, hidden = sitters.batch(first - seed, len(seeds))
+            rows, known, hidden = sitters.batch(first - seed, len(seeds), emotion)
         tokens = model.draw_tokens(request, [asked] * len(seeds), seeds, known=known, hidden=hidden, told=rows)
         faces = model.judged(request, tokens, [asked] * len(seeds), seeds, told=rows)
         good = [number for number, face in enumerate(faces) if face.refused is None and white_share(face.image) <= burnt]

@@ -134,10 +134,13 @@ def test_people_of_photographs_lend_all_but_the_expression(colour: FacePipeline,
     assert chosen.drawn[emotion] == 40
     kept, stays = chosen.store(), ~colour.expression_mask().numpy()
     assert 0 < stays.sum() < len(stays)
-    rows = [int(np.flatnonzero((store.tokens[0][:, stays] == grid[stays]).all(axis=(1, 2)))[0]) for grid in kept.tokens[0]]
+    found = [np.argwhere((store.tokens[:, :, stays] == grid[stays]).all(axis=(2, 3)))[0] for grid in kept.tokens[0]]
+    ways, rows = np.transpose(found).tolist()
     assert len(set(rows)) == len(rows) > 0
     assert max(rows) < 40
-    drawn = kept.tokens[0][:, ~stays] != store.tokens[0][rows][:, ~stays]
+    # Some as they are, some mirrored.
+    assert set(ways) == {0, 1}
+    drawn = kept.tokens[0][:, ~stays] != store.tokens[ways, rows][:, ~stays]
     assert drawn.mean() > 0.7
     np.testing.assert_array_equal(kept.tokens[0], kept.tokens[1])
     assert (kept.labels.argmax(axis=1) == emotion).all()
@@ -149,6 +152,32 @@ def test_people_of_photographs_lend_all_but_the_expression(colour: FacePipeline,
         Sitters(
             colour, TokenStore(store.tokens[:, -5:], store.labels[-5:], store.sources[-5:], attributes=store.attributes[-5:]), 0
         )
+
+
+def test_a_part_of_the_expression_is_borrowed_from_real_faces(colour: FacePipeline) -> None:
+    store, mask = photographs(colour, 45), colour.expression_mask().numpy()
+    store.labels[:] = 0
+    store.labels[:, Emotion.HAPPINESS] = 1
+    store.labels[[2, 43, 44]] = np.eye(7, dtype=np.float32)[Emotion.FEAR]
+    # A row too vague, and one with hands.
+    store.labels[3] = 0.3 * np.eye(7, dtype=np.float32)[Emotion.FEAR] + 0.1
+    store.labels[41] = store.labels[2]
+    sitters = Sitters(colour, store, 0, 0.5)
+    told, tokens, hidden = sitters.batch(0, 16, Emotion.FEAR)
+    assert told.shape == (16, len(colour.attributes))
+    assert hidden.sum() == mask.sum() - round(0.5 * mask.sum())
+    assert not hidden[~mask].any()
+    borrowed = mask & ~hidden.numpy()
+    lent = store.tokens[:, [2, 43, 44]].reshape(-1, *store.tokens.shape[2:])[:, borrowed]
+    for grid in tokens.numpy():
+        assert (lent == grid[borrowed]).all(axis=(1, 2)).any()
+    assert len(np.unique(tokens.numpy()[:, borrowed], axis=0)) > 2
+    again = sitters.batch(0, 16, Emotion.FEAR)
+    assert torch.equal(again[1], tokens)
+    assert torch.equal(again[2], hidden)
+    assert sitters.batch(16, 16, Emotion.FEAR)[2].tolist() != hidden.tolist()
+    with pytest.raises(UserError, match="--borrow: no face of --tokens clearly shows disgust"):
+        sitters.batch(0, 16, Emotion.DISGUST)
 
 
 def test_half_are_of_each_gender_and_a_quarter_may_be_children() -> None:
@@ -208,6 +237,10 @@ def test_the_program_writes_what_training_takes(
         main([*asked, "--redraw"])
     redrawn = [*asked[:-3], "--out", str(tmp_path / "redrawn.safetensors"), "--quiet", "--tokens", str(out), "--redraw"]
     assert main([*redrawn, "--emotions", likely_in_colour, "--temperature", "1"]) in (0, 3)
+    with pytest.raises(UserError, match="--borrow: must be between 0 and 1"):
+        main([*redrawn, "--borrow", "1.5"])
+    with pytest.raises(UserError, match="--borrow: goes with --redraw"):
+        main([*asked, "--overwrite", "--borrow", "0.5"])
     monkeypatch.setattr(choose, "make_request", make)
     with pytest.raises(UserError, match="no face was good enough"):
         main([*asked, "--overwrite", "--emotions", "disgust", "--most", "1", "--realism", "1"])
