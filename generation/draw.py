@@ -18,6 +18,7 @@ from configs.values import whole
 from encoder.detection.face import BatchDetector
 from engine.counter_random import hash64, uniforms
 from generation.faces import Face, FaceBatch, count_causes
+from generation.likeness import least_changed
 from generation.people import People
 from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
@@ -153,6 +154,8 @@ class FaceModel(FaceNetworks):
         known = (people or People(self, request)).tokens(seeds) if request.identity else None
         hidden = None if known is None else self.expression_mask()
         tokens = self.draw_tokens(request, emotions, seeds, attempt, known, hidden, on_step=on_step)
+        if known is not None:
+            tokens = self.as_known(request, known, tokens, emotions, seeds, attempt)
         return self.judged(request, tokens, emotions, seeds, attempt)
 
     def judged(
@@ -228,6 +231,26 @@ class FaceModel(FaceNetworks):
                 rerank=self._rerank(request, asked, avoid) if request.encoder_guidance else None,
                 on_step=None if on_step is None else partial(on_step, seeds),
             )
+
+    def as_known(
+        self,
+        request: FaceRequest,
+        known: Tensor,
+        tokens: Tensor,
+        emotions: Sequence[Sequence[float]],
+        seeds: Sequence[int],
+        attempt: int | Sequence[int] = 0,
+    ) -> Tensor:
+        """Tokens (N, L, G) drawn of people, as near to the people ``known`` as the emotion allows; see
+        :mod:`generation.likeness`. Arguments as for :meth:`judged`."""
+        attempts, request = np.broadcast_to(attempt, len(seeds)), self.settled(request)
+
+        def read(made: Tensor, numbers: Sequence[int]) -> list[Verdict]:
+            its = [seeds[number] for number in numbers]
+            images = self.shown(request, self.pixels(made), its, attempts[list(numbers)].tolist())
+            return self.read(request, images, [emotions[number] for number in numbers])
+
+        return least_changed(self.tokenizer, known, tokens, read)
 
     def pixels(self, tokens: Tensor) -> Tensor:
         """The faces (N, C, P, P) uint8 of tokens (N, L, G), as the decoder paints them."""

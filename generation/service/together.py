@@ -64,5 +64,7 @@ def draw_together(model: FaceModel, draws: Sequence[Draw]) -> list[Drawn]:
     people = [draw.known for draw in draws if draw.known is not None]
     known, hidden = (torch.stack(people), model.expression_mask()) if people else (None, None)
     tokens = model.draw_tokens(request, emotions, seeds, attempts, known, hidden, told=told)
+    if known is not None:
+        tokens = model.as_known(request, known, tokens, emotions, seeds, attempts)
     faces = model.judged(request, tokens, emotions, seeds, attempts, told)
     return [Drawn(face, row) for face, row in zip(faces, tokens, strict=True)]
