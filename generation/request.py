@@ -17,7 +17,7 @@ MAX_SEED = 2**40
 # Share of real faces that a delivered one must look more real than, where a critic is there to say it.
 REALISM = 0.4
 # The same where a person is kept: most of the face is given, and only brows, eyes and mouth can be drawn better.
-REALISM_OF_A_PERSON = 0.1
+REALISM_OF_A_PERSON = 0.2
 
 # By the names of vqvae.faces.SOURCES and vqvae.attributes.ATTRIBUTES; spelt out, so that --help does not import torch.
 Look = Literal["photo", "fer2013", "faces128", "drawn"]

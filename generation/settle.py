@@ -25,7 +25,7 @@ _EVEN: dict[AttributeName, tuple[str, ...]] = {**ATTRIBUTES, "age": ATTRIBUTES["
 _LANDMARKS_FROM = 128
 _ATTRIBUTE_DRAWS = 7001
 # More than the tuned guidance, where a person is kept: what stays of a neutral face holds an expression back.
-_HELD_BACK = 2.0
+_HELD_BACK = 0.5
 # At least so much where an emotion is to be avoided: guidance is what leads away from it.
 _LEADS_AWAY = 2.0
 

@@ -20,6 +20,7 @@ from encoder.people.identity import Verification
 from generation.draw import FaceModel
 from generation.editing.place import boxes_of, place_of
 from generation.editing.seam import as_web_picture, luma, paste, soft_mask
+from generation.likeness import STEPS
 from generation.regions import token_mask
 from generation.request import FaceRequest
 from generation.verify import Verdict
@@ -29,9 +30,6 @@ from generation.verify import judge as judged_by
 _IDENTITY_SIZE = 160
 # The part of the picture that is worked on reaches so many sides of the crop from its centre.
 _REACH = 1.2
-# So far brows and eyes may go of the way to what was drawn, tried in this order; then all of it. The mouth goes all the way: a
-# person is lost in brows and eyes, not in the mouth.
-_STEPS = (0.0, 0.5, 0.75)
 # Share of the best match that shows the emotion nearly as well.
 _ENOUGH = 0.8
 
@@ -140,7 +138,7 @@ class Proposals:
         """What is tried before all of the change; nothing where the mouth alone may change."""
         if not bool((self._mask & ~self._mouth).any()):
             return ()
-        return _STEPS if bool((self._mask & self._mouth).any()) else _STEPS[1:]
+        return STEPS if bool((self._mask & self._mouth).any()) else STEPS[1:]
 
     def _drawn(self, requests: Sequence[FaceRequest], seeds: Sequence[int]) -> Tensor:
         return self._model.draw_tokens(
