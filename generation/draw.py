@@ -18,8 +18,7 @@ from configs.values import whole
 from encoder.detection.face import BatchDetector
 from engine.counter_random import hash64, uniforms
 from generation.faces import Face, FaceBatch, count_causes
-from generation.likeness import least_changed
-from generation.people import People
+from generation.people import People, least_changed
 from generation.regions import EXPRESSION, region_boxes, token_mask
 from generation.request import FaceRequest
 from generation.settle import attributes_of, in_words, known_looks, settle
@@ -242,7 +241,7 @@ class FaceModel(FaceNetworks):
         attempt: int | Sequence[int] = 0,
     ) -> Tensor:
         """Tokens (N, L, G) drawn of people, as near to the people ``known`` as the emotion allows; see
-        :mod:`generation.likeness`. Arguments as for :meth:`judged`."""
+        :mod:`generation.people`. Arguments as for :meth:`judged`."""
         attempts, request = np.broadcast_to(attempt, len(seeds)), self.settled(request)
 
         def read(made: Tensor, numbers: Sequence[int]) -> list[Verdict]:

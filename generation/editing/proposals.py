@@ -20,7 +20,7 @@ from encoder.people.identity import Verification
 from generation.draw import FaceModel
 from generation.editing.place import boxes_of, place_of
 from generation.editing.seam import as_web_picture, luma, paste, soft_mask
-from generation.likeness import STEPS
+from generation.people import STEPS
 from generation.regions import token_mask
 from generation.request import FaceRequest
 from generation.verify import Verdict
