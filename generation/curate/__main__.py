@@ -115,6 +115,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.tokens is not None:
         store = unpack(arguments.tokens, model.tokenizer.config, sha256, len(model.attributes))
     sitters = Sitters(model, store, arguments.seed, arguments.borrow) if store is not None and arguments.redraw else None
+    if sitters is not None and arguments.borrow:
+        for emotion in emotions:
+            sitters.lenders(emotion)  # before anything is drawn: what was kept of others would be lost
     chosen, interrupted = Chosen(), False
     hidden = True if arguments.quiet else None
     asked = {

@@ -72,7 +72,7 @@ class Sitters:
         if self._borrowed:
             where = np.flatnonzero(hidden)
             taken = rng.permutation(where)[: round(self._borrowed * len(where))]
-            tokens[:, taken] = self._either_way(rng.choice(self._lenders(emotion), len(its)), rng)[:, taken]
+            tokens[:, taken] = self._either_way(rng.choice(self.lenders(emotion), len(its)), rng)[:, taken]
             hidden[taken] = False
         device = self._mask.device
         return told, torch.from_numpy(tokens).to(device), torch.from_numpy(hidden).to(device)
@@ -82,8 +82,12 @@ class Sitters:
         mirrored = rng.integers(2, size=len(rows))
         return np.stack([np.asarray(self._store.tokens[side, row], np.int64) for side, row in zip(mirrored, rows, strict=True)])
 
-    def _lenders(self, emotion: Emotion) -> NDArray[np.int64]:
-        """Rows of the real faces that clearly show ``emotion``."""
+    def lenders(self, emotion: Emotion) -> NDArray[np.int64]:
+        """Rows of the real faces that clearly show ``emotion``.
+
+        Raises:
+            UserError: there are none.
+        """
         labels = self._store.labels
         rows = np.flatnonzero(self._free & (labels.argmax(axis=1) == emotion) & (labels.max(axis=1) >= _CLEAR))
         if not len(rows):

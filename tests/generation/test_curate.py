@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from configs.cli import UserError
-from encoder.emotions import Emotion
+from encoder.emotions import EMOTION_NAMES, Emotion
 from generation.curate.__main__ import main
 from generation.curate.choose import Chosen, _as_told, _Room, choose_faces, white_share
 from generation.curate.real import choose_real
@@ -237,6 +237,8 @@ def test_the_program_writes_what_training_takes(
         main([*asked, "--redraw"])
     redrawn = [*asked[:-3], "--out", str(tmp_path / "redrawn.safetensors"), "--quiet", "--tokens", str(out), "--redraw"]
     assert main([*redrawn, "--emotions", likely_in_colour, "--temperature", "1"]) in (0, 3)
+    with pytest.raises(UserError, match="--borrow: no face of --tokens clearly shows"):
+        main([*redrawn, "--overwrite", "--borrow", "0.5", "--emotions", ",".join((likely_in_colour, *EMOTION_NAMES))])
     with pytest.raises(UserError, match="--borrow: must be between 0 and 1"):
         main([*redrawn, "--borrow", "1.5"])
     with pytest.raises(UserError, match="--borrow: goes with --redraw"):
